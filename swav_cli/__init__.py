@@ -1,0 +1,43 @@
+"""SwAV for everyone: the public Python interface.
+
+>>> import swav_cli
+>>> recipe = swav_cli.load_recipe("quickstart")
+>>> results = swav_cli.pretrain(recipe, "runs/quickstart")              # doctest: +SKIP
+>>> model, description = swav_cli.load_model("runs/quickstart")         # doctest: +SKIP
+
+Names are imported when they are first used, so that `import swav_cli` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "LARS": "swav_cli.core.optimizer",
+    "Queue": "swav_cli.core.objective",
+    "Recipe": "swav_cli.core.recipe",
+    "SwAV": "swav_cli.core.model",
+    "UserError": "swav_cli.errors",
+    "assign_codes": "swav_cli.core.objective",
+    "extract_features": "swav_cli.evaluate.features",
+    "knn_accuracy": "swav_cli.evaluate.knn",
+    "load_model": "swav_cli.core.weights",
+    "load_recipe": "swav_cli.core.recipe_file",
+    "open_pictures": "swav_cli.data.sources",
+    "pretrain": "swav_cli.pretraining",
+    "read_picture": "swav_cli.data.images",
+    "sinkhorn": "swav_cli.core.sinkhorn",
+    "swapped_prediction": "swav_cli.core.objective",
+}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'swav_cli' has no attribute '{name}'")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

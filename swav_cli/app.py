@@ -1,0 +1,60 @@
+"""The command line: joins the commands, and turns our errors into one line and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from swav_cli.commands.pretrain import pretrain
+from swav_cli.commands.recipes import recipes
+from swav_cli.errors import Interrupted, UserError
+
+app = typer.Typer(
+    name="swav",
+    help="Self-supervised image features by swapped cluster assignments (SwAV, arXiv 2006.09882).",
+    epilog="First steps: swav pretrain quickstart",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(pretrain)
+app.add_typer(recipes, name="recipes")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"swav {version('swav-cli')}")
+        raise typer.Exit
+
+
+@app.callback()
+def swav(
+    traceback: Annotated[bool, typer.Option("--traceback", help="Show where in the code an error arose.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Options of all commands come before the command: swav --traceback pretrain quickstart."""
+
+
+def main() -> None:
+    """What `swav` and `python -m swav_cli` run."""
+    try:
+        app()
+    except UserError as error:
+        _leave(str(error), error.exit_code, error)
+    except Interrupted as stop:
+        _leave(f"{stop}. Go on with the same command", stop.exit_code, stop)
+    except KeyboardInterrupt as stop:
+        _leave("stopped", 130, stop)
+
+
+def _leave(message: str, code: int, error: BaseException) -> None:
+    if "--traceback" in sys.argv:
+        raise error
+    print(f"swav: {message}", file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,105 @@
+"""`swav pretrain`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from swav_cli.errors import UserError
+
+if TYPE_CHECKING:
+    from swav_cli.core.recipe import Recipe
+
+
+def pretrain(
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            help="A recipe's file, the name of a shipped one (see: swav recipes), or a folder of pictures.",
+            metavar="RECIPE",
+        ),
+    ],
+    data: Annotated[
+        str | None,
+        typer.Option(help="Pictures in place of the recipe's: folder, list of files, torchvision:NAME, shapes:COUNT."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The run's folder. [default: runs/<recipe name>]")] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override any value of the recipe; repeatable."),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the pictures.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Pictures a step, over all processes.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    workers: Annotated[int | None, typer.Option(help="Processes that read pictures.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of weights, order and crops.")] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, float32 or bf16.")] = None,
+    resume: Annotated[
+        bool, typer.Option(help="Go on where the run was stopped; else begin a new one in the next free folder.")
+    ] = True,
+    overwrite: Annotated[bool, typer.Option(help="Begin again and replace the run that is there.")] = False,
+    init_from: Annotated[
+        str | None, typer.Option(metavar="MODEL_OR_FILE", help="Start from the weights of a run or a file.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option(help="Print the settled recipe and what it needs; write nothing.")] = False,
+    preview: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Write a sheet of one batch's crops; train nothing.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")] = False,
+) -> None:
+    """Train SwAV on pictures without labels.
+
+    swav pretrain quickstart
+    swav pretrain photos/ --epochs 50
+    swav pretrain in1k-200e --data /data/imagenet/train --set training.accumulate=4
+
+    A run that was stopped goes on when the same command is typed again.
+    """
+    from swav_cli.core.recipe_file import load_recipe
+
+    options = {
+        "training.epochs": epochs,
+        "training.batch_size": batch_size,
+        "training.workers": workers,
+        "training.seed": seed,
+        "training.precision": precision,
+        "data.train": data,
+    }
+    if Path(recipe).is_dir():
+        if data is not None:
+            raise UserError(f"{recipe} is a folder of pictures already; leave --data out, or name a recipe")
+        options["data.train"], recipe = recipe, "small-folder"
+    overrides = list(assignments or [])
+    overrides += [f"{key}={json.dumps(value)}" for key, value in options.items() if value is not None]
+    settings = load_recipe(recipe, overrides)
+
+    if dry_run or preview is not None:
+        _look_ahead(settings, device, dry_run, preview, as_json)
+        return
+    from swav_cli.pretraining import pretrain as train
+    from swav_cli.report.console import Console
+
+    results = train(
+        settings, out, device=device, resume=resume, overwrite=overwrite, init_from=init_from, screen=Console()
+    )
+    if as_json:
+        print(json.dumps(results))
+
+
+def _look_ahead(recipe: Recipe, device: str, dry_run: bool, preview: Path | None, as_json: bool) -> None:
+    """What would be trained, in words or as a picture."""
+    from swav_cli.pretraining import preview_views, settle
+    from swav_cli.report.plan import plan_facts, plan_text
+    from swav_cli.report.sheet import save_sheet
+
+    settled = settle(recipe, device)
+    if preview is not None:
+        save_sheet(preview, *preview_views(settled))
+        print(f"wrote {preview}", file=sys.stderr)
+    if dry_run:
+        facts = plan_facts(settled.recipe, settled.derived, len(settled.pictures), str(settled.device))
+        print(json.dumps(facts) if as_json else plan_text(settled.recipe, facts))

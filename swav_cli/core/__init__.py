@@ -1,0 +1,1 @@
+"""The method and its training; knows nothing of commands or screens."""

@@ -1,0 +1,83 @@
+"""Is it learning? Numbers that need no labels, and the likeliest reason where they look bad.
+
+The loss alone does not tell: it starts at ln K and stays there when all pictures get the same scores, and it can sink
+while a network agrees with itself about nothing.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+FLAT = 0.98  # of ln K: at or above, the predictions tell nothing
+NARROW = 0.02  # spread of scores at or below which all pictures look alike to the prototypes
+
+
+class Health(NamedTuple):
+    used_prototypes: int  # prototypes that are nearest to some picture of the epoch
+    perplexity: float  # of the nearest prototypes of the epoch: how many are used evenly
+    spread: float  # deviation of scores over pictures, their means taken out
+    rank: float  # effective rank of the last batch's embeddings (RankMe, arXiv 2210.02885, eq. 1)
+
+
+class HealthMeter:
+    """Collects over an epoch which prototypes are nearest to the assigned crops."""
+
+    def __init__(self, prototypes: int, device: torch.device) -> None:
+        self.counts = torch.zeros(prototypes, dtype=torch.long, device=device)
+        self.scores: Tensor | None = None
+        self.embeddings: Tensor | None = None
+
+    @torch.no_grad()
+    def add(self, embeddings: Tensor, scores: Tensor) -> None:  # (A, B, D) and (A, B, K)
+        nearest = scores.argmax(dim=-1).flatten()
+        self.counts += torch.bincount(nearest, minlength=len(self.counts))
+        self.embeddings, self.scores = embeddings[0], scores[0]
+
+    def read(self) -> Health | None:
+        """The epoch's numbers, and a new start; None where nothing was added."""
+        if self.scores is None or self.embeddings is None:
+            return None
+        shares = self.counts.double().cpu() / self.counts.sum().clamp(min=1).cpu()
+        health = Health(
+            used_prototypes=int((self.counts > 0).sum()),
+            perplexity=float(torch.special.entr(shares).sum().exp()),
+            spread=score_spread(self.scores),
+            rank=effective_rank(self.embeddings),
+        )
+        self.counts.zero_()
+        self.scores = self.embeddings = None
+        return health
+
+
+def score_spread(scores: Tensor) -> float:  # (B, K)
+    """Deviation of the scores after taking out each picture's and each prototype's mean, which Sinkhorn removes."""
+    centered = scores.float() - scores.float().mean(dim=0) - scores.float().mean(dim=1, keepdim=True) + scores.mean()
+    return float(centered.square().mean().sqrt())
+
+
+def effective_rank(rows: Tensor) -> float:  # (B, D)
+    """exp of the entropy of the singular values' shares: how many directions the rows use."""
+    values = torch.linalg.svdvals(rows.double().cpu())
+    shares = values / values.sum().clamp(min=1e-12)
+    return float(torch.special.entr(shares).sum().exp())
+
+
+def warning(health: Health, share_of_ln_k: float, epoch: int, warm: bool) -> str | None:
+    """What is wrong and what to change, or None. A loss near ln K is normal until prototypes and rate are warm."""
+    if not warm or epoch < 2:
+        return None
+    if share_of_ln_k >= FLAT and health.spread <= NARROW:
+        return (
+            f"the loss sits at ln K ({share_of_ln_k:.3f} of it) and all pictures get nearly the same scores "
+            f"(spread {health.spread:.3f}): nothing is being learnt. Try sharper codes (--set loss.epsilon=0.02), "
+            "crops that share more of the picture (a larger crops.0.scale), or a longer warm-up"
+        )
+    if health.rank < 2:
+        return (
+            f"embeddings use {health.rank:.1f} directions: the network agrees with itself about nothing much. "
+            "Try a larger loss.epsilon, a lower optimizer.lr, or stronger augmentation"
+        )
+    return None

@@ -1,0 +1,93 @@
+"""SwAV = backbone + projection head + prototypes (arXiv 2006.09882, section 3 and appendix A)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from swav_cli.core.resnet import ResNet
+
+
+class SwAV(ResNet):
+    """A ResNet with a projection head and prototypes; parameters have the names of the published checkpoints.
+
+    >>> model = SwAV("resnet50")
+    >>> embedding, scores = model([large, small])    # crops of two sizes, (B, 3, 224, 224) and (B, 3, 96, 96)
+
+    Args:
+        backbone, width, stem, channels, zero_init_residual: see `ResNet`.
+        hidden_dim: width of the projection head's hidden layer; 0 makes the head one linear layer.
+        embedding_dim: D, the size of an embedding.
+        prototypes: K, how many prototypes.
+    """
+
+    def __init__(
+        self,
+        backbone: str = "resnet50",
+        *,
+        width: int = 64,
+        stem: Literal["imagenet", "small"] = "imagenet",
+        channels: int = 3,
+        zero_init_residual: bool = False,
+        hidden_dim: int = 2048,
+        embedding_dim: int = 128,
+        prototypes: int = 3000,
+    ) -> None:
+        super().__init__(backbone, width, stem, channels, zero_init_residual)
+        self.projection_head: nn.Module
+        if hidden_dim:
+            self.projection_head = nn.Sequential(
+                nn.Linear(self.feature_dim, hidden_dim),
+                nn.BatchNorm1d(hidden_dim),
+                nn.ReLU(inplace=True),
+                nn.Linear(hidden_dim, embedding_dim),
+            )
+        else:
+            self.projection_head = nn.Linear(self.feature_dim, embedding_dim)
+        self.prototypes = nn.Linear(embedding_dim, prototypes, bias=False)
+
+    def features(self, x: Tensor) -> Tensor:  # (B, C, H, W) -> (B, F)
+        """Pooled features of the backbone: what is used once training is over."""
+        return super().forward(x)
+
+    def embed(self, x: Tensor) -> Tensor:  # (B, C, H, W) -> (B, D)
+        """Projected features of unit length."""
+        return self._project(self.features(x))
+
+    def scores(self, x: Tensor) -> Tensor:  # (B, C, H, W) -> (B, K)
+        """Cosine of each picture with each prototype (with normalised prototypes)."""
+        return self.score(self.embed(x))
+
+    def score(self, embedding: Tensor) -> Tensor:  # (B, D) -> (B, K)
+        """Cosine of each embedding with each prototype; in full precision whatever that of the backbone."""
+        with torch.autocast(embedding.device.type, enabled=False):
+            return F.linear(embedding, self.prototypes.weight)
+
+    def forward(self, crops: Tensor | Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Embeddings (V B, D) and scores (V B, K) of crops, crop after crop.
+
+        Neighbouring crops of one size go through the backbone together.
+        """
+        if isinstance(crops, Tensor):
+            crops = [crops]
+        features = [
+            self.features(torch.cat(list(same_size))) for _, same_size in groupby(crops, key=lambda crop: crop.shape[2:])
+        ]
+        embedding = self._project(torch.cat(features))
+        return embedding, self.score(embedding)
+
+    def _project(self, features: Tensor) -> Tensor:
+        projected = self.projection_head(features)
+        # Cosines are compared at differences of a hundredth: normalised in full precision.
+        with torch.autocast(features.device.type, enabled=False):
+            return F.normalize(projected if projected.dtype == torch.float64 else projected.float(), dim=1)
+
+    @torch.no_grad()
+    def normalize_prototypes(self) -> None:
+        """Put every prototype back on the unit sphere; done before each step."""
+        self.prototypes.weight.copy_(F.normalize(self.prototypes.weight, dim=1))

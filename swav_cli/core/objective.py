@@ -1,0 +1,79 @@
+"""Swapped prediction (arXiv 2006.09882, section 3.2, eq. 1 and 2), with the queue of section 4.1.
+
+Each assigned crop's codes are predicted from the scores of every other crop of the same picture. The loss starts at
+ln K, where every prototype is as likely as any other, and a network that learns nothing stays there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from swav_cli.core.sinkhorn import sinkhorn
+
+
+def swapped_prediction(
+    scores: Tensor,  # (V, B, K): scores of every crop
+    codes: Tensor,  # (A, B, K): codes of the assigned crops
+    assigned: Sequence[int],  # which of the V crops those are
+    temperature: float,
+) -> Tensor:  # (): the loss, in nats
+    """Cross entropy of each crop's prediction against the codes of each other, assigned crop; the mean of all pairs."""
+    crops = scores.shape[0]
+    log_p = (scores / temperature).log_softmax(dim=-1)
+    loss = scores.new_zeros(())
+    for code, source in zip(codes, assigned, strict=True):
+        others = [crop for crop in range(crops) if crop != source]
+        loss = loss - (code * log_p[others]).sum(dim=-1).mean()
+    return loss / len(assigned)
+
+
+class Queue(nn.Module):
+    """The newest embeddings of the assigned crops, which join small batches when codes are computed.
+
+    It takes part once it is full; the newest batch stands at its front. Its rows and count are buffers, so that a
+    checkpoint holds them.
+    """
+
+    embeddings: Tensor
+    filled: Tensor
+
+    def __init__(self, assigned: int, length: int, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("embeddings", torch.zeros(assigned, length, dim))  # (A, L, D)
+        self.register_buffer("filled", torch.zeros((), dtype=torch.long))
+
+    @property
+    def is_full(self) -> bool:
+        return int(self.filled) >= self.embeddings.shape[1]
+
+    @torch.no_grad()
+    def push(self, embeddings: Tensor) -> None:  # (A, B, D)
+        """Put a batch at the front; the oldest rows fall out at the back."""
+        length = self.embeddings.shape[1]
+        joined = torch.cat([embeddings.to(self.embeddings), self.embeddings], dim=1)
+        self.embeddings.copy_(joined[:, :length])
+        self.filled += min(embeddings.shape[1], length)
+
+
+@torch.no_grad()
+def assign_codes(
+    embeddings: Tensor,  # (A, B, D): unit embeddings of the assigned crops
+    prototypes: Tensor,  # (K, D): unit prototypes
+    queue: Queue | None,
+    epsilon: float,
+    iterations: int,
+) -> Tensor:  # (A, B, K)
+    """Codes of the batch, crop by crop; a full queue's embeddings share in the assignment. The batch is then queued."""
+    codes = []
+    for crop, embedding in enumerate(embeddings):
+        rows = embedding
+        if queue is not None and queue.is_full:
+            rows = torch.cat([queue.embeddings[crop].to(embedding), embedding])
+        scores = rows @ prototypes.to(embedding).T
+        codes.append(sinkhorn(scores, epsilon, iterations)[-len(embedding) :])
+    if queue is not None:
+        queue.push(embeddings)
+    return torch.stack(codes)

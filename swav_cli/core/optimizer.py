@@ -1,0 +1,113 @@
+"""LARS and learning-rate schedules, as the published SwAV uses them (arXiv 2006.09882, appendix A.1)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+
+class LARS(Optimizer):
+    """SGD with momentum whose step is scaled, tensor by tensor, to the tensor's own size.
+
+    For a tensor p with gradient g (arXiv 1708.03888, eq. 6):
+
+        g <- (g + weight_decay p) * trust_coefficient |p| / (|g| + weight_decay |p|)
+        v <- momentum v + g
+        p <- p - lr v
+
+    Where p or g is zero there is neither scaling nor decay, and a tensor without a gradient is left alone. All tensors
+    of a step are worked on together, and nothing waits for the device.
+
+    Raises:
+        ValueError: a negative setting.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        trust_coefficient: float = 0.001,
+        eps: float = 1e-8,
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "momentum": momentum,
+            "weight_decay": weight_decay,
+            "trust_coefficient": trust_coefficient,
+            "eps": eps,
+        }
+        for name, value in defaults.items():
+            if value < 0:
+                raise ValueError(f"LARS: {name} must not be negative, got {value}")
+        super().__init__(params, defaults)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            params = [p for p in group["params"] if p.grad is not None]
+            if params:
+                self._step_together(params, group)
+        return loss
+
+    def _step_together(self, params: list[Tensor], group: dict[str, Any]) -> None:
+        gradients = [p.grad for p in params if p.grad is not None]
+        updates = _scaled(params, gradients, group["weight_decay"], group["trust_coefficient"], group["eps"])
+        for p in params:
+            if "momentum_buffer" not in self.state[p]:
+                self.state[p]["momentum_buffer"] = torch.zeros_like(p)
+        velocities = [self.state[p]["momentum_buffer"] for p in params]
+        torch._foreach_mul_(velocities, group["momentum"])
+        torch._foreach_add_(velocities, updates)
+        torch._foreach_add_(params, velocities, alpha=-group["lr"])
+
+
+def _scaled(
+    params: list[Tensor], gradients: list[Tensor], weight_decay: float, trust_coefficient: float, eps: float
+) -> list[Tensor]:
+    """Gradients with decay, scaled by each tensor's trust ratio."""
+    sizes = torch.stack(torch._foreach_norm(params))
+    slopes = torch.stack(torch._foreach_norm(gradients))
+    alive = (sizes > 0) & (slopes > 0)
+    ratio = trust_coefficient * sizes / (slopes + weight_decay * sizes + eps)
+    scales = torch.where(alive, ratio, torch.ones_like(ratio))
+    decays = weight_decay * alive.to(sizes)
+    updates = torch._foreach_mul(params, list(decays.unbind()))
+    torch._foreach_add_(updates, gradients)
+    torch._foreach_mul_(updates, list(scales.unbind()))
+    return list(updates)
+
+
+def make_optimizer(
+    name: str, params: Iterable[Tensor], lr: float, momentum: float, weight_decay: float, trust_coefficient: float
+) -> Optimizer:
+    """`lars`, `sgd` (Nesterov off) or `adamw` over all parameters, decay on every one of them as published."""
+    if name == "lars":
+        return LARS(params, lr, momentum, weight_decay, trust_coefficient)
+    if name == "sgd":
+        return torch.optim.SGD(params, lr, momentum, weight_decay=weight_decay)
+    return torch.optim.AdamW(params, lr, betas=(momentum, 0.999), weight_decay=weight_decay)
+
+
+def learning_rate(
+    step: int, total_steps: int, warmup_steps: int, peak: float, final: float, warmup_from: float
+) -> float:
+    """The rate of a step: a straight line from `warmup_from` to `peak`, then half a cosine to `final`.
+
+    The last warm-up step has the peak itself, and so has the first step of the cosine, as in the published code.
+    """
+    if step < warmup_steps:
+        share = step / (warmup_steps - 1) if warmup_steps > 1 else 0.0
+        return warmup_from + (peak - warmup_from) * share
+    progress = (step - warmup_steps) / max(1, total_steps - warmup_steps)
+    return final + 0.5 * (peak - final) * (1 + math.cos(math.pi * progress))

@@ -1,0 +1,31 @@
+"""In which precision the network computes."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+
+def pick_precision(device: torch.device) -> tuple[str, str]:
+    """What `auto` means on a device, and why."""
+    if device.type == "cuda":
+        good = torch.cuda.is_bf16_supported(including_emulation=False)
+    elif device.type == "cpu":
+        good = _cpu_computes_bf16()
+    else:
+        good = False
+    return ("bf16", f"this {device.type} is good at it") if good else ("float32", f"this {device.type} is not good at bf16")
+
+
+def _cpu_computes_bf16() -> bool:
+    """The processor has instructions for it (AVX512-BF16, AMX, or SVE on ARM); without them it is emulated and slow."""
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "amx_tile", "sve_bf16"))
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
+    """The context in which the network runs; weights and codes stay in float32."""
+    if precision == "bf16":
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return nullcontext()

@@ -1,0 +1,224 @@
+"""What a run is: the typed schema of a recipe, its overrides, and the contradictions it must not hold.
+
+A recipe is one YAML file, complete and without inheritance. Values that depend on the data may say `auto`;
+`swav_cli.core.derive` replaces them before a run starts, and the run's own `recipe.yaml` holds the result.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from swav_cli.core.architectures import ARCHITECTURES
+from swav_cli.errors import nearest
+
+Auto = Literal["auto"]
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Part(BaseModel):
+    """A part of a recipe: frozen, and unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class ModelRecipe(Part):
+    backbone: str = Field("resnet50", description=f"architecture: {', '.join(ARCHITECTURES)}")
+    width: Count = Field(64, description="channels of the stem; 64 is the usual one")
+    stem: Literal["imagenet", "small"] = Field(
+        "imagenet", description="imagenet: 7x7, stride 2, pooling; small: 3x3, for pictures up to about 64 pixels"
+    )
+    hidden_dim: Annotated[int, Field(ge=0)] = Field(
+        2048, description="width of the projection head's hidden layer; 0: one linear layer"
+    )
+    embedding_dim: Count = Field(128, description="size of an embedding")
+    prototypes: Count | Auto = Field(3000, description="how many prototypes; about ten for each kind in the pictures")
+    zero_init_residual: bool = Field(False, description="start each residual block as the identity")
+
+    @field_validator("backbone")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in ARCHITECTURES:
+            raise ValueError(f"no backbone '{name}'.{nearest(name, ARCHITECTURES)} Known: {', '.join(ARCHITECTURES)}")
+        return name
+
+
+class DataRecipe(Part):
+    train: str = Field(description="folder, list of files (.txt, .csv), torchvision:NAME or shapes:COUNT")
+    val: str | None = Field(None, description="labelled pictures for k-NN, in the same forms")
+    bank: str | None = Field(
+        None, description="labelled pictures that k-NN learns from; the training pictures where nothing is said"
+    )
+    cache: bool | Auto = Field("auto", description="keep decoded pictures in memory; auto: where they fit")
+    limit: Count | None = Field(None, description="the first N pictures of a shuffle fixed by the seed")
+    channels: Count = Field(3, description="channels of a picture: 1 gray, 3 colour, others for TIFF or .npy stacks")
+    mean: list[float] | Auto = Field([0.485, 0.456, 0.406], description="mean of each channel, 0 to 1; auto: measured")
+    std: list[Positive] | Auto = Field([0.229, 0.224, 0.225], description="deviation of each channel; auto: measured")
+    max_bad: Share = Field(0.01, description="share of unreadable pictures at which the run stops")
+
+
+class CropRecipe(Part):
+    count: Count = Field(description="how many crops of this kind a picture")
+    size: Annotated[int, Field(ge=4)] = Field(description="height and width, pixels")
+    scale: tuple[Positive, Positive] = Field(description="least and most of the picture's area in a crop")
+    assign: bool = Field(False, description="codes are computed from these crops")
+
+    @field_validator("scale")
+    @classmethod
+    def _ordered(cls, scale: tuple[float, float]) -> tuple[float, float]:
+        if not scale[0] <= scale[1] <= 1:
+            raise ValueError(f"scale runs from small to large within (0, 1], got {scale[0]} to {scale[1]}")
+        return scale
+
+
+class AugmentRecipe(Part):
+    flip: Share = Field(0.5, description="probability of a horizontal flip")
+    jitter: Share = Field(0.8, description="probability of colour jitter")
+    brightness: NotNegative = Field(0.8, description="jitter: factor from 1 - x to 1 + x")
+    contrast: NotNegative = Field(0.8, description="jitter: factor from 1 - x to 1 + x")
+    saturation: NotNegative = Field(0.8, description="jitter: factor from 1 - x to 1 + x")
+    hue: Annotated[float, Field(ge=0, le=0.5)] = Field(0.2, description="jitter: turn of the colour circle, -x to x")
+    grayscale: Share = Field(0.2, description="probability of dropping colour")
+    blur: Share = Field(0.5, description="probability of Gaussian blur")
+    blur_sigma: tuple[Positive, Positive] = Field((0.1, 2.0), description="least and most blur, pixels")
+
+
+class QueueRecipe(Part):
+    length: Annotated[int, Field(ge=0)] | Auto = Field(0, description="embeddings kept, over all processes; 0: none")
+    start_epoch: Annotated[int, Field(ge=0)] | Auto = Field(15, description="epoch, from 0, at which it begins to fill")
+
+
+class LossRecipe(Part):
+    temperature: Positive = Field(0.1, description="of the prediction's softmax")
+    epsilon: Annotated[float, Field(ge=0.01)] = Field(0.05, description="of Sinkhorn; smaller makes codes sharper")
+    sinkhorn_iterations: Count = Field(3, description="rounds of normalisation")
+    freeze_prototypes_steps: Annotated[int, Field(ge=0)] | Auto = Field(
+        0, description="steps from the start in which prototypes stay as they are; auto: one epoch where there is a queue"
+    )
+    queue: QueueRecipe = Field(QueueRecipe())
+
+
+class OptimizerRecipe(Part):
+    name: Literal["lars", "sgd", "adamw"] = Field("lars", description="lars, sgd or adamw")
+    lr: Positive | Auto = Field(description="learning rate per 256 pictures; scaled linearly with batch_size")
+    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(0.9, description="momentum; adamw's first beta")
+    weight_decay: NotNegative = Field(1e-6, description="on every parameter")
+    trust_coefficient: Positive = Field(0.001, description="of lars: a step's part of a tensor's size")
+
+
+class ScheduleRecipe(Part):
+    warmup_epochs: NotNegative = Field(0, description="epochs of linear warm-up")
+    warmup_lr: NotNegative = Field(0.0, description="learning rate at the start of the warm-up, per 256 pictures")
+    final_lr: NotNegative = Field(0.0, description="learning rate at the end of the cosine, per 256 pictures")
+
+
+class TrainingRecipe(Part):
+    epochs: Count | Auto = Field(description="passes over the pictures")
+    batch_size: Count | Auto = Field(description="pictures a step, over all processes and accumulated parts")
+    accumulate: Count = Field(1, description="parts in which a step's batch goes through the network")
+    precision: Literal["auto", "float32", "bf16", "float64"] = Field(
+        "auto", description="auto: bf16 where the hardware is good at it, else float32"
+    )
+    compile: bool = Field(False, description="torch.compile the network: slower to start, faster on a GPU")
+    workers: Annotated[int, Field(ge=0)] | Auto = Field("auto", description="processes that read pictures")
+    seed: Annotated[int, Field(ge=0)] = Field(0, description="of weights, order of pictures, and crops")
+    sync_batchnorm: bool | Count = Field(
+        False, description="statistics of batch normalisation over all processes, or in groups of so many"
+    )
+    log_every: Count = Field(10, description="steps between lines of metrics.jsonl")
+
+
+class EvaluationRecipe(Part):
+    knn_every: Annotated[int, Field(ge=0)] = Field(0, description="epochs between k-NN checks; 0: at the end alone")
+    knn_k: Count = Field(20, description="neighbours that vote")
+    knn_temperature: Positive = Field(0.07, description="of a vote's weight, exp(cosine / T)")
+
+
+class CheckpointRecipe(Part):
+    every_minutes: Positive = Field(10.0, description="minutes between checkpoints; one is written at each epoch's end")
+    keep_epochs: Annotated[int, Field(ge=0)] = Field(0, description="keep one for good every so many epochs; 0: none")
+
+
+class Recipe(Part):
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="names the run's folder")
+    reference: str | None = Field(None, description="the published result or what was measured, for `swav recipes`")
+    model: ModelRecipe = Field(ModelRecipe())
+    data: DataRecipe
+    crops: Annotated[list[CropRecipe], Field(min_length=1)]
+    augment: AugmentRecipe = Field(AugmentRecipe())
+    loss: LossRecipe = Field(LossRecipe())
+    optimizer: OptimizerRecipe
+    schedule: ScheduleRecipe = Field(ScheduleRecipe())
+    training: TrainingRecipe
+    evaluation: EvaluationRecipe = Field(EvaluationRecipe())
+    checkpoint: CheckpointRecipe = Field(CheckpointRecipe())
+
+    @property
+    def crop_count(self) -> int:
+        return sum(crop.count for crop in self.crops)
+
+    @property
+    def assigned_crops(self) -> list[int]:
+        """Positions of the crops that give codes, in the order in which crops are made."""
+        flags = [crop.assign for crop in self.crops for _ in range(crop.count)]
+        return [position for position, assign in enumerate(flags) if assign]
+
+    @model_validator(mode="after")
+    def _no_contradictions(self) -> Recipe:
+        problems = contradictions(self)
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+
+def contradictions(recipe: Recipe) -> list[str]:
+    """What can't be meant, as far as it shows without the data; each names both values."""
+    training, loss, found = recipe.training, recipe.loss, []
+    if not recipe.assigned_crops:
+        found.append("no crops have assign: true, so there is nothing to compute codes from; set it on the large ones")
+    if recipe.crop_count < 2:
+        found.append("crops make 1 crop a picture; swapped prediction needs 2 or more (crops[0].count)")
+    if isinstance(training.epochs, int):
+        if recipe.schedule.warmup_epochs > training.epochs:
+            found.append(
+                f"schedule.warmup_epochs ({recipe.schedule.warmup_epochs:g}) is longer than "
+                f"training.epochs ({training.epochs})"
+            )
+        start = loss.queue.start_epoch
+        if loss.queue.length and start != "auto" and start >= training.epochs:
+            found.append(
+                f"loss.queue.start_epoch ({start}) is not within training.epochs ({training.epochs}), "
+                "counted from 0; start it earlier or set loss.queue.length to 0"
+            )
+    if isinstance(training.batch_size, int):
+        if training.batch_size % training.accumulate:
+            found.append(
+                f"training.batch_size ({training.batch_size}) does not divide into "
+                f"training.accumulate ({training.accumulate}) equal parts"
+            )
+        elif training.batch_size // training.accumulate < 2:
+            found.append(
+                f"training.batch_size ({training.batch_size}) over training.accumulate ({training.accumulate}) "
+                "leaves 1 picture a part; batch normalisation needs 2"
+            )
+        if isinstance(loss.queue.length, int) and 0 < loss.queue.length < training.batch_size:
+            found.append(
+                f"loss.queue.length ({loss.queue.length}) is shorter than training.batch_size ({training.batch_size}); "
+                "it would hold a part of one batch"
+            )
+    if training.sync_batchnorm is not False and training.accumulate > 1:
+        found.append(
+            "training.sync_batchnorm and training.accumulate exclude each other: statistics over processes "
+            "do not see the other parts"
+        )
+    if recipe.augment.blur_sigma[0] > recipe.augment.blur_sigma[1]:
+        found.append(f"augment.blur_sigma runs from small to large, got {list(recipe.augment.blur_sigma)}")
+    for name in ("mean", "std"):
+        values = getattr(recipe.data, name)
+        if values != "auto" and len(values) != recipe.data.channels:
+            found.append(f"data.{name} has {len(values)} values for data.channels ({recipe.data.channels})")
+    return found

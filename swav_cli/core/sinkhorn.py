@@ -1,0 +1,41 @@
+"""Codes from scores: the Sinkhorn-Knopp iteration of SwAV (arXiv 2006.09882, section 3.1, eq. 3 and 5).
+
+Codes Q maximise Tr(Q^T C^T Z) + epsilon H(Q) under equal use of all prototypes in the batch. The optimum is
+Diag(u) exp(scores / epsilon) Diag(v); u and v are found by normalising prototypes and pictures in turn.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from swav_cli.core.distributed import max_over_processes, sum_over_processes
+
+
+@torch.no_grad()
+def sinkhorn(
+    scores: Tensor,  # (B, K): cosine of each picture of this process with each prototype
+    epsilon: float = 0.05,
+    iterations: int = 3,
+) -> Tensor:  # (B, K): codes; each row sums to one
+    """Soft assignments of pictures to prototypes that use all prototypes equally.
+
+    The batch is that of all processes: a picture's own sum is local, and the processes are joined by one
+    reduction of K maxima and one of K sums an iteration. Computed in float32 (float64 scores stay float64)
+    as logarithms, so that it is finite at any epsilon and every row sums to one.
+
+    Raises:
+        ValueError: epsilon is not positive, or iterations is below one.
+    """
+    if epsilon <= 0 or iterations < 1:
+        raise ValueError(f"sinkhorn needs epsilon > 0 and iterations >= 1, got {epsilon} and {iterations}")
+    precise = scores.dtype if scores.dtype == torch.float64 else torch.float32
+    with torch.autocast(scores.device.type, enabled=False):
+        log_q = scores.to(precise) / epsilon
+        # A prototype's shift goes out with its first normalisation. With it no sum below can underflow: each is at
+        # least 1 in the first round, and at least 1 / K after that, since no picture's sum exceeds K.
+        log_q -= max_over_processes(log_q.amax(dim=0))
+        for _ in range(iterations):
+            log_q -= sum_over_processes(log_q.exp().sum(dim=0)).log()  # prototypes share the batch equally ...
+            log_q -= log_q.logsumexp(dim=1, keepdim=True)  # ... and each picture gives its whole weight
+        return log_q.exp()

@@ -1,0 +1,135 @@
+"""A trained network alone, as `model.safetensors`: tensors and a description, and no code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from swav_cli.core.checkpoint import RunFolder, load_checkpoint, write_whole
+from swav_cli.core.model import SwAV
+from swav_cli.core.recipe import Recipe
+from swav_cli.errors import UserError
+
+FORMAT = "swav-model-1"
+
+
+def describe(recipe: Recipe) -> dict[str, Any]:
+    """What a reader needs in order to rebuild the network and to feed it; no reader assumes any of it."""
+    return {
+        "format": FORMAT,
+        "model": recipe.model.model_dump(mode="json"),
+        "channels": recipe.data.channels,
+        "size": max(crop.size for crop in recipe.crops),
+        "mean": recipe.data.mean,
+        "std": recipe.data.std,
+        "recipe": recipe.name,
+    }
+
+
+def save_model(path: Path, model: SwAV, recipe: Recipe) -> None:
+    """Write the network with its description, whole or not at all."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    metadata = {"swav": json.dumps(describe(recipe))}
+    write_whole(path, lambda beside: save_file(tensors, beside, metadata))
+
+
+def load_model(source: str | Path) -> tuple[SwAV, dict[str, Any]]:
+    """A network in eval mode and its description, from a run's folder or its `model.safetensors`.
+
+    >>> model, description = load_model("runs/quickstart")
+    >>> features = model.features(pictures)    # (B, 3, size, size), normalised with the description's mean and std
+
+    Raises:
+        UserError: no such file, or not one of ours.
+    """
+    path = Path(source)
+    path = RunFolder(path).model if path.is_dir() else path
+    if not path.exists():
+        raise UserError(f"{path}: no such model; a run writes it when it ends or is stopped")
+    try:
+        with safe_open(path, framework="pt") as file:
+            description = json.loads((file.metadata() or {}).get("swav", "null"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{path}: not a readable safetensors file ({error})") from None
+    if not isinstance(description, dict) or description.get("format") != FORMAT:
+        raise UserError(f"{path}: holds no description of a swav model")
+    settings = dict(description["model"])
+    model = SwAV(settings.pop("backbone"), channels=description["channels"], **settings)
+    model.load_state_dict(tensors)
+    return model.eval(), description
+
+
+def start_from(model: SwAV, source: str | Path) -> str:
+    """Put the weights of a run, a checkpoint or a file of weights into a network that is to be trained further.
+
+    All tensors of the backbone must be there and fit; the projection head and the prototypes are taken where they do, and
+    begin anew elsewhere. Returns what was taken, in words.
+
+    Raises:
+        UserError: unreadable, or the backbone does not fit, with the first keys that don't.
+    """
+    weights = read_weights(Path(source))
+    own = model.state_dict()
+    backbone = [key for key in own if not key.startswith(("projection_head.", "prototypes."))]
+    wrong = [key for key in backbone if key not in weights or weights[key].shape != own[key].shape]
+    if wrong:
+        found = tuple(weights[wrong[0]].shape) if wrong[0] in weights else "nothing"
+        raise UserError(
+            f"{source}: {len(backbone) - len(wrong)} of {len(backbone)} backbone tensors fit this recipe's model; "
+            f"first that does not: {wrong[0]}, {tuple(own[wrong[0]].shape)} wanted and {found} there"
+        )
+    rest = [key for key in own if key not in backbone]
+    # The head counts only as a whole: half of one is no head.
+    parts = {"projection head": "projection_head.", "prototypes": "prototypes."}
+    taken = {key: weights[key] for key in backbone}
+    words = [f"{len(backbone)} of {len(backbone)} backbone tensors"]
+    for name, prefix in parts.items():
+        keys = [key for key in rest if key.startswith(prefix)]
+        if all(key in weights and weights[key].shape == own[key].shape for key in keys):
+            taken |= {key: weights[key] for key in keys}
+            words.append(f"{name} {len(keys)} of {len(keys)}")
+        else:
+            words.append(f"{name} begins anew")
+    model.load_state_dict({**own, **taken})
+    return ", ".join(words)
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Tensors by their names in our model; `module.`, `backbone.` and a `state_dict` or `model` around them are removed.
+
+    Raises:
+        UserError: unreadable, or holds more than tensors and plain values.
+    """
+    if path.is_dir():
+        path = RunFolder(path).model if RunFolder(path).model.exists() else RunFolder(path).last
+    if not path.exists():
+        raise UserError(f"{path}: no such file of weights")
+    try:
+        content: Any = load_file(path) if path.suffix == ".safetensors" else _load_pickle(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{path}: can't be read as weights ({str(error).splitlines()[0]})") from None
+    for around in ("state_dict", "model", "classy_state_dict"):
+        if isinstance(content, dict) and isinstance(content.get(around), dict):
+            content = content[around]
+    tensors = {key: value for key, value in dict(content).items() if isinstance(value, Tensor)}
+    if not tensors:
+        raise UserError(f"{path}: holds no tensors by name")
+    return {key.removeprefix("module.").removeprefix("backbone."): value for key, value in tensors.items()}
+
+
+def _load_pickle(path: Path) -> Any:
+    try:
+        return load_checkpoint(path)
+    except ValueError:
+        pass  # not one of ours
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises a pickle's own errors for what it refuses, and many more for damage
+        raise ValueError(str(error)) from None

@@ -1,0 +1,1 @@
+"""Pictures: found, decoded, listed and brought to the training loop."""

@@ -1,0 +1,131 @@
+"""Batches of crops, in an order that depends on the seed alone, from any step on and by any number of workers."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from swav_cli.data.images import BadPicture
+from swav_cli.data.sources import Pictures
+
+REPLACEMENTS = 100  # other pictures tried in place of a bad one
+
+Item = tuple[int, int]  # epoch, index of a picture
+MakeCrops = Callable[[Tensor, int, int], tuple[list[Tensor], Tensor]]
+
+
+class Batch(NamedTuple):
+    """Crops of B pictures: for each crop size (B, count, C, size, size) uint8."""
+
+    crops: list[Tensor]
+    numbers: Tensor  # (B, V, columns): what is to be done to each crop's colours
+    indices: Tensor  # (B,)
+    bad: list[tuple[int, str]]  # pictures that could not be read, with the reason; others stand in for them
+
+
+class Order(Sampler[list[Item]]):
+    """Which pictures each step takes, from `first_step` to the end of the run.
+
+    Every epoch is a permutation of its own; its last pictures that don't fill a batch are left for another epoch.
+
+    Args:
+        count: pictures in all.
+        batch_size: pictures a step.
+        parts: in how many equal parts a step's pictures are given.
+        share: which of a part's pictures this process takes.
+    """
+
+    def __init__(
+        self, count: int, batch_size: int, epochs: int, seed: int, first_step: int = 0, parts: int = 1,
+        share: Callable[[int], slice] = lambda size: slice(0, size),
+    ) -> None:  # fmt: skip
+        self.count, self.batch_size, self.seed = count, batch_size, seed
+        self.steps_per_epoch = count // batch_size
+        self.first_step, self.last_step = first_step, epochs * self.steps_per_epoch
+        self.parts, self.share = parts, share
+
+    def __len__(self) -> int:
+        return (self.last_step - self.first_step) * self.parts
+
+    def __iter__(self) -> Iterator[list[Item]]:
+        step = self.first_step
+        while step < self.last_step:
+            epoch, done = divmod(step, self.steps_per_epoch)
+            order = epoch_order(self.count, self.seed, epoch)
+            for position in range(done, self.steps_per_epoch):
+                chosen = order[position * self.batch_size : (position + 1) * self.batch_size]
+                for part in np.split(chosen, self.parts):
+                    yield [(epoch, int(index)) for index in part[self.share(len(part))]]
+                step += 1
+
+
+def epoch_order(count: int, seed: int, epoch: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    return np.random.Generator(np.random.Philox(key=[seed, epoch + 1])).permutation(count)
+
+
+class Crops(Dataset[Batch]):
+    """Reads pictures and cuts their crops, a batch at a time; runs in the workers."""
+
+    def __init__(self, pictures: Pictures, make_crops: MakeCrops) -> None:
+        self.pictures, self.make_crops = pictures, make_crops
+
+    def __getitems__(self, items: list[Item]) -> Batch:
+        made, bad = [], []
+        for epoch, index in items:
+            picture = self._read(epoch, index, bad)
+            made.append(self.make_crops(picture, epoch, index))
+        sizes = len(made[0][0])
+        return Batch(
+            crops=[torch.stack([crops[size] for crops, _ in made]) for size in range(sizes)],
+            numbers=torch.stack([numbers for _, numbers in made]),
+            indices=torch.tensor([index for _, index in items]),
+            bad=bad,
+        )
+
+    def _read(self, epoch: int, index: int, bad: list[tuple[int, str]]) -> Tensor:
+        """The picture, or another that depends on (epoch, index) alone where it can't be read."""
+        try:
+            return self.pictures.read(index)
+        except BadPicture as error:
+            bad.append((index, str(error)))
+        others = np.random.Generator(np.random.Philox(key=[epoch, index]))
+        for _ in range(REPLACEMENTS):
+            other = int(others.integers(len(self.pictures)))
+            try:
+                return self.pictures.read(other)
+            except BadPicture as error:
+                bad.append((other, str(error)))
+        raise BadPicture(f"{self.pictures.name(index)}, and {REPLACEMENTS} others tried in its place, can't be read")
+
+
+def load_batches(
+    pictures: Pictures, make_crops: MakeCrops, order: Order, workers: int, pin_memory: bool = False
+) -> Iterator[Batch]:
+    """All batches of a run from the order's first step on; workers go on reading across the ends of epochs."""
+    loader = DataLoader(
+        Crops(pictures, make_crops),
+        batch_sampler=order,
+        collate_fn=_as_it_is,
+        num_workers=workers,
+        pin_memory=pin_memory,
+        worker_init_fn=start_worker,
+        prefetch_factor=4 if workers else None,
+    )
+    return iter(loader)
+
+
+def _as_it_is(batch: Batch) -> Batch:
+    return batch
+
+
+def start_worker(_: int) -> None:
+    """What a process that reads pictures does first."""
+    # Ctrl-C reaches every process of the terminal; the main one decides when the workers end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)

@@ -1,0 +1,38 @@
+"""What can go wrong for a user: one line each, with an exit code.
+
+Everything else that is raised is a fault of ours and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """A mistake that the user can mend: the message says what, where and what to do."""
+
+    exit_code = 2
+
+
+class Diverged(UserError):
+    """The loss is no longer finite; the last good checkpoint is kept."""
+
+    exit_code = 3
+
+
+class Interrupted(Exception):
+    """A signal ended the work in good order; all is saved.
+
+    Shells expect 128 + the signal's number as the exit code.
+    """
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal_number
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """` Did you mean 'epsilon'?`, or nothing where no known word is near."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f" Did you mean '{close[0]}'?" if close else ""

@@ -1,0 +1,1 @@
+"""Judging a model: features and what can be read from them."""

@@ -1,0 +1,1 @@
+"""What a person looks at: console lines, tables and sheets of pictures."""

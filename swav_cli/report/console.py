@@ -1,0 +1,188 @@
+"""What a run says while it works: a bar on a terminal, a plain line now and then elsewhere; all on standard error."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from swav_cli.core.recipe import Recipe
+
+if TYPE_CHECKING:
+    import torch
+
+    from swav_cli.core.derive import Derived
+    from swav_cli.core.engine import Plan, Progress
+    from swav_cli.core.health import Health
+    from swav_cli.data.sources import Pictures
+
+PLAIN_SECONDS = 15.0  # between lines where there is no terminal
+
+
+class Screen:
+    """Says nothing; what a library call uses."""
+
+    def opening(
+        self, recipe: Recipe, derived: list[Derived], plan: Plan, pictures: Pictures, device: torch.device, path: Path
+    ) -> None:
+        """What is about to be trained."""
+
+    def notice(self, text: str) -> None:
+        """Something worth knowing."""
+
+    def warn(self, text: str) -> None:
+        """Something that looks wrong."""
+
+    @contextmanager
+    def working(self, what: str) -> Iterator[None]:
+        """Around work of some seconds that is not training."""
+        yield
+
+    @contextmanager
+    def training(self, step: int, steps: int) -> Iterator[None]:
+        """Around the steps of a run."""
+        yield
+
+    def step(self, progress: Progress) -> None:
+        """After each step."""
+
+    def epoch(self, epoch: int, epochs: int, share_of_ln_k: float, health: Health, knn: float | None) -> None:
+        """After each epoch."""
+
+    def closing(self, recipe: Recipe, results: dict[str, Any], path: Path) -> None:
+        """What came of it, and what to type next."""
+
+
+class Console(Screen):
+    """Writes to standard error, as a person at a terminal or a log file wants it."""
+
+    def __init__(self) -> None:
+        self.stream = sys.stderr
+        self.is_terminal = self.stream.isatty()
+        self._bar: tqdm[Any] | None = None
+        self._last_line = 0.0
+
+    def _say(self, text: str) -> None:
+        if self._bar is not None:
+            self._bar.clear()
+        print(text, file=self.stream, flush=True)
+        if self._bar is not None:
+            self._bar.refresh()
+
+    def opening(
+        self, recipe: Recipe, derived: list[Derived], plan: Plan, pictures: Pictures, device: torch.device, path: Path
+    ) -> None:
+        self._say(f"{recipe.name}: {describe_run(recipe, plan, pictures, device)}")
+        for value in derived:
+            self._say(f"  {value.key} = {value.value}  ({value.reason})")
+        self._say(f"  {describe_learning_rate(recipe, plan)}")
+        self._say(f"  run: {path}")
+
+    def notice(self, text: str) -> None:
+        self._say(text)
+
+    def warn(self, text: str) -> None:
+        self._say(f"warning: {text}")
+
+    @contextmanager
+    def working(self, what: str) -> Iterator[None]:
+        started = time.monotonic()
+        if self.is_terminal:
+            print(f"{what} ...", end="\r", file=self.stream, flush=True)
+        yield
+        seconds = time.monotonic() - started
+        if self.is_terminal:
+            print(" " * (len(what) + 4), end="\r", file=self.stream, flush=True)
+        if seconds >= 1:
+            self._say(f"{what}: {duration(seconds)}")
+
+    @contextmanager
+    def training(self, step: int, steps: int) -> Iterator[None]:
+        self._started, self._first_step = time.monotonic(), step
+        if self.is_terminal:
+            self._bar = tqdm(total=steps, initial=step, unit="step", file=self.stream, dynamic_ncols=True, leave=False)
+        try:
+            yield
+        finally:
+            if self._bar is not None:
+                self._bar.close()
+                self._bar = None
+
+    def step(self, progress: Progress) -> None:
+        told = (
+            f"loss/ln K {progress.share_of_ln_k:.3f}, {progress.pictures_per_second:,.0f} img/s, "
+            f"wait {progress.waiting:.0%}"
+        )
+        if self._bar is not None:
+            self._bar.set_postfix_str(told, refresh=False)
+            self._bar.update(progress.step - self._bar.n)
+        elif time.monotonic() - self._last_line > PLAIN_SECONDS or progress.step == progress.steps:
+            self._last_line = time.monotonic()
+            left = self._seconds_left(progress)
+            self._say(f"step {progress.step}/{progress.steps} epoch {progress.epoch + 1}: {told}, {duration(left)} left")
+
+    def _seconds_left(self, progress: Progress) -> float:
+        done = progress.step - self._first_step
+        return (time.monotonic() - self._started) / max(1, done) * (progress.steps - progress.step)
+
+    def epoch(self, epoch: int, epochs: int, share_of_ln_k: float, health: Health, knn: float | None) -> None:
+        judged = f", k-NN {knn:.1f} %" if knn is not None else ""
+        self._say(
+            f"epoch {epoch + 1}/{epochs}: loss/ln K {share_of_ln_k:.3f}, {health.used_prototypes} prototypes used "
+            f"(perplexity {health.perplexity:.0f}), spread {health.spread:.3f}, rank {health.rank:.1f}{judged}"
+        )
+
+    def closing(self, recipe: Recipe, results: dict[str, Any], path: Path) -> None:
+        self._say(describe_results(results, path))
+
+
+def describe_run(recipe: Recipe, plan: Plan, pictures: Pictures, device: torch.device) -> str:
+    labels = "" if pictures.labels is None else ", labels not used for training"
+    return (
+        f"{len(pictures):,} pictures of {pictures.source}{labels}; {recipe.training.epochs} epochs of "
+        f"{plan.steps_per_epoch:,} steps with {recipe.training.batch_size} pictures, on {device} in {recipe.training.precision}"
+    )
+
+
+def describe_learning_rate(recipe: Recipe, plan: Plan) -> str:
+    batch = recipe.training.batch_size
+    warm = (
+        f", from {plan.warmup_lr:g} over {plan.warmup_steps} steps" if plan.warmup_steps else ""
+    )
+    return (
+        f"learning rate {recipe.optimizer.lr:g} x {batch} / 256 = {plan.peak_lr:g}{warm}, "
+        f"then a cosine to {plan.final_lr:g}"
+    )
+
+
+def describe_results(results: dict[str, Any], path: Path) -> str:
+    lines = [
+        f"done in {duration(results['seconds'])}",
+        f"  loss   {results['loss']:.3f}, {results['loss_over_ln_k']:.3f} of ln K",
+    ]
+    if "knn" in results:
+        raw = f", raw pixels {results['knn_raw_pixels']:.1f} %" if "knn_raw_pixels" in results else ""
+        lines.append(f"  k-NN   learnt {results['knn']:.1f} %{raw}, untrained network {results['knn_untrained']:.1f} %")
+    if results["bad_pictures"]:
+        lines.append(f"  {results['bad_pictures']} pictures could not be read; see {path / 'bad-pictures.txt'}")
+    lines += [
+        f"  run    {path}",
+        "next",
+        "  swav pretrain photos/                  train on a folder of your own",
+        f"  swav pretrain {results['recipe']} --preview crops.png   look at what the network sees",
+        "  swav recipes                           other recipes",
+    ]
+    return "\n".join(lines)
+
+
+def duration(seconds: float) -> str:
+    """`1 h 02 min`, `3 min 05 s` or `12 s`."""
+    whole = round(seconds)
+    if whole >= 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 60} min {whole % 60:02d} s" if whole >= 60 else f"{whole} s"

@@ -1,0 +1,57 @@
+"""What a run will do and need, before it is begun: `swav pretrain --dry-run`."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from swav_cli.core.derive import Derived
+from swav_cli.core.engine import make_plan
+from swav_cli.core.estimate import estimate
+from swav_cli.core.recipe import Recipe
+from swav_cli.core.recipe_file import dump_recipe
+from swav_cli.report.console import describe_learning_rate
+
+
+def plan_facts(recipe: Recipe, derived: list[Derived], pictures: int, device: str) -> dict[str, Any]:
+    """The settled recipe, its steps and its needs, as plain values."""
+    plan, needs = make_plan(recipe, pictures), estimate(recipe)
+    return {
+        "recipe": recipe.model_dump(mode="json"),
+        "derived": {value.key: {"value": value.value, "reason": value.reason} for value in derived},
+        "device": device,
+        "pictures": pictures,
+        "steps_per_epoch": plan.steps_per_epoch,
+        "steps": plan.steps,
+        "learning_rate": describe_learning_rate(recipe, plan),
+        "ln_k": math.log(int(recipe.model.prototypes)),
+        "parameters": needs.parameters,
+        "backbone_parameters": needs.backbone_parameters,
+        "memory_bytes": needs.weights_bytes + needs.activations_bytes,
+        "memory_weights_bytes": needs.weights_bytes,
+        "memory_activations_bytes": needs.activations_bytes,
+    }
+
+
+def plan_text(recipe: Recipe, facts: dict[str, Any]) -> str:
+    lines = [dump_recipe(recipe).rstrip(), ""]
+    for key, value in facts["derived"].items():
+        lines.append(f"# {key} = {value['value']}: {value['reason']}")
+    lines += [
+        f"# {facts['pictures']:,} pictures, {facts['steps_per_epoch']:,} steps an epoch, {facts['steps']:,} in all, on {facts['device']}",
+        f"# {facts['learning_rate']}",
+        f"# loss begins at ln K = {facts['ln_k']:.3f}",
+        f"# {facts['parameters']:,} parameters, {facts['backbone_parameters']:,} of them in the backbone",
+        f"# about {size(facts['memory_bytes'])} of memory: {size(facts['memory_weights_bytes'])} for weights, gradients and "
+        f"optimiser, {size(facts['memory_activations_bytes'])} for activations",
+    ]
+    return "\n".join(lines)
+
+
+def size(count: float) -> str:
+    """Bytes as a person reads them."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit in ("B", "kB") else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
