@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from swav_cli.core import distributed
-from swav_cli.core.checkpoint import RunFolder, newest_checkpoint, write_json, write_text
+from swav_cli.core.checkpoint import RunFolder, newest_checkpoint, only_process_in, write_json, write_text
 from swav_cli.core.derive import Derived, derive
-from swav_cli.core.engine import Trainer, make_model
+from swav_cli.core.engine import Trainer
 from swav_cli.core.health import Health, warning
 from swav_cli.core.metrics import read_metrics
 from swav_cli.core.model import SwAV
+from swav_cli.core.plan import make_model
 from swav_cli.core.recipe import Recipe
 from swav_cli.core.recipe_file import differences, dump_recipe, parse_recipe, read_yaml
 from swav_cli.core.weights import save_model, start_from
@@ -225,21 +226,21 @@ def _train(
     elif init_from is not None:
         started_with = start_from(trainer.model, init_from)
     # All is checked; from here on files are written.
-    if overwrite:
-        _clear(folder)
-    folder.path.mkdir(parents=True, exist_ok=True)
-    write_text(folder.recipe, dump_recipe(recipe))
-    screen.opening(settled.recipe, settled.derived, trainer.plan, settled.pictures, device, folder.path)
-    if started_with:
-        screen.notice(f"started from {init_from}: {started_with}")
-    if state is not None:
-        screen.notice(f"going on at step {trainer.step} of {trainer.plan.steps}")
-    threads = torch.get_num_threads()
-    with screen.working("reading pictures"):
-        trainer.pictures = cached(settled.pictures, recipe.data.cache, threads)
-        if settled.judge is not None:
-            settled.judge.keep_in_memory(trainer.pictures, threads)
-    return _run_and_judge(trainer, settled.judge, folder, screen)
+    with only_process_in(folder):
+        if overwrite:
+            _clear(folder)
+        write_text(folder.recipe, dump_recipe(recipe))
+        screen.opening(settled.recipe, settled.derived, trainer.plan, settled.pictures, device, folder.path)
+        if started_with:
+            screen.notice(f"started from {init_from}: {started_with}")
+        if state is not None:
+            screen.notice(f"going on at step {trainer.step} of {trainer.plan.steps}")
+        threads = torch.get_num_threads()
+        with screen.working("reading pictures"):
+            trainer.pictures = cached(settled.pictures, recipe.data.cache, threads)
+            if settled.judge is not None:
+                settled.judge.keep_in_memory(trainer.pictures, threads)
+        return _run_and_judge(trainer, settled.judge, folder, screen)
 
 
 def _clear(folder: RunFolder) -> None:
@@ -286,7 +287,7 @@ def _run_and_judge(trainer: Trainer, judge: Judge | None, folder: RunFolder, scr
 
 def _results(trainer: Trainer, judge: Judge | None, folder: RunFolder, screen: Screen) -> dict[str, Any]:
     lines = read_metrics(folder.metrics)
-    last_epoch = next((line for line in reversed(lines) if line["kind"] == "epoch"), {})
+    last_epoch: dict[str, Any] = next((line for line in reversed(lines) if line["kind"] == "epoch"), {})
     ln_k = math.log(trainer.model.prototypes.out_features)
     share = last_epoch.get("loss_over_ln_k", math.nan)
     results: dict[str, Any] = {
@@ -301,8 +302,7 @@ def _results(trainer: Trainer, judge: Judge | None, folder: RunFolder, screen: S
     if judge is not None:
         with screen.working("judging the features"):
             results["knn"] = judge.accuracy(trainer.model)
-            untrained = make_model(trainer.recipe).to(trainer.device, memory_format=torch.channels_last)
-            results["knn_untrained"] = judge.accuracy(untrained)
+            results["knn_untrained"] = judge.accuracy(make_model(trainer.recipe).to(trainer.device))
             if judge.size <= SMALL:
                 results["knn_raw_pixels"] = judge.accuracy(None)
     return results

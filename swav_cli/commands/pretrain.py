@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from swav_cli.completions import recipe_names
 from swav_cli.errors import UserError
 
 if TYPE_CHECKING:
@@ -21,11 +22,15 @@ def pretrain(
         typer.Argument(
             help="A recipe's file, the name of a shipped one (see: swav recipes), or a folder of pictures.",
             metavar="RECIPE",
+            autocompletion=recipe_names,
         ),
     ],
     data: Annotated[
         str | None,
-        typer.Option(help="Pictures in place of the recipe's: folder, list of files, torchvision:NAME, shapes:COUNT."),
+        typer.Option(
+            help="Pictures in place of the recipe's: folder, list of files, torchvision:NAME, shapes:COUNT. "
+            "Labelled ones to judge by: --set data.val=PATH."
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder. [default: runs/<recipe name>]")] = None,
     assignments: Annotated[
@@ -55,7 +60,7 @@ def pretrain(
 
     swav pretrain quickstart
     swav pretrain photos/ --epochs 50
-    swav pretrain in1k-200e --data /data/imagenet/train --set training.accumulate=4
+    swav pretrain in1k-200e --data imagenet/train --set data.val=imagenet/val
 
     A run that was stopped goes on when the same command is typed again.
     """
@@ -67,15 +72,16 @@ def pretrain(
         "training.workers": workers,
         "training.seed": seed,
         "training.precision": precision,
-        "data.train": data,
     }
     if Path(recipe).is_dir():
         if data is not None:
             raise UserError(f"{recipe} is a folder of pictures already; leave --data out, or name a recipe")
-        options["data.train"], recipe = recipe, "small-folder"
-    overrides = list(assignments or [])
-    overrides += [f"{key}={json.dumps(value)}" for key, value in options.items() if value is not None]
-    settings = load_recipe(recipe, overrides)
+        data, recipe = recipe, "small-folder"
+    overrides = [f"{key}={json.dumps(value)}" for key, value in options.items() if value is not None]
+    if data is not None:
+        # The recipe's labelled pictures belong to the pictures that are replaced; --set may name others.
+        overrides += [f"data.train={json.dumps(data)}", "data.val=null", "data.bank=null"]
+    settings = load_recipe(recipe, [*overrides, *(assignments or [])])
 
     if dry_run or preview is not None:
         _look_ahead(settings, device, dry_run, preview, as_json)
@@ -87,7 +93,7 @@ def pretrain(
         settings, out, device=device, resume=resume, overwrite=overwrite, init_from=init_from, screen=Console()
     )
     if as_json:
-        print(json.dumps(results))
+        print(json.dumps(results), flush=True)
 
 
 def _look_ahead(recipe: Recipe, device: str, dry_run: bool, preview: Path | None, as_json: bool) -> None:
@@ -102,4 +108,4 @@ def _look_ahead(recipe: Recipe, device: str, dry_run: bool, preview: Path | None
         print(f"wrote {preview}", file=sys.stderr)
     if dry_run:
         facts = plan_facts(settled.recipe, settled.derived, len(settled.pictures), str(settled.device))
-        print(json.dumps(facts) if as_json else plan_text(settled.recipe, facts))
+        print(json.dumps(facts) if as_json else plan_text(settled.recipe, facts), flush=True)

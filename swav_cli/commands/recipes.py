@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Annotated
 
 import typer
+
+from swav_cli.completions import recipe_names
 
 recipes = typer.Typer(help="List the recipes that come with swav, or show one.", invoke_without_command=True)
 
@@ -26,17 +29,22 @@ def list_recipes(
     from swav_cli.report.tables import recipe_rows, recipe_table
 
     rows = recipe_rows([load_recipe(path) for path in shipped_recipes().values()])
-    print(json.dumps(rows) if as_json else recipe_table(rows))
+    # Flushed, here and below, so that a reader that went away (| head) is noticed here and not at the very end.
+    print(json.dumps(rows, ensure_ascii=False) if as_json else recipe_table(rows), flush=True)
+    if not as_json:
+        print("\nmore of one: swav recipes show NAME    train it: swav pretrain NAME", file=sys.stderr)
 
 
 @recipes.command()
 def show(
-    name: Annotated[str, typer.Argument(help="A recipe's name or file.")],
+    name: Annotated[str, typer.Argument(help="A recipe's name or file.", metavar="NAME", autocompletion=recipe_names)],
 ) -> None:
     """Print a recipe's file, with its comments.
 
     swav recipes show quickstart > mine.yaml
     """
-    from swav_cli.core.recipe_file import find_recipe
+    from swav_cli.core.recipe_file import find_recipe, load_recipe
 
-    print(find_recipe(name).read_text(encoding="utf-8"), end="")
+    path = find_recipe(name)
+    load_recipe(path)  # a file that is no recipe is not shown as one
+    print(path.read_text(encoding="utf-8"), end="", flush=True)

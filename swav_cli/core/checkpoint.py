@@ -10,7 +10,8 @@ import json
 import math
 import os
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -57,6 +58,30 @@ class RunFolder(NamedTuple):
     @property
     def previous(self) -> Path:
         return self.checkpoints / "previous.pt"
+
+
+@contextmanager
+def only_process_in(folder: RunFolder) -> Iterator[None]:
+    """Hold the folder, so that the same command typed twice does not train twice into it; ends with the process.
+
+    Raises:
+        UserError: another process holds it, or it can't be written.
+    """
+    try:
+        folder.path.mkdir(parents=True, exist_ok=True)
+        lock = open(folder.path / ".lock", "w")  # noqa: SIM115  (held for as long as the run lasts)
+    except OSError as error:
+        raise UserError(f"{folder.path}: can't be written ({error.strerror}); give another folder with --out") from None
+    with lock:
+        try:
+            import fcntl
+
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{folder.path}: another process is training here; wait for it, or give --out") from None
+        except (ImportError, OSError):
+            pass  # no such locks on this system or disk
+        yield
 
 
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:

@@ -10,14 +10,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 
 from swav_cli.core.precision import pick_precision
 from swav_cli.core.recipe import Recipe
+from swav_cli.core.recipe_keys import explain
 from swav_cli.data.images import BadPicture
 from swav_cli.data.sources import Pictures
 from swav_cli.errors import UserError
 
-SAMPLE_FOR_STATISTICS = 1000
+SAMPLE_FOR_STATISTICS = 500
+PIXELS_OF_A_SIDE = 256  # about as many are looked at, so that a photo of 50 megapixels counts no more and costs no more
 
 
 class Derived(NamedTuple):
@@ -42,65 +45,96 @@ def derive(recipe: Recipe, pictures: Pictures, device: torch.device) -> tuple[Re
         return _set(recipe, key, value)
 
     n = len(pictures)
-    recipe = settle(recipe, "training.batch_size", _batch_size(n), f"an eighth of {n:,} pictures, within 16 and 256")
-    recipe = settle(recipe, "training.epochs", _epochs(n), f"fewer pictures are seen more often; there are {n:,}")
-    recipe = settle(recipe, "model.prototypes", min(3000, max(30, n // 10)), f"one for ten of {n:,} pictures, 30 to 3000")
+    recipe = settle(recipe, "training.batch_size", *_batch_size(n))
+    recipe = settle(recipe, "training.epochs", *_epochs(n))
+    recipe = settle(recipe, "model.prototypes", *_prototypes(n))
     batch, epochs, prototypes = _sizes(recipe)
-    queue = _queue_length(n, batch, prototypes)
-    why = f"whole batches up to {prototypes:,} prototypes, at most a quarter of the pictures"
-    recipe = settle(recipe, "loss.queue.length", queue, why)
-    recipe = settle(recipe, "loss.queue.start_epoch", max(1, epochs // 10) if epochs > 1 else 0, "a tenth of the run")
-    large = n >= 100_000
-    why = "one epoch, as published" if large else "none below 100,000 pictures, where it was found to do harm"
-    recipe = settle(recipe, "loss.freeze_prototypes_steps", n // batch if large else 0, why)
+    recipe = settle(recipe, "loss.queue.length", *_queue_length(n, batch, prototypes))
+    recipe = settle(recipe, "loss.queue.start_epoch", *_queue_start(recipe.loss.queue.length, epochs))
+    recipe = settle(recipe, "loss.freeze_prototypes_steps", *_frozen_steps(n, batch, epochs))
     recipe = settle(recipe, "optimizer.lr", *_learning_rate(recipe.optimizer.name, batch))
+    recipe = settle(recipe, "training.precision", *pick_precision(device))
+    _check_against_pictures(recipe, n)  # before pictures are read
     if "auto" in (recipe.data.mean, recipe.data.std):
         mean, std = measure_statistics(pictures)
-        why = f"measured on up to {SAMPLE_FOR_STATISTICS:,} pictures"
+        why = f"measured on {min(n, SAMPLE_FOR_STATISTICS):,} pictures"
         recipe = settle(recipe, "data.mean", mean, why)
         recipe = settle(recipe, "data.std", std, why)
-    recipe = settle(recipe, "training.precision", *pick_precision(device))
-    _check_against_pictures(recipe, n)
     return recipe, found
 
 
-def _batch_size(n: int) -> int:
-    """The power of two at or below n / 8."""
-    return min(256, max(16, 2 ** int(math.log2(max(1, n // 8)))))
+def _batch_size(n: int) -> tuple[int, str]:
+    """A power of two, so that small data make several steps an epoch."""
+    batch = min(256, max(16, 2 ** int(math.log2(max(1, n // 8)))))
+    return batch, f"the power of two up to an eighth of {n:,} pictures, at least 16 and at most 256"
 
 
-def _epochs(n: int) -> int:
-    return 200 if n <= 2_000 else 100 if n <= 20_000 else 50
+def _epochs(n: int) -> tuple[int, str]:
+    epochs = 200 if n <= 2_000 else 100 if n <= 20_000 else 50
+    return epochs, f"200 up to 2,000 pictures, 100 up to 20,000, else 50; there are {n:,}"
 
 
-def _queue_length(n: int, batch: int, prototypes: int) -> int:
+def _prototypes(n: int) -> tuple[int, str]:
+    return min(3000, max(30, n // 10)), f"one for ten of {n:,} pictures, at least 30 and at most 3,000"
+
+
+def _queue_length(n: int, batch: int, prototypes: int) -> tuple[int, str]:
+    """Codes share pictures out evenly, which takes about as many pictures as there are prototypes."""
     if batch >= prototypes:
-        return 0
-    return min(math.ceil((prototypes - batch) / batch), n // 4 // batch) * batch
+        return 0, f"none: a batch of {batch} reaches for {prototypes:,} prototypes"
+    length = min(math.ceil((prototypes - batch) / batch), n // 4 // batch) * batch
+    return length, f"whole batches of {batch} up to {prototypes:,} prototypes, at most a quarter of {n:,} pictures"
+
+
+def _queue_start(length: int | str, epochs: int) -> tuple[int, str]:
+    if not length:
+        return 0, "there is no queue"
+    if epochs == 1:
+        return 0, "at once: there is one epoch"
+    return max(1, epochs // 10), f"a tenth of {epochs} epochs: embeddings change too fast at first to be kept"
+
+
+def _frozen_steps(n: int, batch: int, epochs: int) -> tuple[int, str]:
+    if n < 100_000:
+        return 0, "none below 100,000 pictures, where it was found to do harm"
+    epoch = n // batch
+    if epochs == 1:
+        return epoch // 2, "half of the one epoch there is"
+    return epoch, f"one epoch, as published: {n:,} pictures / {batch}"
 
 
 def _learning_rate(optimizer: str, batch: int) -> tuple[float, str]:
     if optimizer == "lars":
-        return (0.6, "published for batches of 256") if batch < 1024 else (0.3, "published for batches of 4,096")
+        published = (0.6, "256") if batch < 1024 else (0.3, "4,096")
+        return published[0], f"per 256 pictures, as published for batches of {published[1]}"
     if optimizer == "sgd":
-        return 0.4, "best of what was tried on small data"
-    return 0.001, "usual for adamw"
+        return 0.4, "per 256 pictures, the best of what was tried on small data"
+    return 0.001, "per 256 pictures, usual for adamw"
 
 
 def _sizes(recipe: Recipe) -> tuple[int, int, int]:
     batch, epochs, prototypes = recipe.training.batch_size, recipe.training.epochs, recipe.model.prototypes
-    assert isinstance(batch, int) and isinstance(epochs, int) and isinstance(prototypes, int)
+    assert batch != "auto"
+    assert epochs != "auto"
+    assert prototypes != "auto"
     return batch, epochs, prototypes
 
 
 def measure_statistics(pictures: Pictures) -> tuple[list[float], list[float]]:
-    """Mean and deviation of each channel, 0 to 1, over an even choice of pictures."""
+    """Mean and deviation of each channel, 0 to 1.
+
+    The pictures looked at are drawn, always the same: every tenth of a list could all be of one kind.
+    """
+    count = min(SAMPLE_FOR_STATISTICS, len(pictures))
+    chosen = np.random.Generator(np.random.Philox(key=len(pictures))).choice(len(pictures), count, replace=False)
     sums, squares, pixels = np.zeros(pictures.channels), np.zeros(pictures.channels), 0
-    for index in np.linspace(0, len(pictures) - 1, min(SAMPLE_FOR_STATISTICS, len(pictures)), dtype=int):
+    for index in np.sort(chosen):
         try:
-            values = pictures.read(int(index)).double().flatten(1) / 255
+            picture = pictures.read(int(index))
         except BadPicture:
             continue
+        down, across = (max(1, side // PIXELS_OF_A_SIDE) for side in picture.shape[1:])
+        values = picture[:, ::down, ::across].double().flatten(1) / 255
         sums += values.sum(dim=1).numpy()
         squares += values.square().sum(dim=1).numpy()
         pixels += values.shape[1]
@@ -117,30 +151,47 @@ def _check_against_pictures(recipe: Recipe, n: int) -> None:
     Raises:
         UserError: all of them, one line each.
     """
-    batch, epochs, _ = _sizes(recipe)
-    problems = []
-    if batch > n:
-        problems.append(
-            f"training.batch_size ({batch}) is larger than the number of pictures ({n}); try --batch-size {_batch_size(n)}"
-            if n >= 16
-            else f"{n} pictures are too few to learn from (training.batch_size is {batch}); give at least a hundred"
-        )
+    batch, _, _ = _sizes(recipe)
+    if batch <= n:
+        problems = _in_the_course(recipe, n)
+    elif n >= 16:
+        problems = [
+            f"training.batch_size ({batch}) is larger than the number of pictures ({n}); "
+            f"try --batch-size {_batch_size(n)[0]}"
+        ]
     else:
-        steps = n // batch * epochs
-        frozen, queue = recipe.loss.freeze_prototypes_steps, recipe.loss.queue.length
-        assert isinstance(frozen, int) and isinstance(queue, int)
-        if frozen >= steps:
-            problems.append(
-                f"loss.freeze_prototypes_steps ({frozen}) is not shorter than the run ({steps} steps: {epochs} epochs of "
-                f"{n // batch}); prototypes would never train. One epoch is --set loss.freeze_prototypes_steps={n // batch}"
-            )
-        if queue > n:
-            problems.append(
-                f"loss.queue.length ({queue}) is longer than the data ({n} pictures); it would hold pictures twice. "
-                f"Set it to 0 or at most {n // batch * batch}"
-            )
+        problems = [f"{n} pictures are too few to learn from (training.batch_size is {batch}); give at least a hundred"]
     if problems:
         raise UserError(f"recipe '{recipe.name}': " + "\n  ".join(problems))
+
+
+def _in_the_course(recipe: Recipe, n: int) -> list[str]:
+    batch, epochs, _ = _sizes(recipe)
+    frozen, queue, start = recipe.loss.freeze_prototypes_steps, recipe.loss.queue.length, recipe.loss.queue.start_epoch
+    assert frozen != "auto"
+    assert queue != "auto"
+    assert start != "auto"
+    per_epoch = n // batch
+    steps = per_epoch * epochs
+    problems = []
+    if frozen >= steps:
+        less = per_epoch if epochs > 1 else 0
+        problems.append(
+            f"loss.freeze_prototypes_steps ({frozen}) is not shorter than the run ({steps} steps: {epochs} epochs of "
+            f"{per_epoch}); prototypes would never train. Try --set loss.freeze_prototypes_steps={less}"
+        )
+    full_at = start * per_epoch + math.ceil(queue / batch)
+    if queue > n:
+        problems.append(
+            f"loss.queue.length ({queue}) is longer than the data ({n} pictures); it would hold pictures twice. "
+            f"Set it to 0 or at most {per_epoch * batch}"
+        )
+    elif queue and full_at >= steps:
+        problems.append(
+            f"loss.queue.length ({queue}) from loss.queue.start_epoch ({start}) is full only at step {full_at} "
+            f"of {steps}, and takes no part before; make it shorter, start it earlier, or set it to 0"
+        )
+    return problems
 
 
 def _get(recipe: Recipe, key: str) -> Any:
@@ -159,6 +210,6 @@ def _set(recipe: Recipe, key: str, value: Any) -> Recipe:
     place[last] = value
     try:
         return Recipe.model_validate(content)
-    except ValueError as error:
-        reasons = [mistake["msg"].removeprefix("Value error, ") for mistake in getattr(error, "errors", lambda: [])()]
-        raise UserError(f"recipe '{recipe.name}', with {key} = {value}: " + "; ".join(reasons)) from None
+    except ValidationError as error:
+        problems = "\n  ".join(explain(error, content))
+        raise UserError(f"recipe '{recipe.name}', with {key} = {value}: {problems}") from None

@@ -90,5 +90,7 @@ def with_synchronised_norms(model: Model, wanted: bool | int) -> Model:
         return model
     group = None
     if wanted is not True:
+        if world_size() % int(wanted):
+            raise UserError(f"training.sync_batchnorm ({wanted}) does not divide the {world_size()} processes")
         group, _ = dist.new_subgroups(int(wanted))
     return nn.SyncBatchNorm.convert_sync_batchnorm(model, group)  # type: ignore[no-any-return]

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 
 from swav_cli.core import distributed
 from swav_cli.core.checkpoint import RunFolder, save_checkpoint
+from swav_cli.core.clock import Clock
 from swav_cli.core.health import Health, HealthMeter
 from swav_cli.core.metrics import MetricsFile
-from swav_cli.core.model import SwAV
-from swav_cli.core.multicrop import Colour, CropSize, MultiCrop
 from swav_cli.core.objective import Queue, assign_codes, swapped_prediction
-from swav_cli.core.optimizer import learning_rate, make_optimizer
+from swav_cli.core.optimizer import make_optimizer
 from swav_cli.core.photometric import recolour
+from swav_cli.core.plan import make_model, make_multicrop, make_plan
 from swav_cli.core.precision import autocast
 from swav_cli.core.recipe import Recipe
 from swav_cli.core.stopping import StopSignal
@@ -39,63 +39,6 @@ class Progress(NamedTuple):
     waiting: float  # share of the time spent waiting for pictures
 
 
-class Plan(NamedTuple):
-    """A settled recipe's numbers, counted in steps of this run."""
-
-    steps_per_epoch: int
-    steps: int
-    warmup_steps: int
-    peak_lr: float
-    final_lr: float
-    warmup_lr: float
-    frozen_steps: int
-    queue_from: int  # step at which the queue begins to fill
-
-    def lr(self, step: int) -> float:
-        return learning_rate(step, self.steps, self.warmup_steps, self.peak_lr, self.final_lr, self.warmup_lr)
-
-
-def make_plan(recipe: Recipe, pictures: int) -> Plan:
-    """The recipe in steps. Learning rates are scaled linearly from 256 pictures to the batch."""
-    batch, epochs, lr = recipe.training.batch_size, recipe.training.epochs, recipe.optimizer.lr
-    frozen, start = recipe.loss.freeze_prototypes_steps, recipe.loss.queue.start_epoch
-    assert batch != "auto" and epochs != "auto" and lr != "auto" and frozen != "auto" and start != "auto"
-    per_epoch, scale = pictures // batch, batch / 256
-    return Plan(
-        steps_per_epoch=per_epoch,
-        steps=per_epoch * epochs,
-        warmup_steps=round(per_epoch * recipe.schedule.warmup_epochs),
-        peak_lr=lr * scale,
-        final_lr=recipe.schedule.final_lr * scale,
-        warmup_lr=recipe.schedule.warmup_lr * scale,
-        frozen_steps=frozen,
-        queue_from=per_epoch * start,
-    )
-
-
-def make_model(recipe: Recipe) -> SwAV:
-    """The network of a recipe with the weights that its seed gives."""
-    model = recipe.model
-    assert model.prototypes != "auto"
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.training.seed)
-        return SwAV(
-            model.backbone,
-            width=model.width,
-            stem=model.stem,
-            channels=recipe.data.channels,
-            zero_init_residual=model.zero_init_residual,
-            hidden_dim=model.hidden_dim,
-            embedding_dim=model.embedding_dim,
-            prototypes=model.prototypes,
-        )
-
-
-def make_multicrop(recipe: Recipe) -> MultiCrop:
-    sizes = [CropSize(crop.count, crop.size, crop.scale) for crop in recipe.crops]
-    return MultiCrop(sizes, Colour(**recipe.augment.model_dump()), recipe.training.seed)
-
-
 class Trainer:
     """A run in progress: the network and all that a checkpoint holds of it."""
 
@@ -103,7 +46,7 @@ class Trainer:
         self.recipe, self.pictures, self.device = recipe, pictures, device
         self.plan = make_plan(recipe, len(pictures))
         precise = torch.float64 if recipe.training.precision == "float64" else torch.float32
-        model = make_model(recipe).to(device, precise, memory_format=torch.channels_last)
+        model = make_model(recipe).to(device, precise).to(memory_format=torch.channels_last)
         self.model = distributed.with_synchronised_norms(model, recipe.training.sync_batchnorm)
         self.network: Callable[[list[Tensor]], tuple[Tensor, Tensor]] = self.model
         if recipe.training.compile:
@@ -128,6 +71,7 @@ class Trainer:
         self.multicrop = make_multicrop(recipe)
         self.step = 0
         self.seconds = 0.0
+        self.epoch_losses: list[float] = []
         self.bad: dict[int, str] = {}
 
     # --- state -----------------------------------------------------------------------------------------------------
@@ -136,6 +80,7 @@ class Trainer:
         return {
             "step": self.step,
             "seconds": self.seconds,
+            "epoch_losses": list(self.epoch_losses),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "queue": self.queue.state_dict() if self.queue is not None else None,
@@ -147,6 +92,7 @@ class Trainer:
 
     def restore(self, state: dict[str, Any]) -> None:
         self.step, self.seconds, self.bad = state["step"], state["seconds"], dict(state["bad"])
+        self.epoch_losses = list(state["epoch_losses"])
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.queue is not None:
@@ -282,14 +228,14 @@ class Trainer:
         metrics = MetricsFile(folder.metrics, self.step)
         self.model.train()
         clock = Clock()
-        loss, epoch_losses, saved_at = math.nan, [], time.monotonic()
+        loss, saved_at = math.nan, time.monotonic()
         with StopSignal() as stop:
             while self.step < plan.steps:
                 with clock.waiting():
                     parts = [next(batches) for _ in range(recipe.training.accumulate)]
                 self._note_bad(parts, folder)
                 loss, norm = self.train_step(parts)
-                epoch_losses.append(loss)
+                self.epoch_losses.append(loss)
                 done = clock.tick(_settled(recipe.training.batch_size))
                 self.seconds += done.seconds
                 epoch, in_epoch = divmod(self.step - 1, plan.steps_per_epoch)
@@ -301,9 +247,9 @@ class Trainer:
                 if ends:
                     health = self.meter.read()
                     assert health is not None
-                    mean_loss = sum(epoch_losses) / len(epoch_losses)
+                    mean_loss = sum(self.epoch_losses) / len(self.epoch_losses)
                     metrics.write_epoch(self.step, epoch, mean_loss / ln_k, health, on_epoch(epoch, health, mean_loss))
-                    epoch_losses.clear()
+                    self.epoch_losses.clear()
                     self.model.train()
                     clock.restart()
                 overdue = time.monotonic() - saved_at > 60 * recipe.checkpoint.every_minutes
@@ -361,42 +307,3 @@ class statistics_left_alone:  # noqa: N801  (reads as what it does: with statist
     def __exit__(self, *_: object) -> None:
         for norm in self.norms:
             norm.track_running_stats = True
-
-
-class Lap(NamedTuple):
-    seconds: float
-    rate: float  # pictures a second, smoothed
-    waiting: float  # share of the time, smoothed
-
-
-class Clock:
-    """How long steps take, and how much of that is waiting for pictures."""
-
-    def __init__(self) -> None:
-        self._rate, self._share, self._waited = 0.0, 0.0, 0.0
-        self._start = time.monotonic()
-
-    def restart(self) -> None:
-        """Leave out what was not training: evaluation, saving."""
-        self._start, self._waited = time.monotonic(), 0.0
-
-    def waiting(self) -> Clock:
-        return self
-
-    def __enter__(self) -> None:
-        self._wait_from = time.monotonic()
-
-    def __exit__(self, *_: object) -> None:
-        self._waited += time.monotonic() - self._wait_from
-
-    def tick(self, pictures: int) -> Lap:
-        now = time.monotonic()
-        seconds = max(now - self._start, 1e-9)
-        rate, share = pictures / seconds, self._waited / seconds
-        weight = 0.1 if self._rate else 1.0
-        self._rate += weight * (rate - self._rate)
-        self._share += weight * (share - self._share)
-        self._start, self._waited = now, 0.0
-        return Lap(seconds, self._rate, self._share)
-
-

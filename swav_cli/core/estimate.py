@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from swav_cli.core.engine import make_model
+from swav_cli.core.plan import make_model
 from swav_cli.core.recipe import Recipe
 
 

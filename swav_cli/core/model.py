@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from swav_cli.core.precision import full_precision
 from swav_cli.core.resnet import ResNet
 
 
@@ -51,10 +52,6 @@ class SwAV(ResNet):
             self.projection_head = nn.Linear(self.feature_dim, embedding_dim)
         self.prototypes = nn.Linear(embedding_dim, prototypes, bias=False)
 
-    def features(self, x: Tensor) -> Tensor:  # (B, C, H, W) -> (B, F)
-        """Pooled features of the backbone: what is used once training is over."""
-        return super().forward(x)
-
     def embed(self, x: Tensor) -> Tensor:  # (B, C, H, W) -> (B, D)
         """Projected features of unit length."""
         return self._project(self.features(x))
@@ -65,7 +62,7 @@ class SwAV(ResNet):
 
     def score(self, embedding: Tensor) -> Tensor:  # (B, D) -> (B, K)
         """Cosine of each embedding with each prototype; in full precision whatever that of the backbone."""
-        with torch.autocast(embedding.device.type, enabled=False):
+        with full_precision(embedding.device):
             return F.linear(embedding, self.prototypes.weight)
 
     def forward(self, crops: Tensor | Sequence[Tensor]) -> tuple[Tensor, Tensor]:
@@ -84,7 +81,7 @@ class SwAV(ResNet):
     def _project(self, features: Tensor) -> Tensor:
         projected = self.projection_head(features)
         # Cosines are compared at differences of a hundredth: normalised in full precision.
-        with torch.autocast(features.device.type, enabled=False):
+        with full_precision(features.device):
             return F.normalize(projected if projected.dtype == torch.float64 else projected.float(), dim=1)
 
     @torch.no_grad()

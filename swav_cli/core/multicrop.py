@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -25,7 +26,8 @@ FLIP, BRIGHTNESS, CONTRAST, SATURATION, HUE, GRAY, SIGMA, FIRST_JITTER = range(8
 COLUMNS = FIRST_JITTER + JITTERS  # the last four: the order of the jitters
 
 
-class CropSize(NamedTuple):
+@dataclass(frozen=True)
+class CropSize:
     """`count` square crops of `size` pixels, each of `scale` (least, most) of the picture's area."""
 
     count: int
@@ -61,9 +63,9 @@ class MultiCrop:
         return np.random.Generator(np.random.Philox(key=[self.seed, (epoch << 40) + index]))
 
     def __call__(self, picture: Tensor, epoch: int, index: int) -> tuple[list[Tensor], Tensor]:
-        """Crops of a picture (C, H, W) uint8: for each size (count, C, size, size) uint8, and the numbers (V, COLUMNS)."""
+        """Crops of a picture (C, H, W): for each size (count, C, size, size), all uint8, and numbers (V, COLUMNS)."""
         generator = self.generator(epoch, index)
-        boxes = draw_boxes(generator, picture.shape[1], picture.shape[2], self._scales)
+        boxes = draw_boxes(generator, picture.shape[1], picture.shape[2], self._scales).tolist()
         numbers = draw_colours(generator, len(boxes), self.colour)
         crops, first = [], 0
         for size in self.sizes:
@@ -130,7 +132,7 @@ def draw_colours(generator: np.random.Generator, crops: int, colour: Colour) -> 
 
 def cut(picture: Tensor, box: Sequence[int], size: int) -> Tensor:  # (C, H, W) uint8 -> (1, C, size, size) uint8
     """The box of a picture, resized with antialiased bilinear interpolation."""
-    top, left, height, width = (int(number) for number in box)
+    top, left, height, width = box
     crop = picture[None, :, top : top + height, left : left + width]
     # torch has a fast uint8 path for channels-last pictures; the copy costs less than it saves.
     crop = crop.contiguous(memory_format=torch.channels_last)

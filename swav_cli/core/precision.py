@@ -29,3 +29,8 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
     if precision == "bf16":
         return torch.autocast(device.type, dtype=torch.bfloat16)
     return nullcontext()
+
+
+def full_precision(device: torch.device) -> AbstractContextManager[object]:
+    """The context in which nothing is rounded to bf16, whatever is around it."""
+    return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)

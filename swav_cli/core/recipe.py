@@ -6,9 +6,9 @@ A recipe is one YAML file, complete and without inheritance. Values that depend 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from swav_cli.core.architectures import ARCHITECTURES
 from swav_cli.errors import nearest
@@ -18,26 +18,52 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
+Deviation = Annotated[float, Field(gt=0, le=1)]
 
 
 class Part(BaseModel):
     """A part of a recipe: frozen, and unknown keys are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """pydantic would take `epochs: true` for 1."""
+        given = value if isinstance(value, list) else [value]
+        if any(isinstance(item, bool) for item in given) and not _takes_truth(cls, info.field_name or ""):
+            raise ValueError("true or false is no number")
+        return value
+
+
+def _takes_truth(part: type[BaseModel], name: str) -> bool:
+    annotation = part.model_fields[name].annotation
+    return bool in (annotation, *get_args(annotation))
+
+
+class ContradictionError(ValueError):
+    """What a recipe says in one place is denied by another; `problems` holds a line for each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
 
 
 class ModelRecipe(Part):
-    backbone: str = Field("resnet50", description=f"architecture: {', '.join(ARCHITECTURES)}")
-    width: Count = Field(64, description="channels of the stem; 64 is the usual one")
+    backbone: str = Field(default="resnet50", description=f"architecture: {', '.join(ARCHITECTURES)}")
+    width: Count = Field(default=64, description="channels of the stem; 64 is the usual one")
     stem: Literal["imagenet", "small"] = Field(
-        "imagenet", description="imagenet: 7x7, stride 2, pooling; small: 3x3, for pictures up to about 64 pixels"
+        default="imagenet",
+        description="imagenet: 7x7, stride 2, pooling; small: 3x3, for pictures up to about 64 pixels",
     )
     hidden_dim: Annotated[int, Field(ge=0)] = Field(
-        2048, description="width of the projection head's hidden layer; 0: one linear layer"
+        default=2048, description="width of the projection head's hidden layer; 0: one linear layer"
     )
-    embedding_dim: Count = Field(128, description="size of an embedding")
-    prototypes: Count | Auto = Field(3000, description="how many prototypes; about ten for each kind in the pictures")
-    zero_init_residual: bool = Field(False, description="start each residual block as the identity")
+    embedding_dim: Count = Field(default=128, description="size of an embedding")
+    prototypes: Count | Auto = Field(
+        default=3000, description="how many prototypes; about ten for each kind in the pictures"
+    )
+    zero_init_residual: bool = Field(default=False, description="start each residual block as the identity")
 
     @field_validator("backbone")
     @classmethod
@@ -48,24 +74,32 @@ class ModelRecipe(Part):
 
 
 class DataRecipe(Part):
-    train: str = Field(description="folder, list of files (.txt, .csv), torchvision:NAME or shapes:COUNT")
-    val: str | None = Field(None, description="labelled pictures for k-NN, in the same forms")
-    bank: str | None = Field(
-        None, description="labelled pictures that k-NN learns from; the training pictures where nothing is said"
+    train: Annotated[str, Field(min_length=1)] = Field(
+        description="folder, list of files (.txt, .csv), torchvision:NAME or shapes:COUNT"
     )
-    cache: bool | Auto = Field("auto", description="keep decoded pictures in memory; auto: where they fit")
-    limit: Count | None = Field(None, description="the first N pictures of a shuffle fixed by the seed")
-    channels: Count = Field(3, description="channels of a picture: 1 gray, 3 colour, others for TIFF or .npy stacks")
-    mean: list[float] | Auto = Field([0.485, 0.456, 0.406], description="mean of each channel, 0 to 1; auto: measured")
-    std: list[Positive] | Auto = Field([0.229, 0.224, 0.225], description="deviation of each channel; auto: measured")
-    max_bad: Share = Field(0.01, description="share of unreadable pictures at which the run stops")
+    val: str | None = Field(default=None, description="labelled pictures for k-NN, in the same forms")
+    bank: str | None = Field(
+        default=None, description="labelled pictures that k-NN learns from; the training pictures where nothing is said"
+    )
+    cache: bool | Auto = Field(default="auto", description="keep decoded pictures in memory; auto: where they fit")
+    limit: Count | None = Field(default=None, description="the first N pictures of a shuffle fixed by the seed")
+    channels: Count = Field(
+        default=3, description="channels of a picture: 1 gray, 3 colour, others for TIFF or .npy stacks"
+    )
+    mean: list[Share] | Auto = Field(
+        default=[0.485, 0.456, 0.406], description="mean of each channel, 0 to 1; auto: measured"
+    )
+    std: list[Deviation] | Auto = Field(
+        default=[0.229, 0.224, 0.225], description="deviation of each channel, of pictures from 0 to 1; auto: measured"
+    )
+    max_bad: Share = Field(default=0.01, description="share of unreadable pictures at which the run stops")
 
 
 class CropRecipe(Part):
     count: Count = Field(description="how many crops of this kind a picture")
     size: Annotated[int, Field(ge=4)] = Field(description="height and width, pixels")
     scale: tuple[Positive, Positive] = Field(description="least and most of the picture's area in a crop")
-    assign: bool = Field(False, description="codes are computed from these crops")
+    assign: bool = Field(default=False, description="codes are computed from these crops")
 
     @field_validator("scale")
     @classmethod
@@ -76,86 +110,110 @@ class CropRecipe(Part):
 
 
 class AugmentRecipe(Part):
-    flip: Share = Field(0.5, description="probability of a horizontal flip")
-    jitter: Share = Field(0.8, description="probability of colour jitter")
-    brightness: NotNegative = Field(0.8, description="jitter: factor from 1 - x to 1 + x")
-    contrast: NotNegative = Field(0.8, description="jitter: factor from 1 - x to 1 + x")
-    saturation: NotNegative = Field(0.8, description="jitter: factor from 1 - x to 1 + x")
-    hue: Annotated[float, Field(ge=0, le=0.5)] = Field(0.2, description="jitter: turn of the colour circle, -x to x")
-    grayscale: Share = Field(0.2, description="probability of dropping colour")
-    blur: Share = Field(0.5, description="probability of Gaussian blur")
-    blur_sigma: tuple[Positive, Positive] = Field((0.1, 2.0), description="least and most blur, pixels")
+    flip: Share = Field(default=0.5, description="probability of a horizontal flip")
+    jitter: Share = Field(default=0.8, description="probability of colour jitter")
+    brightness: NotNegative = Field(default=0.8, description="jitter: factor from 1 - x to 1 + x")
+    contrast: NotNegative = Field(default=0.8, description="jitter: factor from 1 - x to 1 + x")
+    saturation: NotNegative = Field(default=0.8, description="jitter: factor from 1 - x to 1 + x")
+    hue: Annotated[float, Field(ge=0, le=0.5)] = Field(
+        default=0.2, description="jitter: turn of the colour circle, -x to x"
+    )
+    grayscale: Share = Field(default=0.2, description="probability of dropping colour")
+    blur: Share = Field(default=0.5, description="probability of Gaussian blur")
+    blur_sigma: tuple[Positive, Positive] = Field(default=(0.1, 2.0), description="least and most blur, pixels")
 
 
 class QueueRecipe(Part):
-    length: Annotated[int, Field(ge=0)] | Auto = Field(0, description="embeddings kept, over all processes; 0: none")
-    start_epoch: Annotated[int, Field(ge=0)] | Auto = Field(15, description="epoch, from 0, at which it begins to fill")
+    length: Annotated[int, Field(ge=0)] | Auto = Field(
+        default=0, description="embeddings kept, over all processes; 0: none"
+    )
+    start_epoch: Annotated[int, Field(ge=0)] | Auto = Field(
+        default=15, description="epoch, from 0, at which it begins to fill"
+    )
 
 
 class LossRecipe(Part):
-    temperature: Positive = Field(0.1, description="of the prediction's softmax")
-    epsilon: Annotated[float, Field(ge=0.01)] = Field(0.05, description="of Sinkhorn; smaller makes codes sharper")
-    sinkhorn_iterations: Count = Field(3, description="rounds of normalisation")
-    freeze_prototypes_steps: Annotated[int, Field(ge=0)] | Auto = Field(
-        0, description="steps from the start in which prototypes stay as they are; auto: one epoch where there is a queue"
+    temperature: Positive = Field(default=0.1, description="of the prediction's softmax")
+    epsilon: Annotated[float, Field(ge=0.01)] = Field(
+        default=0.05, description="of Sinkhorn; smaller makes codes sharper"
     )
-    queue: QueueRecipe = Field(QueueRecipe())
+    sinkhorn_iterations: Count = Field(default=3, description="rounds of normalisation")
+    freeze_prototypes_steps: Annotated[int, Field(ge=0)] | Auto = Field(
+        default=0,
+        description="first steps, in which prototypes stay as they are; auto: one epoch of large data, else none",
+    )
+    queue: QueueRecipe = Field(default=QueueRecipe())
 
 
 class OptimizerRecipe(Part):
-    name: Literal["lars", "sgd", "adamw"] = Field("lars", description="lars, sgd or adamw")
+    name: Literal["lars", "sgd", "adamw"] = Field(default="lars", description="lars, sgd or adamw")
     lr: Positive | Auto = Field(description="learning rate per 256 pictures; scaled linearly with batch_size")
-    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(0.9, description="momentum; adamw's first beta")
-    weight_decay: NotNegative = Field(1e-6, description="on every parameter")
-    trust_coefficient: Positive = Field(0.001, description="of lars: a step's part of a tensor's size")
+    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.9, description="momentum; adamw's first beta")
+    weight_decay: NotNegative = Field(default=1e-6, description="on every parameter")
+    trust_coefficient: Positive = Field(default=0.001, description="of lars: a step's part of a tensor's size")
 
 
 class ScheduleRecipe(Part):
-    warmup_epochs: NotNegative = Field(0, description="epochs of linear warm-up")
-    warmup_lr: NotNegative = Field(0.0, description="learning rate at the start of the warm-up, per 256 pictures")
-    final_lr: NotNegative = Field(0.0, description="learning rate at the end of the cosine, per 256 pictures")
+    warmup_epochs: NotNegative = Field(default=0, description="epochs of linear warm-up")
+    warmup_lr: NotNegative = Field(
+        default=0.0, description="learning rate at the start of the warm-up, per 256 pictures"
+    )
+    final_lr: NotNegative = Field(default=0.0, description="learning rate at the end of the cosine, per 256 pictures")
 
 
 class TrainingRecipe(Part):
     epochs: Count | Auto = Field(description="passes over the pictures")
     batch_size: Count | Auto = Field(description="pictures a step, over all processes and accumulated parts")
-    accumulate: Count = Field(1, description="parts in which a step's batch goes through the network")
+    accumulate: Count = Field(
+        default=1, description="parts in which a step's batch goes through the network, to save memory"
+    )
     precision: Literal["auto", "float32", "bf16", "float64"] = Field(
-        "auto", description="auto: bf16 where the hardware is good at it, else float32"
+        default="auto", description="auto: bf16 where the hardware is good at it, else float32"
     )
-    compile: bool = Field(False, description="torch.compile the network: slower to start, faster on a GPU")
-    workers: Annotated[int, Field(ge=0)] | Auto = Field("auto", description="processes that read pictures")
-    seed: Annotated[int, Field(ge=0)] = Field(0, description="of weights, order of pictures, and crops")
+    compile: bool = Field(default=False, description="torch.compile the network: slower to start, faster on a GPU")
+    workers: Annotated[int, Field(ge=0)] | Auto = Field(default="auto", description="processes that read pictures")
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = Field(
+        default=0, description="of weights, order of pictures, and crops"
+    )
     sync_batchnorm: bool | Count = Field(
-        False, description="statistics of batch normalisation over all processes, or in groups of so many"
+        default=False,
+        description="batch normalisation over all processes, or in groups of so many; not with accumulate",
     )
-    log_every: Count = Field(10, description="steps between lines of metrics.jsonl")
+    log_every: Count = Field(default=10, description="steps between lines of metrics.jsonl")
 
 
 class EvaluationRecipe(Part):
-    knn_every: Annotated[int, Field(ge=0)] = Field(0, description="epochs between k-NN checks; 0: at the end alone")
-    knn_k: Count = Field(20, description="neighbours that vote")
-    knn_temperature: Positive = Field(0.07, description="of a vote's weight, exp(cosine / T)")
+    knn_every: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="epochs between k-NN checks; 0: at the end alone"
+    )
+    knn_k: Count = Field(default=20, description="neighbours that vote")
+    knn_temperature: Positive = Field(default=0.07, description="of a vote's weight, exp(cosine / T)")
 
 
 class CheckpointRecipe(Part):
-    every_minutes: Positive = Field(10.0, description="minutes between checkpoints; one is written at each epoch's end")
-    keep_epochs: Annotated[int, Field(ge=0)] = Field(0, description="keep one for good every so many epochs; 0: none")
+    every_minutes: Positive = Field(
+        default=10.0, description="minutes between checkpoints; one is written at each epoch's end"
+    )
+    keep_epochs: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="keep one for good every so many epochs; 0: none"
+    )
 
 
 class Recipe(Part):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="names the run's folder")
-    reference: str | None = Field(None, description="the published result or what was measured, for `swav recipes`")
-    model: ModelRecipe = Field(ModelRecipe())
+    reference: str | None = Field(
+        default=None, description="the published result or what was measured, for `swav recipes`"
+    )
+    model: ModelRecipe = Field(default=ModelRecipe())
     data: DataRecipe
     crops: Annotated[list[CropRecipe], Field(min_length=1)]
-    augment: AugmentRecipe = Field(AugmentRecipe())
-    loss: LossRecipe = Field(LossRecipe())
+    augment: AugmentRecipe = Field(default=AugmentRecipe())
+    loss: LossRecipe = Field(default=LossRecipe())
     optimizer: OptimizerRecipe
-    schedule: ScheduleRecipe = Field(ScheduleRecipe())
+    schedule: ScheduleRecipe = Field(default=ScheduleRecipe())
     training: TrainingRecipe
-    evaluation: EvaluationRecipe = Field(EvaluationRecipe())
-    checkpoint: CheckpointRecipe = Field(CheckpointRecipe())
+    evaluation: EvaluationRecipe = Field(default=EvaluationRecipe())
+    checkpoint: CheckpointRecipe = Field(default=CheckpointRecipe())
 
     @property
     def crop_count(self) -> int:
@@ -171,54 +229,86 @@ class Recipe(Part):
     def _no_contradictions(self) -> Recipe:
         problems = contradictions(self)
         if problems:
-            raise ValueError("; ".join(problems))
+            raise ContradictionError(problems)
         return self
 
 
 def contradictions(recipe: Recipe) -> list[str]:
     """What can't be meant, as far as it shows without the data; each names both values."""
-    training, loss, found = recipe.training, recipe.loss, []
+    return [*_in_crops(recipe), *_in_schedule(recipe), *_in_batches(recipe), *_in_pictures(recipe)]
+
+
+def _in_crops(recipe: Recipe) -> list[str]:
+    found = []
     if not recipe.assigned_crops:
         found.append("no crops have assign: true, so there is nothing to compute codes from; set it on the large ones")
     if recipe.crop_count < 2:
-        found.append("crops make 1 crop a picture; swapped prediction needs 2 or more (crops[0].count)")
-    if isinstance(training.epochs, int):
-        if recipe.schedule.warmup_epochs > training.epochs:
+        found.append(
+            f"crops make {recipe.crop_count} crop a picture; swapped prediction needs 2 or more, so raise crops.0.count"
+        )
+    return found
+
+
+def _in_schedule(recipe: Recipe) -> list[str]:
+    found = []
+    epochs, lr, schedule, queue = recipe.training.epochs, recipe.optimizer.lr, recipe.schedule, recipe.loss.queue
+    if epochs != "auto":
+        if schedule.warmup_epochs > epochs:
             found.append(
-                f"schedule.warmup_epochs ({recipe.schedule.warmup_epochs:g}) is longer than "
-                f"training.epochs ({training.epochs})"
+                f"schedule.warmup_epochs ({schedule.warmup_epochs:g}) is longer than training.epochs ({epochs})"
             )
-        start = loss.queue.start_epoch
-        if loss.queue.length and start != "auto" and start >= training.epochs:
+        if queue.length and queue.start_epoch != "auto" and queue.start_epoch >= epochs:
             found.append(
-                f"loss.queue.start_epoch ({start}) is not within training.epochs ({training.epochs}), "
+                f"loss.queue.start_epoch ({queue.start_epoch}) is not within training.epochs ({epochs}), "
                 "counted from 0; start it earlier or set loss.queue.length to 0"
             )
-    if isinstance(training.batch_size, int):
-        if training.batch_size % training.accumulate:
+    if lr != "auto":
+        if schedule.warmup_epochs and schedule.warmup_lr > lr:
             found.append(
-                f"training.batch_size ({training.batch_size}) does not divide into "
-                f"training.accumulate ({training.accumulate}) equal parts"
+                f"schedule.warmup_lr ({schedule.warmup_lr:g}) is above optimizer.lr ({lr:g}), to which it rises"
             )
-        elif training.batch_size // training.accumulate < 2:
+        if schedule.final_lr > lr:
             found.append(
-                f"training.batch_size ({training.batch_size}) over training.accumulate ({training.accumulate}) "
-                "leaves 1 picture a part; batch normalisation needs 2"
+                f"schedule.final_lr ({schedule.final_lr:g}) is above optimizer.lr ({lr:g}), from which it falls"
             )
-        if isinstance(loss.queue.length, int) and 0 < loss.queue.length < training.batch_size:
-            found.append(
-                f"loss.queue.length ({loss.queue.length}) is shorter than training.batch_size ({training.batch_size}); "
-                "it would hold a part of one batch"
-            )
-    if training.sync_batchnorm is not False and training.accumulate > 1:
+    return found
+
+
+def _in_batches(recipe: Recipe) -> list[str]:
+    batch, parts, queue = recipe.training.batch_size, recipe.training.accumulate, recipe.loss.queue.length
+    if batch == "auto":
+        return []
+    found = []
+    if batch % parts:
+        found.append(f"training.batch_size ({batch}) does not divide into training.accumulate ({parts}) equal parts")
+    elif batch // parts < 2:
         found.append(
-            "training.sync_batchnorm and training.accumulate exclude each other: statistics over processes "
-            "do not see the other parts"
+            f"training.batch_size ({batch}) over training.accumulate ({parts}) leaves 1 picture a part; "
+            "batch normalisation needs 2"
         )
-    if recipe.augment.blur_sigma[0] > recipe.augment.blur_sigma[1]:
-        found.append(f"augment.blur_sigma runs from small to large, got {list(recipe.augment.blur_sigma)}")
-    for name in ("mean", "std"):
-        values = getattr(recipe.data, name)
+    if recipe.training.sync_batchnorm is not False and parts > 1:
+        found.append(
+            f"training.sync_batchnorm ({recipe.training.sync_batchnorm}) and training.accumulate ({parts}) exclude each "
+            "other: processes would share statistics of a part and never see the other parts; "
+            "add --set training.sync_batchnorm=false"
+        )
+    if queue != "auto" and 0 < queue < batch:
+        found.append(
+            f"loss.queue.length ({queue}) is shorter than training.batch_size ({batch}); "
+            "it would hold a part of one batch"
+        )
+    return found
+
+
+def _in_pictures(recipe: Recipe) -> list[str]:
+    found = []
+    least, most = recipe.augment.blur_sigma
+    if least > most:
+        found.append(f"augment.blur_sigma runs from small to large, got {least:g} to {most:g}")
+    for name, values in (("mean", recipe.data.mean), ("std", recipe.data.std)):
         if values != "auto" and len(values) != recipe.data.channels:
-            found.append(f"data.{name} has {len(values)} values for data.channels ({recipe.data.channels})")
+            found.append(
+                f"data.{name} has {len(values)} values for data.channels ({recipe.data.channels}); "
+                f"--set data.{name}=auto measures them"
+            )
     return found

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os.path
 import re
+from collections.abc import Hashable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from swav_cli.core.recipe import Recipe
+from swav_cli.core.recipe_keys import explain, place_of, takes_null, takes_text
 from swav_cli.errors import UserError, nearest
 
 
@@ -18,7 +23,7 @@ def shipped_recipes() -> dict[str, Path]:
     package = Path(__file__).resolve().parent.parent
     for folder in (package / "recipes", package.parent / "recipes"):
         if folder.is_dir():
-            return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+            return {path.stem: path for path in sorted(folder.glob("*.yaml"), key=lambda path: path.stem)}
     return {}
 
 
@@ -29,7 +34,7 @@ def find_recipe(name: str) -> Path:
         UserError: there is none; with the nearest name.
     """
     path = Path(name)
-    if path.is_file():
+    if os.path.isfile(name):  # unlike Path.is_file, it takes any text for an answer
         return path
     shipped = shipped_recipes()
     if name in shipped:
@@ -37,36 +42,97 @@ def find_recipe(name: str) -> Path:
     # `recipes/quickstart.yaml` as the README writes it means the shipped one where there is no such file.
     if path.suffix in (".yaml", ".yml") and path.parent.name in ("", "recipes") and path.stem in shipped:
         return shipped[path.stem]
-    raise UserError(f"no recipe '{name}'.{nearest(path.stem, shipped)} See them with: swav recipes")
+    word = path.stem if path.suffix in (".yaml", ".yml") else path.name
+    raise UserError(f"no recipe '{name}'.{nearest(word.lower(), shipped)} See them with: swav recipes")
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a recipe file, read by the safe loader."""
+    """The mapping in a recipe file. Nothing in the file is ever executed."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: can't be read ({error})") from None
-    except yaml.YAMLError as error:
+        content = _load(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not a text file in UTF-8, so not a recipe") from None
+    except OSError as error:
+        raise UserError(f"{path}: can't be read ({error.strerror})") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
-        raise UserError(f"{path}{where}: not valid YAML ({getattr(error, 'problem', error)})") from None
+        raise UserError(f"{path}{where}: not valid YAML ({_yaml_problem(error)})") from None
     if not isinstance(content, dict):
-        raise UserError(f"{path}: a recipe is a mapping of keys to values, this is {type(content).__name__}")
+        kind = "it is empty" if content is None else f"this is a {type(content).__name__}"
+        raise UserError(f"{path}: a recipe is a mapping of keys to values; {kind}")
     return content
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML in which only what looks like a number, true, false or null is one, and in which no key stands twice.
+
+    YAML 1.1 reads 1e-6 as a word, 010 as 8, 1:30 as 90 and `no` as false.
+    """
+
+    yaml_implicit_resolvers = {}  # noqa: RUF012, where PyYAML looks for them
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[str] = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"'{key.value}' stands twice", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes what `_Loader` reads: words that would look like numbers to it are quoted."""
+
+    yaml_implicit_resolvers = {}  # noqa: RUF012, where PyYAML looks for them
+
+
+_WORDS = {
+    "null": (r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    "bool": (r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    "int": (r"[-+]?\d+", list("-+0123456789")),
+    "float": (r"[-+]?(\.\d+|\d+(\.\d*)?)([eE][-+]?\d+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", list("-+0123456789.")),
+}
+for _name, (_pattern, _first) in _WORDS.items():
+    for _class in (_Loader, _Dumper):
+        _class.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", re.compile(f"^(?:{_pattern})$"), _first)
+
+
+def _whole_number(loader: _Loader, node: yaml.ScalarNode) -> int:
+    return int(str(loader.construct_scalar(node)))
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _whole_number)
+
+
+def _list_in_a_line(dumper: _Dumper, values: list[Any]) -> yaml.Node:
+    short = not any(isinstance(value, (dict, list)) for value in values)
+    return dumper.represent_sequence("tag:yaml.org,2002:seq", values, flow_style=short)
+
+
+_Dumper.add_representer(list, _list_in_a_line)
+
+
+def _load(text: str) -> Any:
+    return yaml.load(text, _Loader)
+
+
+def _yaml_problem(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    return str(getattr(error, "problem", None) or error).splitlines()[0]
+
+
 def apply_override(content: dict[str, Any], assignment: str) -> None:
-    """Set one `a.b.c=value` in a recipe's mapping; the value is read as YAML. `crops.0.size=64` reaches into a list."""
+    """Set one `a.b.c=value` in a recipe's mapping. `crops.0.size=64` reaches into a list.
+
+    The value is read as YAML, but where the recipe holds text, such as a path, it is taken as it stands.
+    """
     key, equals, text = assignment.partition("=")
     steps = key.strip().split(".")
     if not equals or not all(steps):
         raise UserError(f"--set {assignment}: write it as key=value, for example --set loss.epsilon=0.03")
-    try:
-        value = yaml.safe_load(text) if text else ""
-    except yaml.YAMLError:
-        raise UserError(f"--set {assignment}: '{text}' is not a YAML value") from None
-    if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value):
-        value = float(value)  # YAML 1.1 takes 1e-6 for a word
+    value = _read_value(steps, text.strip(), assignment)
     place: Any = content
     for step in steps[:-1]:
         place = _descend(place, step, assignment)
@@ -79,9 +145,28 @@ def apply_override(content: dict[str, Any], assignment: str) -> None:
         raise UserError(f"--set {assignment}: '{'.'.join(steps[:-1])}' holds one value and has no keys below it")
 
 
+def _read_value(steps: list[str], text: str, assignment: str) -> Any:
+    place = place_of(steps)
+    known = place.field is not None and len(place.path) == len(steps)
+    if known and place.field is not None and takes_text(place.field):
+        if takes_null(place.field) and text in ("", "~", "null"):
+            return None
+        if not text.startswith(("'", '"')):
+            return text
+        if text.startswith('"'):
+            with suppress(ValueError):
+                return json.loads(text)  # knows \ud83d\ude00, which YAML does not
+    if not text:
+        raise UserError(f"--set {assignment}: no value after '='")
+    try:
+        return _load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UserError(f"--set {assignment}: '{text}' is not a YAML value ({_yaml_problem(error)})") from None
+
+
 def _descend(place: Any, step: str, assignment: str) -> Any:
     if isinstance(place, list):
-        if not step.isdigit() or int(step) >= len(place):
+        if not step.isdecimal() or int(step) >= len(place):
             raise UserError(f"--set {assignment}: '{step}' is not a position in a list of {len(place)}, from 0")
         return place[int(step)]
     if isinstance(place, dict):
@@ -98,100 +183,9 @@ def parse_recipe(content: dict[str, Any], source: str) -> Recipe:
         UserError: all mistakes at once, one line each, with the nearest known key for an unknown one.
     """
     try:
-        return Recipe.model_validate(_numbers(content))
+        return Recipe.model_validate(content)
     except ValidationError as error:
-        lines = [_explain(mistake) for mistake in error.errors()]
-        unique = list(dict.fromkeys(lines))
-        raise UserError(f"{source}: " + "\n  ".join(unique)) from None
-
-
-def _numbers(value: Any) -> Any:
-    """Words like 1e-6, which YAML 1.1 leaves as text, as the numbers that were meant."""
-    if isinstance(value, dict):
-        return {key: _numbers(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_numbers(item) for item in value]
-    if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value):
-        return float(value)
-    return value
-
-
-def _explain(mistake: Any) -> str:
-    """One line for one of pydantic's findings: the key as it is written in the file, what is wrong, what is allowed."""
-    path = [step for step in mistake["loc"] if not _is_union_branch(step)]
-    key = ".".join(str(step) for step in path)
-    if mistake["type"] == "extra_forbidden":
-        known = _known_keys(path[:-1])
-        suggestion = nearest(str(path[-1]), known) or f" Known here: {', '.join(known)}"
-        return f"unknown key '{key}'.{suggestion}"
-    if mistake["type"] == "missing":
-        return f"'{key}' is missing: {_description(path)}"
-    message = mistake["msg"].removeprefix("Value error, ")
-    if not key:
-        return message
-    return f"{key} = {mistake['input']!r}: {message[0].lower()}{message[1:]}"
-
-
-def _is_union_branch(step: object) -> bool:
-    """pydantic names the branch of a union that it tried, in a word of its own that no key of ours has."""
-    return isinstance(step, str) and bool(re.search(r"[\[\]'(]", step) or step in ("int", "float", "bool", "str"))
-
-
-class Key(NamedTuple):
-    name: str
-    kind: str
-    default: str
-    description: str
-
-
-def keys_of(part: type[BaseModel] = Recipe, prefix: str = "") -> list[Key]:
-    """Every key of a recipe with its kind, default and meaning, for documents and completion."""
-    keys: list[Key] = []
-    for name, field in part.model_fields.items():
-        below = _part_of(field.annotation)
-        if below is not None:
-            keys += keys_of(below, f"{prefix}{name}.")
-        else:
-            default = "required" if field.is_required() else str(field.default)
-            keys.append(Key(prefix + name, _kind(field.annotation), default, field.description or ""))
-    return keys
-
-
-def _kind(annotation: Any) -> str:
-    return re.sub(r"typing\.|<class '|'>|Annotated\[|, FieldInfo.*?\)\]|NoneType", "", str(annotation))
-
-
-def _part_of(annotation: Any) -> type[BaseModel] | None:
-    """The part of a recipe that a field holds, directly or in a list."""
-    for candidate in (annotation, *get_args(annotation)):
-        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
-            return candidate
-    for candidate in get_args(annotation):
-        found = _part_of(candidate)
-        if found is not None:
-            return found
-    return None
-
-
-def _part_at(path: list[Any]) -> type[BaseModel] | None:
-    part: type[BaseModel] | None = Recipe
-    for step in path:
-        if isinstance(step, int) or part is None:
-            continue
-        field = part.model_fields.get(str(step))
-        part = _part_of(field.annotation) if field else None
-    return part
-
-
-def _known_keys(path: list[Any]) -> list[str]:
-    part = _part_at(path)
-    return list(part.model_fields) if part else []
-
-
-def _description(path: list[Any]) -> str:
-    part = _part_at(path[:-1])
-    field = part.model_fields.get(str(path[-1])) if part else None
-    return (field.description if field else None) or "needed"
+        raise UserError(f"{source}: " + "\n  ".join(explain(error, content))) from None
 
 
 def load_recipe(name: str | Path, overrides: list[str] | None = None) -> Recipe:
@@ -204,12 +198,12 @@ def load_recipe(name: str | Path, overrides: list[str] | None = None) -> Recipe:
     content = read_yaml(path)
     for assignment in overrides or []:
         apply_override(content, assignment)
-    return parse_recipe(content, str(path))
+    return parse_recipe(content, f"{path} and the options" if overrides else str(path))
 
 
 def dump_recipe(recipe: Recipe) -> str:
     """A recipe as YAML, every value written out."""
-    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return yaml.dump(recipe.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
 def differences(before: Recipe, after: Recipe) -> list[str]:

@@ -12,7 +12,7 @@ from swav_cli.core.architectures import ARCHITECTURES
 
 
 class ResNet(nn.Module):
-    """A residual network (arXiv 1512.03385) without its classifier: pictures (B, C, H, W) to features (B, F).
+    """The backbone: a residual network (arXiv 1512.03385) without its classifier. `SwAV` adds a head to it.
 
     Args:
         name: one of `ARCHITECTURES`.
@@ -71,7 +71,8 @@ class ResNet(nn.Module):
                 last = module.bn3 if isinstance(module, Bottleneck) else module.bn2
                 nn.init.zeros_(last.weight)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def features(self, x: Tensor) -> Tensor:  # (B, C, H, W) -> (B, F)
+        """Pooled features: what is used once training is over."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return torch.flatten(self.avgpool(x), 1)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from swav_cli.core.distributed import max_over_processes, sum_over_processes
+from swav_cli.core.precision import full_precision
 
 
 @torch.no_grad()
@@ -30,7 +31,7 @@ def sinkhorn(
     if epsilon <= 0 or iterations < 1:
         raise ValueError(f"sinkhorn needs epsilon > 0 and iterations >= 1, got {epsilon} and {iterations}")
     precise = scores.dtype if scores.dtype == torch.float64 else torch.float32
-    with torch.autocast(scores.device.type, enabled=False):
+    with full_precision(scores.device):
         log_q = scores.to(precise) / epsilon
         # A prototype's shift goes out with its first normalisation. With it no sum below can underflow: each is at
         # least 1 in the first round, and at least 1 / K after that, since no picture's sum exceeds K.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import math
+import warnings
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -12,9 +14,11 @@ from torch import Tensor
 
 from swav_cli.data.images import BadPicture
 from swav_cli.data.sources import Pictures
+from swav_cli.errors import UserError
 
 SHARE_OF_MEMORY = 0.25  # of what is free; `auto` keeps no more
 SAMPLE = 32  # pictures decoded to estimate the size of all
+UNKNOWN_MEMORY = 4e9  # bytes, where the system does not tell
 
 
 class CachedPictures(Pictures):
@@ -25,7 +29,8 @@ class CachedPictures(Pictures):
         self.labels, self.classes = pictures.labels, pictures.classes
         self._pictures = pictures
         self._bad: dict[int, str] = {}
-        with ThreadPoolExecutor(threads) as pool:
+        # Readers switch warnings off and on for a moment, which threads that do so at once could leave switched off.
+        with warnings.catch_warnings(), ThreadPoolExecutor(threads) as pool:
             decoded = list(pool.map(self._decode, range(len(pictures))))
         self._shapes = np.array([picture.shape[1:] for picture in decoded], dtype=np.int32)
         self._ends = np.cumsum([0, *(picture.numel() for picture in decoded)], dtype=np.int64)
@@ -51,12 +56,26 @@ class CachedPictures(Pictures):
     def name(self, index: int) -> str:
         return self._pictures.name(index)
 
+    def fingerprint(self) -> str:
+        return self._pictures.fingerprint()
+
 
 def cached(pictures: Pictures, wanted: bool | Literal["auto"], threads: int) -> Pictures:
-    """The pictures, in memory where that is wanted; with `auto` where they fit into a quarter of what is free."""
-    if wanted == "auto":
-        wanted = _bytes_needed(pictures) < SHARE_OF_MEMORY * free_memory()
-    return CachedPictures(pictures, threads) if wanted else pictures
+    """The pictures, in memory where that is wanted; with `auto` where they fit into a quarter of what is free.
+
+    Raises:
+        UserError: wanted, but more than the memory holds.
+    """
+    if wanted is False:
+        return pictures
+    needed, free = _bytes_needed(pictures), free_memory()
+    if wanted is True and needed > free:
+        raise UserError(
+            f"{pictures.source}: its {len(pictures):,} pictures take about {needed / 1e9:.1f} GB of memory, of which "
+            f"{free / 1e9:.1f} GB are free; set data.cache to auto or false"
+        )
+    fits = needed < SHARE_OF_MEMORY * free
+    return CachedPictures(pictures, threads) if wanted is True or fits else pictures
 
 
 def _bytes_needed(pictures: Pictures) -> float:
@@ -71,18 +90,27 @@ def _bytes_needed(pictures: Pictures) -> float:
 
 
 def free_memory() -> float:
-    """Bytes of memory that are free, as far as the system tells; within a container, of the container's share."""
+    """Bytes of memory that can be had, as far as the system tells; within a container, of the container's share."""
+    return max(0.0, min(_of_system(Path("/proc/meminfo")), _of_container(Path("/sys/fs/cgroup"))))
+
+
+def _of_system(meminfo: Path) -> float:
     try:
-        free = float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    except (ValueError, OSError, AttributeError):
-        return 4e9
-    for limit, used in (
-        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+        # Not what is free: Linux fills that with files that it gives up when asked.
+        fields = dict(line.split(":") for line in meminfo.read_text().splitlines())
+        return 1024 * float(fields["MemAvailable"].split()[0])
+    except (OSError, ValueError, KeyError):
+        return UNKNOWN_MEMORY
+
+
+def _of_container(group: Path) -> float:
+    for folder, most, used, files in (
+        (group, "memory.max", "memory.current", "inactive_file"),
+        (group / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
     ):
         try:
-            with open(limit) as most, open(used) as now:
-                free = min(free, float(most.read()) - float(now.read()))
-        except (OSError, ValueError):  # no such group, or "max"
+            fields = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+            return float((folder / most).read_text()) - float((folder / used).read_text()) + float(fields[files])
+        except (OSError, ValueError, KeyError):  # no such group, or "max"
             continue
-    return max(free, 0.0)
+    return math.inf

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import io
+import math
 import warnings
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
-from torchcodec.decoders import decode_jpeg
+from torchcodec.decoders import decode_jpeg  # type: ignore[attr-defined]
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".npy"})
 MAX_PIXELS = 180_000_000  # beyond that a small file that unpacks to gigabytes is likelier than a photograph
+NPY = b"\x93NUMPY"
 
 
-class BadPicture(Exception):
+class BadPicture(Exception):  # noqa: N818  (what it is about; "error" says no more)
     """A file that is no readable picture; the message says why."""
 
 
@@ -38,13 +41,11 @@ def decode_picture(content: bytes, channels: int = 3) -> Tensor:
     """The same from a file's content."""
     if not content:
         raise BadPicture("the file is empty")
-    if content[:6] == b"\x93NUMPY":
+    if content.startswith(NPY):
         return _from_array(_load_array(content), channels)
-    if _is_plain_jpeg(content):
+    if channels in (1, 3) and _is_plain_jpeg(content):
         try:
-            return decode_jpeg(content, mode="RGB" if channels == 3 else "GRAY") if channels in (1, 3) else _via_pillow(
-                content, channels
-            )
+            return cast(Tensor, decode_jpeg(content, mode="RGB" if channels == 3 else "GRAY"))
         except RuntimeError:
             pass  # Pillow knows more kinds of JPEG, and says what is wrong with a damaged one
     return _via_pillow(content, channels)
@@ -72,10 +73,10 @@ def _via_pillow(content: bytes, channels: int) -> Tensor:
             warnings.simplefilter("ignore")  # what Pillow says of odd but readable files, once a file
             with Image.open(io.BytesIO(content)) as opened:
                 if opened.width * opened.height > MAX_PIXELS:
-                    raise BadPicture(f"{opened.width} x {opened.height} pixels are too many to be a picture")
+                    raise Image.DecompressionBombError
                 opened.seek(0)  # an animation's first frame
-                picture = ImageOps.exif_transpose(opened)
-                return _from_array(_pixels(picture, channels), channels)
+                opened.load()
+                return from_pillow(opened, channels)
     except BadPicture:
         raise
     except Image.DecompressionBombError:
@@ -85,21 +86,35 @@ def _via_pillow(content: bytes, channels: int) -> Tensor:
 
 
 def _reason(content: bytes, error: Exception) -> str:
-    start = content[:512].lstrip().lower()
+    start = content[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if start.startswith((b"<!doctype html", b"<html", b"<?xml")):
         return "a web page, not a picture"
-    if isinstance(error, Image.UnidentifiedImageError):
+    if start.startswith(b"version https://git-lfs"):
+        return "a pointer of Git LFS, not the picture itself; fetch it with `git lfs pull`"
+    if isinstance(error, UnidentifiedImageError):
         return "not a picture"
     return str(error) or type(error).__name__
+
+
+def from_pillow(picture: Image.Image, channels: int = 3) -> Tensor:
+    """A picture that Pillow has opened, as uint8 (channels, H, W)."""
+    if picture.mode == "I" and picture.format in ("PNG", "PPM"):
+        picture = picture.convert("I;16")  # 16 bits a pixel, which some versions of Pillow hold in 32
+    return _from_array(_pixels(_upright(picture), channels), channels)
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(picture)
+    except Exception:  # damaged EXIF data, of which Pillow says this and that, leave the pixels as they are
+        return picture
 
 
 def _pixels(picture: Image.Image, channels: int) -> NDArray[np.generic]:
     """(H, W) or (H, W, C), of the file's own depth where the mode is gray."""
     if picture.mode == "1":
         picture = picture.convert("L")
-    if picture.mode.startswith(("I", "F")):
-        return np.asarray(picture)
-    if channels not in (1, 3):
+    if channels not in (1, 3) or picture.mode.startswith(("I", "F")):
         return np.asarray(picture)
     if "A" in picture.getbands() or "transparency" in picture.info:
         layered = picture.convert("RGBA")
@@ -108,50 +123,59 @@ def _pixels(picture: Image.Image, channels: int) -> NDArray[np.generic]:
 
 
 def _load_array(content: bytes) -> NDArray[np.generic]:
+    stream = io.BytesIO(content)
     try:
-        array: NDArray[np.generic] = np.load(io.BytesIO(content), allow_pickle=False)
-    except (ValueError, EOFError) as error:
+        version = np.lib.format.read_magic(stream)
+        read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[
+            version
+        ]
+        shape, columns_first, kind = read_header(stream)
+        # Not np.load: it takes the memory that the header asks for before it looks whether the file holds so much.
+        flat = np.frombuffer(content, kind, count=math.prod(shape), offset=stream.tell())
+    except (ValueError, KeyError) as error:
         raise BadPicture(f"a damaged .npy file ({error})") from None
-    if array.ndim not in (2, 3):
-        raise BadPicture(f"an array of shape {array.shape}; a picture is (H, W) or (H, W, C)")
-    return array
+    if len(shape) not in (2, 3) or 0 in shape:
+        raise BadPicture(f"an array of shape {shape}; a picture is (H, W) or (H, W, C)")
+    if kind.kind not in "buif":
+        raise BadPicture(f"an array of {kind}; a picture holds numbers")
+    return flat.reshape(shape, order="F" if columns_first else "C")
 
 
 def _from_array(pixels: NDArray[np.generic], channels: int) -> Tensor:
     """(H, W) or (H, W, C) of any depth as uint8 (channels, H, W)."""
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
-    eight = _to_eight_bits(pixels)
-    if eight.shape[2] == 1 and channels == 3:
-        eight = np.repeat(eight, 3, axis=2)
-    if eight.shape[2] != channels:
-        raise BadPicture(f"{eight.shape[2]} channels; the recipe's data.channels is {channels}")
+    if pixels.shape[2] == 1 and channels == 3:
+        pixels = np.repeat(pixels, 3, axis=2)
+    if pixels.shape[2] != channels:
+        raise BadPicture(f"{pixels.shape[2]} channels; the recipe's data.channels is {channels}")
     # A picture lies in memory pixel by pixel, and is seen as (C, H, W): crops are cut faster so.
-    return torch.from_numpy(np.ascontiguousarray(eight)).permute(2, 0, 1)
+    return torch.from_numpy(np.require(_to_eight_bits(pixels), requirements=["C", "W"])).permute(2, 0, 1)
 
 
 def _to_eight_bits(pixels: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Deep pixels scaled to 0..255: integers by their type's range, floats that exceed 1 by their own."""
+    """Deep pixels scaled to 0..255."""
     if pixels.dtype == np.uint8:
         return pixels  # type: ignore[return-value]
     if pixels.dtype == np.bool_:
-        return pixels.astype(np.uint8) * 255
-    values = pixels.astype(np.float64)
+        return np.where(pixels, 255, 0).astype(np.uint8)
+    values: NDArray[np.float64] = pixels.astype(np.float64)
     if not np.isfinite(values).all():
         raise BadPicture("holds values that are not finite")
-    low, high = _range(pixels.dtype, values)
-    return np.rint((values - low) * (255 / (high - low))).clip(0, 255).astype(np.uint8)
+    low, high = _range(pixels.dtype, float(values.min()), float(values.max()))
+    scaled = np.rint((values - low) * (255 / (high - low))).clip(0, 255)
+    return scaled.astype(np.uint8)
 
 
-def _range(kind: np.dtype[np.generic], values: NDArray[np.float64]) -> tuple[float, float]:
-    if kind in (np.uint16, np.int16):
-        # 16-bit gray arrives as uint16, signed medical data as int16
-        return (0.0, 65535.0) if values.min() >= 0 else (-32768.0, 32767.0)
-    if values.size and 0 <= values.min() and values.max() <= 1 and np.issubdtype(kind, np.floating):
-        return 0.0, 1.0
-    if values.size and 0 <= values.min() and 255 < values.max() <= 65535:
-        return 0.0, 65535.0  # Pillow's mode "I" holds 16-bit gray
-    if values.size and 0 <= values.min() and values.max() <= 255:
-        return 0.0, 255.0
-    low, high = float(values.min()), float(values.max())
-    return (low, high) if high > low else (low, low + 1)
+def _range(kind: np.dtype[np.generic], lowest: float, highest: float) -> tuple[float, float]:
+    """What becomes black and what white: a range that files of this type usually have, else the picture's own."""
+    if kind.kind == "u" and kind.itemsize == 2:
+        return 0.0, 65535.0
+    if lowest >= 0:
+        if kind.kind == "f" and highest <= 1:
+            return 0.0, 1.0
+        if highest <= 255:
+            return 0.0, 255.0
+        if kind.kind != "f" and highest <= 65535:
+            return 0.0, 65535.0  # 16 bits, kept in more
+    return (lowest, highest) if highest > lowest else (lowest, lowest + 1)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from swav_cli.data.images import BadPicture
 from swav_cli.data.sources import Pictures
+from swav_cli.errors import UserError
 
 REPLACEMENTS = 100  # other pictures tried in place of a bad one
 
@@ -76,7 +79,8 @@ class Crops(Dataset[Batch]):
         self.pictures, self.make_crops = pictures, make_crops
 
     def __getitems__(self, items: list[Item]) -> Batch:
-        made, bad = [], []
+        made: list[tuple[list[Tensor], Tensor]] = []
+        bad: list[tuple[int, str]] = []
         for epoch, index in items:
             picture = self._read(epoch, index, bad)
             made.append(self.make_crops(picture, epoch, index))
@@ -89,7 +93,11 @@ class Crops(Dataset[Batch]):
         )
 
     def _read(self, epoch: int, index: int, bad: list[tuple[int, str]]) -> Tensor:
-        """The picture, or another that depends on (epoch, index) alone where it can't be read."""
+        """The picture, or another that depends on (epoch, index) alone where it can't be read.
+
+        Raises:
+            UserError: nor can any of the many others that were tried.
+        """
         try:
             return self.pictures.read(index)
         except BadPicture as error:
@@ -101,7 +109,10 @@ class Crops(Dataset[Batch]):
                 return self.pictures.read(other)
             except BadPicture as error:
                 bad.append((other, str(error)))
-        raise BadPicture(f"{self.pictures.name(index)}, and {REPLACEMENTS} others tried in its place, can't be read")
+        raise UserError(
+            f"{self.pictures.source}: {self.pictures.name(index)} can't be read ({bad[0][1]}), nor can any of "
+            f"{REPLACEMENTS} others tried in its place; is this a folder of pictures?"
+        )
 
 
 def load_batches(
@@ -117,15 +128,33 @@ def load_batches(
         worker_init_fn=start_worker,
         prefetch_factor=4 if workers else None,
     )
-    return iter(loader)
+    return _without_wrapping(iter(loader))  # workers start now, not when the first batch is asked for
 
 
-def _as_it_is(batch: Batch) -> Batch:
+def _without_wrapping(batches: Iterator[Batch]) -> Iterator[Batch]:
+    try:
+        yield from batches
+    except UserError as error:  # from a worker it comes with that process's traceback around the message
+        raise UserError(str(error).strip().rpartition(f"{UserError.__name__}: ")[2]) from None
+
+
+def _as_it_is(batch: Any) -> Any:
+    """Batches come whole from `Crops`."""
     return batch
 
 
 def start_worker(_: int) -> None:
     """What a process that reads pictures does first."""
-    # Ctrl-C reaches every process of the terminal; the main one decides when the workers end.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
+    # Ctrl-C, or a cluster's SIGTERM, reaches every process of a run; the main one saves, and decides when workers end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):  # not on macOS
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_when_told, daemon=True).start()
+
+
+def _end_when_told() -> None:
+    """End at a SIGTERM of the main process, whose own end waits for it, but at no other's."""
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        continue
+    os._exit(0)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,10 @@ class PathTable(Sequence[str]):
     def __len__(self) -> int:
         return len(self._ends) - 1
 
+    def digest(self) -> str:
+        """A number that changes with any name."""
+        return hashlib.sha256(self._bytes.tobytes() + self._ends.tobytes()).hexdigest()
+
     def __getitem__(self, index: int) -> str:  # type: ignore[override]
         if not -len(self) <= index < len(self):
             raise IndexError(index)
@@ -34,21 +39,30 @@ class PathTable(Sequence[str]):
 def find_files(root: Path, suffixes: frozenset[str]) -> list[str]:
     """Names below `root` (with `/`, sorted) that end in one of the suffixes, in any case.
 
-    Links are followed, once each folder; hidden files and folders are passed over.
+    Links are followed, each folder is entered once, and hidden files and folders are passed over.
     """
-    return sorted(_walk(str(root), "", suffixes, set()))
+    names: list[str] = []
+    seen: set[tuple[int, int]] = set()
+    folders = [""]
+    links: list[str] = []  # left for last: a folder goes by its own name rather than by that of a link to it
+    while folders or links:
+        prefix = folders.pop() if folders else links.pop(0)
+        status = os.stat(root / prefix)
+        if (status.st_dev, status.st_ino) in seen:
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        with os.scandir(root / prefix) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                name = prefix + entry.name
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir():
+                    (links if entry.is_symlink() else folders).append(name + "/")
+                elif os.path.splitext(entry.name)[1].lower() in suffixes and _can_be_read(entry):
+                    names.append(name)
+    return sorted(names)
 
 
-def _walk(folder: str, prefix: str, suffixes: frozenset[str], seen: set[tuple[int, int]]) -> Iterator[str]:
-    status = os.stat(folder)
-    if (status.st_dev, status.st_ino) in seen:
-        return  # a link that leads back
-    seen.add((status.st_dev, status.st_ino))
-    with os.scandir(folder) as entries:
-        for entry in sorted(entries, key=lambda entry: entry.name):
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir():
-                yield from _walk(entry.path, f"{prefix}{entry.name}/", suffixes, seen)
-            elif os.path.splitext(entry.name)[1].lower() in suffixes:
-                yield prefix + entry.name
+def _can_be_read(entry: os.DirEntry[str]) -> bool:
+    """A file, or a link that leads nowhere, which is for the reader to report; but no pipe, which would never end."""
+    return entry.is_file() or not os.path.exists(entry.path)

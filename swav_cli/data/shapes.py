@@ -151,11 +151,11 @@ def _colours(rng: np.random.Generator) -> tuple[Colour, Colour, Colour]:
 
 
 def _clutter(pen: ImageDraw.ImageDraw, rng: np.random.Generator, large: int, background: Colour) -> None:
-    """Faint patches and lines behind the object."""
-    for _ in range(rng.integers(4, 9)):
+    """Patches and lines of other shades behind the object."""
+    for _ in range(rng.integers(6, 13)):
         x, y = rng.uniform(0, large, 2)
-        w, h = rng.uniform(0.05, 0.35, 2) * large
-        shade = tuple(int(c + rng.normal(0, 14)) for c in background)
+        w, h = rng.uniform(0.08, 0.5, 2) * large
+        shade = tuple(int(c + rng.normal(0, 26)) for c in background)
         if rng.random() < 0.5:
             pen.ellipse((x - w / 2, y - h / 2, x + w / 2, y + h / 2), fill=shade)
         else:

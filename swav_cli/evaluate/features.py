@@ -35,15 +35,17 @@ class Prepared(Dataset[Tensor]):
 
 
 def middle_square(picture: Tensor, size: int) -> Tensor:  # (C, H, W) -> (C, size, size)
-    """As published: shorter side to 256 / 224 of the size, then the middle; a square of that size stays as it is."""
+    """The middle of the picture with its shorter side at 256 / 224 of the size, as published.
+
+    Its place is that of torchvision's Resize and CenterCrop. A square of that size stays as it is.
+    """
     height, width = picture.shape[1:]
     if height == width == size:
         return picture
     short = round(size * 256 / 224)
-    scale = short / min(height, width)
-    shape = (max(short, round(height * scale)), max(short, round(width * scale)))
+    shape = (short, int(short * width / height)) if height < width else (int(short * height / width), short)
     resized = F.interpolate(picture[None], shape, mode="bilinear", antialias=True)[0]
-    top, left = (shape[0] - size) // 2, (shape[1] - size) // 2
+    top, left = round((shape[0] - size) / 2), round((shape[1] - size) / 2)
     return resized[:, top : top + size, left : left + size]
 
 

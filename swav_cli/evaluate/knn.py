@@ -10,6 +10,8 @@ from torch import Tensor
 
 from swav_cli.errors import UserError
 
+COSINES_AT_ONCE = 2**26  # a quarter of a gigabyte
+
 
 def knn_accuracy(
     bank: Tensor,  # (N, F)
@@ -25,12 +27,15 @@ def knn_accuracy(
     Near is by cosine, and a vote weighs exp(cosine / temperature). `k` is at most the size of the bank.
     """
     bank = F.normalize(bank.float(), dim=1)
+    chunk = min(chunk, max(1, COSINES_AT_ONCE // len(bank)))
     classes = int(max(bank_labels.max(), query_labels.max())) + 1
     right = 0
-    for rows, labels in zip(queries.split(chunk), query_labels.split(chunk), strict=True):
+    for first in range(0, len(queries), chunk):
+        rows, labels = queries[first : first + chunk], query_labels[first : first + chunk]
         cosines, nearest = (F.normalize(rows.float(), dim=1) @ bank.T).topk(min(k, len(bank)), dim=1)
         votes = torch.zeros(len(rows), classes)
-        votes.scatter_add_(1, bank_labels[nearest], (cosines / temperature).exp())
+        # Less the largest, which no share of the votes sees, so that no temperature is too low for float32.
+        votes.scatter_add_(1, bank_labels[nearest], ((cosines - cosines[:, :1]) / temperature).exp())
         right += int((votes.argmax(dim=1) == labels).sum())
     return 100 * right / len(queries)
 
@@ -52,7 +57,8 @@ def shared_labels(
         raise UserError(f"{query_name}: has no labels; put its pictures into a folder a class, or leave data.val out")
     if bank_labels is None or bank_classes is None:
         raise UserError(
-            f"{bank_name}: has no labels for k-NN to learn from; name labelled pictures as data.bank, or leave data.val out"
+            f"{bank_name}: has no labels for k-NN to learn from; name labelled pictures as data.bank, "
+            "or leave data.val out"
         )
     number = {name: position for position, name in enumerate(bank_classes)}
     unknown = [name for name in query_classes if name not in number]

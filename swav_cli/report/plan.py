@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from swav_cli.core.derive import Derived
-from swav_cli.core.engine import make_plan
+from swav_cli.core.plan import make_plan
 from swav_cli.core.estimate import estimate
 from swav_cli.core.recipe import Recipe
 from swav_cli.core.recipe_file import dump_recipe

@@ -11,6 +11,8 @@ from rich.table import Table
 
 from swav_cli.core.recipe import Recipe
 
+WIDTH_WITHOUT_TERMINAL = 1000  # a file or a pipe gets one line a row, whatever its length
+
 
 def recipe_rows(recipes: list[Recipe]) -> list[dict[str, Any]]:
     return [
@@ -19,23 +21,25 @@ def recipe_rows(recipes: list[Recipe]) -> list[dict[str, Any]]:
             "data": recipe.data.train,
             "epochs": recipe.training.epochs,
             "batch": recipe.training.batch_size,
-            "result": recipe.reference or "",
+            "result": recipe.reference,
         }
         for recipe in recipes
     ]
 
 
 def recipe_table(rows: list[dict[str, Any]]) -> str:
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False)
     for name in ("name", "data", "epochs", "batch", "result"):
         table.add_column(name, justify="right" if name in ("epochs", "batch") else "left", no_wrap=name == "name")
     for row in rows:
-        table.add_row(*(str(row[name]) for name in ("name", "data", "epochs", "batch", "result")))
+        data = row["data"].removeprefix("torchvision:")
+        table.add_row(row["name"], data, str(row["epochs"]), str(row["batch"]), row["result"] or "")
     return render(table)
 
 
 def render(table: Table) -> str:
     """The table as plain text; the same on a terminal and in a file, but for its width."""
     stream = io.StringIO()
-    Console(file=stream, width=shutil.get_terminal_size((100, 24)).columns).print(table)
+    width = shutil.get_terminal_size((WIDTH_WITHOUT_TERMINAL, 24)).columns
+    Console(file=stream, width=width, markup=False, highlight=False).print(table)
     return "\n".join(line.rstrip() for line in stream.getvalue().splitlines())

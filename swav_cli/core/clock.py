@@ -1,0 +1,43 @@
+"""How long steps take, and how much of that is waiting for pictures."""
+
+from __future__ import annotations
+
+import time
+from typing import NamedTuple
+
+
+class Lap(NamedTuple):
+    seconds: float
+    rate: float  # pictures a second, smoothed
+    waiting: float  # share of the time, smoothed
+
+
+class Clock:
+    """Times one step after another."""
+
+    def __init__(self) -> None:
+        self._rate, self._share, self._waited = 0.0, 0.0, 0.0
+        self._start = time.monotonic()
+
+    def restart(self) -> None:
+        """Leave out what was not training: evaluation, saving."""
+        self._start, self._waited = time.monotonic(), 0.0
+
+    def waiting(self) -> Clock:
+        return self
+
+    def __enter__(self) -> None:
+        self._wait_from = time.monotonic()
+
+    def __exit__(self, *_: object) -> None:
+        self._waited += time.monotonic() - self._wait_from
+
+    def tick(self, pictures: int) -> Lap:
+        now = time.monotonic()
+        seconds = max(now - self._start, 1e-9)
+        rate, share = pictures / seconds, self._waited / seconds
+        weight = 0.1 if self._rate else 1.0
+        self._rate += weight * (rate - self._rate)
+        self._share += weight * (share - self._share)
+        self._start, self._waited = now, 0.0
+        return Lap(seconds, self._rate, self._share)

@@ -1,0 +1,69 @@
+"""From a settled recipe to what a run is made of: its steps and rates, its network, its crops."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+
+from swav_cli.core.model import SwAV
+from swav_cli.core.multicrop import Colour, CropSize, MultiCrop
+from swav_cli.core.optimizer import learning_rate
+from swav_cli.core.recipe import Recipe
+
+
+class Plan(NamedTuple):
+    """A settled recipe's numbers, counted in steps of this run."""
+
+    steps_per_epoch: int
+    steps: int
+    warmup_steps: int
+    peak_lr: float
+    final_lr: float
+    warmup_lr: float
+    frozen_steps: int
+    queue_from: int  # step at which the queue begins to fill
+
+    def lr(self, step: int) -> float:
+        return learning_rate(step, self.steps, self.warmup_steps, self.peak_lr, self.final_lr, self.warmup_lr)
+
+
+def make_plan(recipe: Recipe, pictures: int) -> Plan:
+    """The recipe in steps. Learning rates are scaled linearly from 256 pictures to the batch."""
+    batch, epochs, lr = recipe.training.batch_size, recipe.training.epochs, recipe.optimizer.lr
+    frozen, start = recipe.loss.freeze_prototypes_steps, recipe.loss.queue.start_epoch
+    assert batch != "auto" and epochs != "auto" and lr != "auto" and frozen != "auto" and start != "auto"
+    per_epoch, scale = pictures // batch, batch / 256
+    return Plan(
+        steps_per_epoch=per_epoch,
+        steps=per_epoch * epochs,
+        warmup_steps=round(per_epoch * recipe.schedule.warmup_epochs),
+        peak_lr=lr * scale,
+        final_lr=recipe.schedule.final_lr * scale,
+        warmup_lr=recipe.schedule.warmup_lr * scale,
+        frozen_steps=frozen,
+        queue_from=per_epoch * start,
+    )
+
+
+def make_model(recipe: Recipe) -> SwAV:
+    """The network of a recipe with the weights that its seed gives."""
+    model = recipe.model
+    assert model.prototypes != "auto"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.training.seed)
+        return SwAV(
+            model.backbone,
+            width=model.width,
+            stem=model.stem,
+            channels=recipe.data.channels,
+            zero_init_residual=model.zero_init_residual,
+            hidden_dim=model.hidden_dim,
+            embedding_dim=model.embedding_dim,
+            prototypes=model.prototypes,
+        )
+
+
+def make_multicrop(recipe: Recipe) -> MultiCrop:
+    sizes = [CropSize(crop.count, crop.size, crop.scale) for crop in recipe.crops]
+    return MultiCrop(sizes, Colour(**recipe.augment.model_dump()), recipe.training.seed)

@@ -1,0 +1,129 @@
+"""What several tests share: reference numbers, tiny recipes, folders of pictures, and the command as a process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from swav_cli.core.recipe import Recipe
+from swav_cli.core.recipe_file import apply_override, parse_recipe
+
+# Tests are many and small: threads of one would only wait for those of another.
+torch.set_num_threads(1)
+
+REFERENCE = Path(__file__).parent / "reference"
+
+
+def reference(name: str) -> Any:
+    """Arrays that the published code computed in float64."""
+    return np.load(REFERENCE / f"{name}.npz", allow_pickle=False)
+
+
+def drawn(name: str, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+    """The random numbers that belong to a name in the reference."""
+    return np.random.Generator(np.random.PCG64(zlib.crc32(name.encode()))).standard_normal(shape)
+
+
+def formula_weights(model: torch.nn.Module) -> None:
+    """Put the reference's weights, which follow from the tensors' names, into a network."""
+    weights = {}
+    for name, tensor in model.state_dict().items():
+        shape = tuple(tensor.shape)
+        if name.endswith("num_batches_tracked"):
+            weights[name] = tensor
+            continue
+        if name.endswith("running_mean"):
+            values = 0.1 * drawn(name, shape)
+        elif name.endswith("running_var"):
+            uniform = np.random.Generator(np.random.PCG64(zlib.crc32(name.encode()))).random(shape)
+            values = 1 + 0.2 * uniform
+        elif len(shape) == 1:
+            values = 0.1 * drawn(name, shape) + (1 if name.endswith("weight") else 0)
+        else:
+            values = drawn(name, shape) * np.sqrt(2 / np.prod(shape[1:]))
+        weights[name] = torch.tensor(values.astype(np.float32))
+    model.load_state_dict(weights)
+
+
+TINY = {
+    "name": "tiny",
+    "model": {
+        "backbone": "resnet18", "width": 4, "stem": "small", "hidden_dim": 16, "embedding_dim": 8, "prototypes": 12,
+    },
+    "data": {"train": "shapes:48", "val": "shapes:40", "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]},
+    "crops": [
+        {"count": 2, "size": 16, "scale": [0.4, 1.0], "assign": True},
+        {"count": 1, "size": 8, "scale": [0.3, 0.6]},
+    ],
+    "loss": {"epsilon": 0.05, "freeze_prototypes_steps": 2, "queue": {"length": 32, "start_epoch": 1}},
+    "optimizer": {"name": "sgd", "lr": 0.8},
+    "schedule": {"warmup_epochs": 1},
+    "training": {"epochs": 3, "batch_size": 8, "precision": "float32", "log_every": 1, "workers": 0},
+}  # fmt: skip
+
+
+def tiny_recipe(*overrides: str) -> Recipe:
+    """A run of 18 steps that takes about a second, with a queue, small crops and labels to judge by."""
+    import copy
+
+    content = copy.deepcopy(TINY)
+    for assignment in overrides:
+        apply_override(content, assignment)
+    return parse_recipe(content, "tiny")
+
+
+@pytest.fixture
+def tiny_file(tmp_path: Path) -> Path:
+    import yaml
+
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump(TINY, sort_keys=False))
+    return path
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder of 40 small pictures in two classes."""
+    folder = tmp_path / "photos"
+    rng = np.random.default_rng(0)
+    for number in range(40):
+        kind = folder / ("stripes" if number % 2 else "plain")
+        kind.mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 255, (24, 24, 3), dtype=np.uint8)
+        if number % 2:
+            pixels[::4] = 255
+        Image.fromarray(pixels).save(kind / f"{number:02d}.png")
+    return folder
+
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "COLUMNS": "80", "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"}
+
+
+def swav_command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "swav_cli", *map(str, arguments)]
+
+
+@pytest.fixture
+def swav(tmp_path: Path) -> Run:
+    """Run the command in an empty folder, as a user would, and give what it said."""
+
+    def run(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            swav_command(*arguments), cwd=cwd or tmp_path, capture_output=True, text=True, timeout=120, env=environment(),
+        )  # fmt: skip
+
+    return run

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from swav_cli.core.checkpoint import (
+    RunFolder,
+    load_checkpoint,
+    newest_checkpoint,
+    only_process_in,
+    save_checkpoint,
+    write_json,
+    write_text,
+    write_whole,
+)
+from swav_cli.errors import UserError
+
+
+def state(step: int) -> dict[str, object]:
+    return {"step": step, "model": {"weight": torch.arange(1000.0)}, "bad": {3: "empty"}}
+
+
+def test_saved_and_read(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    assert newest_checkpoint(folder, pytest.fail) is None
+    save_checkpoint(folder, state(1))
+    save_checkpoint(folder, state(2))
+    read = newest_checkpoint(folder, pytest.fail)
+    assert read is not None
+    assert read["step"] == 2
+    assert torch.equal(read["model"]["weight"], torch.arange(1000.0))
+    assert load_checkpoint(folder.previous)["step"] == 1
+
+
+def flip_a_bit(path: Path, where: float) -> None:
+    content = bytearray(path.read_bytes())
+    content[int(len(content) * where)] ^= 0x10
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", ["flip early", "flip in the tensor", "cut", "empty", "other file"])
+def test_a_damaged_last_one_is_passed_over_with_a_notice(tmp_path: Path, damage: str) -> None:
+    folder, notices = RunFolder(tmp_path), []
+    save_checkpoint(folder, state(1))
+    save_checkpoint(folder, state(2))
+    if damage == "flip early":
+        flip_a_bit(folder.last, 0.02)
+    elif damage == "flip in the tensor":
+        flip_a_bit(folder.last, 0.5)
+    else:
+        content = folder.last.read_bytes()
+        folder.last.write_bytes({"cut": content[: len(content) // 2], "empty": b"", "other file": b"hello"}[damage])
+    read = newest_checkpoint(folder, notices.append)
+    assert read is not None
+    assert read["step"] == 1
+    assert len(notices) == 1
+    assert "last.pt" in notices[0]
+
+
+def test_no_readable_one_is_an_error_and_not_a_new_beginning(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    save_checkpoint(folder, state(1))
+    folder.last.write_bytes(b"")
+    with pytest.raises(UserError, match="no checkpoint can be read; begin again with --overwrite"):
+        newest_checkpoint(folder, lambda text: None)
+
+
+def test_a_death_between_the_two_moves_loses_nothing(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    save_checkpoint(folder, state(1))
+    save_checkpoint(folder, state(2))
+    os.replace(folder.last, folder.checkpoints / "next.pt")
+    read = newest_checkpoint(folder, pytest.fail)
+    assert read is not None
+    assert read["step"] == 2
+
+
+def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    write_text(path, "before")
+
+    def fails(beside: Path) -> None:
+        beside.write_text("half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(UserError, match=r"file.txt: can't be written \(No space left on device\)"):
+        write_whole(path, fails)
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
+    def onto_a_full_disk(beside: Path) -> None:
+        with open("/dev/full", "wb", buffering=0) as file:
+            file.write(b"x")
+
+    with pytest.raises(UserError, match="No space left on device"):
+        write_whole(tmp_path / "model", onto_a_full_disk)
+
+
+class Evil:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, ("touch owned",)
+
+
+def test_code_in_a_checkpoint_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"format": "swav-run-1", "evil": Evil()}, tmp_path / "evil.pt")
+    with pytest.raises((ValueError, pickle.UnpicklingError)):
+        load_checkpoint(tmp_path / "evil.pt")
+    assert not (tmp_path / "owned").exists()
+
+
+def test_a_file_of_another_tool_is_no_checkpoint(tmp_path: Path) -> None:
+    torch.save({"state_dict": {}}, tmp_path / "other.pt")
+    with pytest.raises(ValueError, match="not a checkpoint of a swav run"):
+        load_checkpoint(tmp_path / "other.pt")
+
+
+def test_numbers_that_json_lacks_become_null(tmp_path: Path) -> None:
+    write_json(tmp_path / "r.json", {"a": float("nan"), "b": [1.5, float("inf")], "c": {"d": float("-inf")}})
+    assert "NaN" not in (tmp_path / "r.json").read_text()
+    assert (tmp_path / "r.json").read_text().count("null") == 3
+
+
+def test_only_one_process_trains_in_a_folder(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from swav_cli.core.checkpoint import RunFolder, only_process_in\n"
+        "with only_process_in(RunFolder(Path(sys.argv[1]))): print('held')"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    with only_process_in(RunFolder(tmp_path)):
+        blocked = subprocess.run(command, capture_output=True, text=True)
+        assert "another process is training here" in blocked.stderr
+    assert subprocess.run(command, capture_output=True, text=True).stdout == "held\n"
