@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -277,9 +276,8 @@ def _run_and_judge(trainer: Trainer, judge: Judge | None, folder: RunFolder, scr
         save_model(folder.model, trainer.model, recipe)
         raise
     save_model(folder.model, trainer.model, recipe)
-    started = time.monotonic()
     results = _results(trainer, judge, folder, screen)
-    results["seconds"] = round(trainer.seconds + time.monotonic() - started, 1)
+    results["seconds"] = round(trainer.seconds, 1)
     write_json(folder.results, results)
     screen.closing(recipe, results, folder.path)
     return results

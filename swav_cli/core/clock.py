@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 
 class Lap(NamedTuple):
-    seconds: float
     rate: float  # pictures a second, smoothed
     waiting: float  # share of the time, smoothed
 
@@ -40,4 +39,4 @@ class Clock:
         self._rate += weight * (rate - self._rate)
         self._share += weight * (share - self._share)
         self._start, self._waited = now, 0.0
-        return Lap(seconds, self._rate, self._share)
+        return Lap(self._rate, self._share)

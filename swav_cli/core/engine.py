@@ -70,9 +70,14 @@ class Trainer:
         self.std = torch.tensor(recipe.data.std, device=device)
         self.multicrop = make_multicrop(recipe)
         self.step = 0
-        self.seconds = 0.0
+        self._began, self._seconds_before = time.monotonic(), 0.0
         self.epoch_losses: list[float] = []
         self.bad: dict[int, str] = {}
+
+    @property
+    def seconds(self) -> float:
+        """How long the run has taken, with the times before it was stopped."""
+        return self._seconds_before + time.monotonic() - self._began
 
     # --- state -----------------------------------------------------------------------------------------------------
 
@@ -91,7 +96,7 @@ class Trainer:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        self.step, self.seconds, self.bad = state["step"], state["seconds"], dict(state["bad"])
+        self.step, self._seconds_before, self.bad = state["step"], state["seconds"], dict(state["bad"])
         self.epoch_losses = list(state["epoch_losses"])
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -227,6 +232,7 @@ class Trainer:
         ln_k = math.log(self.model.prototypes.out_features)
         metrics = MetricsFile(folder.metrics, self.step)
         self.model.train()
+        torch.backends.cudnn.benchmark = True  # sizes of crops are few and stay the same
         clock = Clock()
         loss, saved_at = math.nan, time.monotonic()
         with StopSignal() as stop:
@@ -237,7 +243,6 @@ class Trainer:
                 loss, norm = self.train_step(parts)
                 self.epoch_losses.append(loss)
                 done = clock.tick(_settled(recipe.training.batch_size))
-                self.seconds += done.seconds
                 epoch, in_epoch = divmod(self.step - 1, plan.steps_per_epoch)
                 ends = in_epoch + 1 == plan.steps_per_epoch
                 progress = Progress(self.step, plan.steps, epoch, loss, loss / ln_k, done.rate, done.waiting)

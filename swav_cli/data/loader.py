@@ -18,6 +18,7 @@ from swav_cli.data.sources import Pictures
 from swav_cli.errors import UserError
 
 REPLACEMENTS = 100  # other pictures tried in place of a bad one
+CAN_WAIT_FOR_SIGNALS = hasattr(signal, "sigwaitinfo")  # not on macOS and Windows
 
 Item = tuple[int, int]  # epoch, index of a picture
 MakeCrops = Callable[[Tensor, int, int], tuple[list[Tensor], Tensor]]
@@ -79,15 +80,19 @@ class Crops(Dataset[Batch]):
         self.pictures, self.make_crops = pictures, make_crops
 
     def __getitems__(self, items: list[Item]) -> Batch:
-        made: list[tuple[list[Tensor], Tensor]] = []
+        batch: list[Tensor] = []  # for each size (B, count, size, size, C): as the cut leaves them in memory
+        numbers: list[Tensor] = []
         bad: list[tuple[int, str]] = []
-        for epoch, index in items:
-            picture = self._read(epoch, index, bad)
-            made.append(self.make_crops(picture, epoch, index))
-        sizes = len(made[0][0])
+        for position, (epoch, index) in enumerate(items):
+            crops, own = self.make_crops(self._read(epoch, index, bad), epoch, index)
+            pixelwise = [each.permute(0, 2, 3, 1) for each in crops]
+            batch = batch or [each.new_empty(len(items), *each.shape) for each in pixelwise]
+            for whole, each in zip(batch, pixelwise, strict=True):
+                whole[position] = each  # at once, while the processor still has it at hand
+            numbers.append(own)
         return Batch(
-            crops=[torch.stack([crops[size] for crops, _ in made]) for size in range(sizes)],
-            numbers=torch.stack([numbers for _, numbers in made]),
+            crops=[whole.permute(0, 1, 4, 2, 3) for whole in batch],
+            numbers=torch.stack(numbers),
             indices=torch.tensor([index for _, index in items]),
             bad=bad,
         )
@@ -128,7 +133,7 @@ def load_batches(
         worker_init_fn=start_worker,
         prefetch_factor=4 if workers else None,
     )
-    return _without_wrapping(iter(loader))  # workers start now, not when the first batch is asked for
+    return _without_wrapping(start(loader))
 
 
 def _without_wrapping(batches: Iterator[Batch]) -> Iterator[Batch]:
@@ -143,13 +148,25 @@ def _as_it_is(batch: Any) -> Any:
     return batch
 
 
+def start(loader: DataLoader[Any]) -> Iterator[Any]:
+    """A loader's batches; its workers, if any, start now and outlive a SIGTERM that reaches every process of a run.
+
+    A cluster sends one; the main process has then still to finish its step and to save, and ends the workers itself.
+    """
+    if not CAN_WAIT_FOR_SIGNALS:
+        return iter(loader)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # workers begin with what is blocked here
+    try:
+        return iter(loader)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def start_worker(_: int) -> None:
     """What a process that reads pictures does first."""
     torch.set_num_threads(1)
-    # Ctrl-C, or a cluster's SIGTERM, reaches every process of a run; the main one saves, and decides when workers end.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(signal, "sigwaitinfo"):  # not on macOS
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C too reaches every process of a terminal
+    if CAN_WAIT_FOR_SIGNALS:
         threading.Thread(target=_end_when_told, daemon=True).start()
 
 

@@ -56,13 +56,23 @@ def find_files(root: Path, suffixes: frozenset[str]) -> list[str]:
                 name = prefix + entry.name
                 if entry.name.startswith("."):
                     continue
-                if entry.is_dir():
+                if _is_folder(entry):
                     (links if entry.is_symlink() else folders).append(name + "/")
                 elif os.path.splitext(entry.name)[1].lower() in suffixes and _can_be_read(entry):
                     names.append(name)
     return sorted(names)
 
 
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
 def _can_be_read(entry: os.DirEntry[str]) -> bool:
     """A file, or a link that leads nowhere, which is for the reader to report; but no pipe, which would never end."""
-    return entry.is_file() or not os.path.exists(entry.path)
+    try:
+        return entry.is_file() or not os.path.exists(entry.path)
+    except OSError:
+        return True

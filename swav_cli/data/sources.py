@@ -228,9 +228,8 @@ def _nearest_source(written: str) -> str:
     kind, colon, rest = written.partition(":")
     if colon:
         return nearest(written, [f"{known}:{rest}" for known in ("shapes", "torchvision") if nearest(kind, [known])])
-    plain = {name.lower(): name for name in _torchvision_names()}
-    known = plain.get(written.lower().replace("-", ""))
-    return f" Did you mean 'torchvision:{known}'?" if known else nearest(written, ["shapes"])
+    dataset = _spelt_otherwise(written)
+    return f" Did you mean 'torchvision:{dataset}'?" if dataset else nearest(written, ["shapes"])
 
 
 def _open_list(path: Path, channels: int) -> Pictures:
@@ -266,13 +265,20 @@ def _torchvision_names() -> list[str]:
     return [name for name in datasets.__all__ if inspect.isclass(getattr(datasets, name))]
 
 
+def _spelt_otherwise(written: str) -> str | None:
+    """The data set of torchvision that somebody means by `cifar-10`."""
+    return {name.lower(): name for name in _torchvision_names()}.get(written.lower().replace("-", ""))
+
+
 def _open_torchvision(source: str, rest: str, split: Split, channels: int) -> Pictures:
     from torchvision import datasets
 
     name, _, part = rest.partition(":")
     known = _torchvision_names()
     if name not in known:
-        raise UserError(f"{source}: torchvision has no data set '{name}'.{nearest(name, known)}")
+        other = _spelt_otherwise(name)
+        hint = f" Did you mean '{other}'?" if other else nearest(name, known)
+        raise UserError(f"{source}: torchvision has no data set '{name}'.{hint}")
     try:
         dataset = _make_dataset(getattr(datasets, name), source, split, part)
     except ImportError as error:

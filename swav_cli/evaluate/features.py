@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from swav_cli.core.precision import autocast
 from swav_cli.data.images import BadPicture
-from swav_cli.data.loader import start_worker
+from swav_cli.data.loader import start, start_worker
 from swav_cli.data.sources import Pictures
 
 SMALL = 64  # pixels; pictures up to this size are compared by their raw pixels too
@@ -69,7 +69,7 @@ def extract_features(
     average = torch.tensor(mean, device=device)[:, None, None]
     deviation = torch.tensor(std, device=device)[:, None, None]
     rows = []
-    for batch in loader:
+    for batch in start(loader):
         x = (batch.to(device).float() / 255 - average) / deviation
         with autocast(device, precision):
             rows.append(function(x.contiguous(memory_format=torch.channels_last)).float().cpu())
