@@ -3,7 +3,7 @@
 >>> import swav_cli
 >>> recipe = swav_cli.load_recipe("quickstart")
 >>> results = swav_cli.pretrain(recipe, "runs/quickstart")              # doctest: +SKIP
->>> model, description = swav_cli.load_model("runs/quickstart")         # doctest: +SKIP
+>>> model, about = swav_cli.load_model("runs/quickstart")         # doctest: +SKIP
 
 Names are imported when they are first used, so that `import swav_cli` costs nothing.
 """
@@ -22,7 +22,7 @@ _HOMES = {
     "assign_codes": "swav_cli.core.objective",
     "extract_features": "swav_cli.evaluate.features",
     "knn_accuracy": "swav_cli.evaluate.knn",
-    "load_model": "swav_cli.core.weights",
+    "load_model": "swav_cli.zoo.load",
     "load_recipe": "swav_cli.core.recipe_file",
     "open_pictures": "swav_cli.data.sources",
     "pretrain": "swav_cli.pretraining",

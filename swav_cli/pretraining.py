@@ -16,21 +16,17 @@ from swav_cli.core.checkpoint import RunFolder, newest_checkpoint, only_process_
 from swav_cli.core.derive import Derived, derive
 from swav_cli.core.engine import Trainer
 from swav_cli.core.health import Health, warning
-from swav_cli.core.metrics import read_metrics
-from swav_cli.core.model import SwAV
-from swav_cli.core.plan import make_model
 from swav_cli.core.recipe import Recipe
 from swav_cli.core.recipe_file import differences, dump_recipe, parse_recipe, read_yaml
-from swav_cli.core.weights import save_model, start_from
-from swav_cli.data.cache import CachedPictures, cached
+from swav_cli.core.weights import about, save_model, start_from
+from swav_cli.data.cache import cached
 from swav_cli.data.loader import Crops, epoch_order
 from swav_cli.data.sources import Pictures, open_pictures
 from swav_cli.errors import Interrupted, UserError
-from swav_cli.evaluate.features import SMALL, extract_features
-from swav_cli.evaluate.knn import knn_accuracy, shared_labels
+from swav_cli.outcome import Judge, pick_workers, results_of, show_prototypes
 from swav_cli.report.console import Screen
 
-PREVIEWED = 8  # pictures on a sheet of crops
+PREVIEWED = 16  # pictures on a sheet of crops
 
 
 class Settled(NamedTuple):
@@ -43,51 +39,6 @@ class Settled(NamedTuple):
     device: torch.device
 
 
-class Judge:
-    """k-NN on labelled pictures: how well features tell the classes apart."""
-
-    def __init__(self, recipe: Recipe, training: Pictures, device: torch.device) -> None:
-        data = recipe.data
-        assert data.val is not None
-        self.recipe, self.device = recipe, device
-        self.queries = open_pictures(data.val, "val", channels=data.channels)
-        self.bank = open_pictures(data.bank, channels=data.channels) if data.bank else training
-        self.bank_labels, self.query_labels = shared_labels(
-            self.bank.labels, self.bank.classes, self.queries.labels, self.queries.classes,
-            self.bank.source, self.queries.source,
-        )  # fmt: skip
-        self.size = max(crop.size for crop in recipe.crops)
-
-    def keep_in_memory(self, training: Pictures, threads: int) -> None:
-        """Queries, and a bank of its own, decoded once; `training` stands in for the bank where that is the same."""
-        cache = self.recipe.data.cache
-        self.bank = cached(self.bank, cache, threads) if self.recipe.data.bank else training
-        self.queries = cached(self.queries, cache, threads)
-
-    def accuracy(self, model: SwAV | None) -> float:
-        """Per cent; of raw pixels where no model is given."""
-        if model is not None:
-            model.eval()
-        function = model.features if model is not None else torch.nn.Flatten()
-        bank, queries = (
-            extract_features(
-                function, pictures, size=self.size, mean=_numbers(self.recipe.data.mean),
-                std=_numbers(self.recipe.data.std), device=self.device,
-                precision=self.recipe.training.precision, workers=pick_workers(self.recipe, pictures, self.device),
-            )
-            for pictures in (self.bank, self.queries)
-        )  # fmt: skip
-        settings = self.recipe.evaluation
-        return knn_accuracy(
-            bank, self.bank_labels, queries, self.query_labels, settings.knn_k, settings.knn_temperature
-        )
-
-
-def _numbers(values: list[float] | str) -> list[float]:
-    assert not isinstance(values, str)
-    return values
-
-
 def settle(recipe: Recipe, device: str = "auto") -> Settled:
     """Open a recipe's pictures, replace every `auto`, and check all that can be checked before any work.
 
@@ -96,9 +47,7 @@ def settle(recipe: Recipe, device: str = "auto") -> Settled:
     """
     chosen = distributed.pick_device(device)
     data = recipe.data
-    pictures = open_pictures(
-        data.train, "train", channels=data.channels, limit=data.limit, seed=recipe.training.seed
-    )
+    pictures = open_pictures(data.train, "train", channels=data.channels, limit=data.limit, seed=recipe.training.seed)
     recipe, derived = derive(recipe, pictures, chosen)
     judge = Judge(recipe, pictures, chosen) if data.val else None
     return Settled(recipe, derived, pictures, judge, chosen)
@@ -112,17 +61,6 @@ def preview_views(settled: Settled) -> tuple[list[Tensor], Tensor, Tensor]:
     order = epoch_order(len(settled.pictures), recipe.training.seed, 0)
     batch = crops.__getitems__([(0, int(index)) for index in order[:PREVIEWED]])
     return trainer.views(batch), trainer.mean, trainer.std
-
-
-def pick_workers(recipe: Recipe, pictures: Pictures, device: torch.device) -> int:
-    """Processes that read pictures. None where they are in memory and the processor trains: it has no time to spare."""
-    wanted = recipe.training.workers
-    if wanted != "auto":
-        return wanted
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if device.type == "cpu":
-        return 0 if isinstance(pictures, CachedPictures) else min(2, processors)
-    return min(16, max(1, processors - 1))
 
 
 def pretrain(
@@ -216,7 +154,7 @@ def _train(
     state = None if overwrite else newest_checkpoint(folder, screen.notice)
     started_with = None
     if state is not None:
-        if state["fingerprint"] != settled.pictures.fingerprint():
+        if state["fingerprint"] != trainer.fingerprint:
             raise UserError(
                 f"{folder.path}: the pictures of {settled.pictures.source} have changed since the run began; "
                 "begin again with --overwrite or elsewhere with --out"
@@ -244,7 +182,14 @@ def _train(
 
 def _clear(folder: RunFolder) -> None:
     """Remove what a run writes, and nothing else."""
-    for path in (folder.metrics, folder.results, folder.model, folder.bad_pictures, *folder.checkpoints.glob("*.pt")):
+    for path in (
+        folder.metrics,
+        folder.results,
+        folder.model,
+        folder.prototypes,
+        folder.bad_pictures,
+        *folder.checkpoints.glob("*.pt"),
+    ):
         path.unlink(missing_ok=True)
 
 
@@ -273,34 +218,14 @@ def _run_and_judge(trainer: Trainer, judge: Judge | None, folder: RunFolder, scr
             workers = pick_workers(recipe, trainer.pictures, trainer.device)
             trainer.run(folder, workers, screen.step, on_epoch)
     except Interrupted:
-        save_model(folder.model, trainer.model, recipe)
+        save_model(folder.model, trainer.model, about(recipe))
         raise
-    save_model(folder.model, trainer.model, recipe)
-    results = _results(trainer, judge, folder, screen)
+    save_model(folder.model, trainer.model, about(recipe))
+    with screen.working("judging the features"):
+        results = results_of(trainer, judge, folder)
+    with screen.working("drawing prototypes.png"):
+        show_prototypes(trainer, folder.prototypes)
     results["seconds"] = round(trainer.seconds, 1)
     write_json(folder.results, results)
     screen.closing(recipe, results, folder.path)
-    return results
-
-
-def _results(trainer: Trainer, judge: Judge | None, folder: RunFolder, screen: Screen) -> dict[str, Any]:
-    lines = read_metrics(folder.metrics)
-    last_epoch: dict[str, Any] = next((line for line in reversed(lines) if line["kind"] == "epoch"), {})
-    ln_k = math.log(trainer.model.prototypes.out_features)
-    share = last_epoch.get("loss_over_ln_k", math.nan)
-    results: dict[str, Any] = {
-        "recipe": trainer.recipe.name,
-        "epochs": trainer.recipe.training.epochs,
-        "pictures": len(trainer.pictures),
-        "loss": share * ln_k,
-        "loss_over_ln_k": share,
-        "health": {key: last_epoch.get(key) for key in Health._fields},
-        "bad_pictures": len(trainer.bad),
-    }
-    if judge is not None:
-        with screen.working("judging the features"):
-            results["knn"] = judge.accuracy(trainer.model)
-            results["knn_untrained"] = judge.accuracy(make_model(trainer.recipe).to(trainer.device))
-            if judge.size <= SMALL:
-                results["knn_raw_pixels"] = judge.accuracy(None)
     return results

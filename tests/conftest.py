@@ -123,7 +123,12 @@ def swav(tmp_path: Path) -> Run:
 
     def run(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            swav_command(*arguments), cwd=cwd or tmp_path, capture_output=True, text=True, timeout=120, env=environment(),
-        )  # fmt: skip
+            swav_command(*arguments),
+            cwd=cwd or tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env=environment(),
+        )
 
     return run

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from tests.conftest import Run, environment, swav_command
 
 HELP = [["--help"], ["pretrain", "--help"], ["recipes", "--help"], ["recipes", "show", "--help"], []]

@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+
 from tests.conftest import Run
 
 README = Path(__file__).parent.parent / "README.md"
@@ -39,7 +40,14 @@ def test_a_command_of_the_readme_is_understood(swav: Run, photos: Path, command:
     if arguments[0] == "pretrain" and "--preview" not in arguments:
         arguments += ["--dry-run"]
     if "imagenet/train" in arguments:
-        arguments += ["--set", "training.batch_size=8", "--set", "loss.queue.length=0", "--set", "training.accumulate=1"]
+        arguments += [
+            "--set",
+            "training.batch_size=8",
+            "--set",
+            "loss.queue.length=0",
+            "--set",
+            "training.accumulate=1",
+        ]
         arguments += ["--set", "loss.freeze_prototypes_steps=0"]
     done = swav(*arguments)
     assert done.returncode == 0, done.stderr

@@ -46,11 +46,15 @@ def pretrain(
     resume: Annotated[
         bool, typer.Option(help="Go on where the run was stopped; else begin a new one in the next free folder.")
     ] = True,
-    overwrite: Annotated[bool, typer.Option(help="Begin again and replace the run that is there.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Begin again and replace the run that is there.")
+    ] = False,
     init_from: Annotated[
         str | None, typer.Option(metavar="MODEL_OR_FILE", help="Start from the weights of a run or a file.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option(help="Print the settled recipe and what it needs; write nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the settled recipe and what it needs; write nothing.")
+    ] = False,
     preview: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Write a sheet of one batch's crops; train nothing.")
     ] = None,
@@ -100,11 +104,11 @@ def _look_ahead(recipe: Recipe, device: str, dry_run: bool, preview: Path | None
     """What would be trained, in words or as a picture."""
     from swav_cli.pretraining import preview_views, settle
     from swav_cli.report.plan import plan_facts, plan_text
-    from swav_cli.report.sheet import save_sheet
+    from swav_cli.report.sheet import save_crops
 
     settled = settle(recipe, device)
     if preview is not None:
-        save_sheet(preview, *preview_views(settled))
+        save_crops(preview, *preview_views(settled))
         print(f"wrote {preview}", file=sys.stderr)
     if dry_run:
         facts = plan_facts(settled.recipe, settled.derived, len(settled.pictures), str(settled.device))

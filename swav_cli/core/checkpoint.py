@@ -44,6 +44,10 @@ class RunFolder(NamedTuple):
         return self.path / "model.safetensors"
 
     @property
+    def prototypes(self) -> Path:
+        return self.path / "prototypes.png"
+
+    @property
     def bad_pictures(self) -> Path:
         return self.path / "bad-pictures.txt"
 

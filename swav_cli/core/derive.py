@@ -13,7 +13,7 @@ import torch
 from pydantic import ValidationError
 
 from swav_cli.core.precision import pick_precision
-from swav_cli.core.recipe import Recipe
+from swav_cli.core.recipe import Recipe, settled
 from swav_cli.core.recipe_keys import explain
 from swav_cli.data.images import BadPicture
 from swav_cli.data.sources import Pictures
@@ -113,11 +113,8 @@ def _learning_rate(optimizer: str, batch: int) -> tuple[float, str]:
 
 
 def _sizes(recipe: Recipe) -> tuple[int, int, int]:
-    batch, epochs, prototypes = recipe.training.batch_size, recipe.training.epochs, recipe.model.prototypes
-    assert batch != "auto"
-    assert epochs != "auto"
-    assert prototypes != "auto"
-    return batch, epochs, prototypes
+    training, model = recipe.training, recipe.model
+    return settled(training.batch_size), settled(training.epochs), settled(model.prototypes)
 
 
 def measure_statistics(pictures: Pictures) -> tuple[list[float], list[float]]:

@@ -20,7 +20,7 @@ from swav_cli.core.optimizer import make_optimizer
 from swav_cli.core.photometric import recolour
 from swav_cli.core.plan import make_model, make_multicrop, make_plan
 from swav_cli.core.precision import autocast
-from swav_cli.core.recipe import Recipe
+from swav_cli.core.recipe import Recipe, settled
 from swav_cli.core.stopping import StopSignal
 from swav_cli.data.loader import Batch, Order, load_batches
 from swav_cli.data.sources import Pictures
@@ -44,6 +44,7 @@ class Trainer:
 
     def __init__(self, recipe: Recipe, pictures: Pictures, device: torch.device) -> None:
         self.recipe, self.pictures, self.device = recipe, pictures, device
+        self.fingerprint = pictures.fingerprint()
         self.plan = make_plan(recipe, len(pictures))
         precise = torch.float64 if recipe.training.precision == "float64" else torch.float32
         model = make_model(recipe).to(device, precise).to(memory_format=torch.channels_last)
@@ -62,12 +63,11 @@ class Trainer:
         )
         self.queue: Queue | None = None
         if recipe.loss.queue.length:
-            assert recipe.loss.queue.length != "auto"
-            queue = Queue(len(recipe.assigned_crops), recipe.loss.queue.length, recipe.model.embedding_dim)
+            queue = Queue(len(recipe.assigned_crops), settled(recipe.loss.queue.length), recipe.model.embedding_dim)
             self.queue = queue.to(device, precise)
         self.meter = HealthMeter(self.model.prototypes.out_features, device)
-        self.mean = torch.tensor(recipe.data.mean, device=device)
-        self.std = torch.tensor(recipe.data.std, device=device)
+        self.mean = torch.tensor(settled(recipe.data.mean), device=device)
+        self.std = torch.tensor(settled(recipe.data.std), device=device)
         self.multicrop = make_multicrop(recipe)
         self.step = 0
         self._began, self._seconds_before = time.monotonic(), 0.0
@@ -91,7 +91,7 @@ class Trainer:
             "queue": self.queue.state_dict() if self.queue is not None else None,
             "prototype_counts": self.meter.counts,
             "bad": dict(self.bad),
-            "fingerprint": self.pictures.fingerprint(),
+            "fingerprint": self.fingerprint,
             "generator": torch.get_rng_state(),
         }
 
@@ -136,8 +136,8 @@ class Trainer:
     def _backward_in_parts(self, parts: list[Batch]) -> Tensor:
         """Codes come from the whole batch: a first pass without gradient embeds it, a second one trains part by part.
 
-        Every part is normalised by its own statistics, as on a process of its own. The first pass takes all crops, since
-        the head's normalisation sees them together and the codes would else differ from those of many processes.
+        Every part is normalised by its own statistics, as on a process of its own. The first pass takes all crops,
+        since the head's normalisation sees them together and codes would else differ from those of many processes.
         """
         assigned = self.recipe.assigned_crops
         embedded, scored = [], []
@@ -216,7 +216,7 @@ class Trainer:
 
         Args:
             on_step: told of each step.
-            on_epoch: told of each epoch's health and mean loss; what it returns is added to the epoch's line of metrics.
+            on_epoch: told of each epoch's health and mean loss; what it returns joins the epoch's metrics.
 
         Raises:
             Interrupted: a signal came; all is saved.
@@ -224,7 +224,7 @@ class Trainer:
         """
         recipe, plan = self.recipe, self.plan
         order = Order(
-            len(self.pictures), _settled(recipe.training.batch_size), _settled(recipe.training.epochs),
+            len(self.pictures), settled(recipe.training.batch_size), settled(recipe.training.epochs),
             recipe.training.seed, self.step, recipe.training.accumulate, distributed.local_share,
         )  # fmt: skip
         pin = self.device.type == "cuda"
@@ -242,7 +242,7 @@ class Trainer:
                 self._note_bad(parts, folder)
                 loss, norm = self.train_step(parts)
                 self.epoch_losses.append(loss)
-                done = clock.tick(_settled(recipe.training.batch_size))
+                done = clock.tick(settled(recipe.training.batch_size))
                 epoch, in_epoch = divmod(self.step - 1, plan.steps_per_epoch)
                 ends = in_epoch + 1 == plan.steps_per_epoch
                 progress = Progress(self.step, plan.steps, epoch, loss, loss / ln_k, done.rate, done.waiting)
@@ -292,11 +292,6 @@ class Trainer:
                 f"{len(self.bad)} of {len(self.pictures)} pictures can't be read, more than data.max_bad ({most:g}); "
                 f"mend or remove them, or raise it. All seen so far are in {folder.bad_pictures}, first:\n  {shown}"
             )
-
-
-def _settled(value: int | str) -> int:
-    assert isinstance(value, int)
-    return value
 
 
 class statistics_left_alone:  # noqa: N801  (reads as what it does: with statistics_left_alone(model): ...)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from swav_cli.core.plan import make_model
-from swav_cli.core.recipe import Recipe
+from swav_cli.core.recipe import Recipe, settled
 
 
 class Estimate(NamedTuple):
@@ -25,8 +25,7 @@ def estimate(recipe: Recipe) -> Estimate:
     parameters = sum(p.numel() for p in model.parameters())
     head = sum(p.numel() for name, p in model.named_parameters() if name.startswith(("projection", "prototypes")))
     states = 4 if recipe.optimizer.name == "adamw" else 3
-    batch = recipe.training.batch_size
-    assert batch != "auto"
+    batch = settled(recipe.training.batch_size)
     pictures = batch // recipe.training.accumulate
     values = _activations(model, recipe) * pictures
     size = 2 if recipe.training.precision == "bf16" else 8 if recipe.training.precision == "float64" else 4

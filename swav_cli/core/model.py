@@ -23,8 +23,9 @@ class SwAV(ResNet):
     Args:
         backbone, width, stem, channels, zero_init_residual: see `ResNet`.
         hidden_dim: width of the projection head's hidden layer; 0 makes the head one linear layer.
-        embedding_dim: D, the size of an embedding.
-        prototypes: K, how many prototypes.
+        embedding_dim: D, the size of an embedding; 0 leaves out the head, as in a network that others trained.
+        prototypes: K, how many prototypes; 0 leaves them out.
+        classes: classes of a linear classifier on the features (`fc`); 0 for none.
     """
 
     def __init__(
@@ -38,19 +39,28 @@ class SwAV(ResNet):
         hidden_dim: int = 2048,
         embedding_dim: int = 128,
         prototypes: int = 3000,
+        classes: int = 0,
     ) -> None:
         super().__init__(backbone, width, stem, channels, zero_init_residual)
-        self.projection_head: nn.Module
-        if hidden_dim:
-            self.projection_head = nn.Sequential(
+        if prototypes and not embedding_dim:
+            raise ValueError("prototypes compare embeddings; embedding_dim is 0")
+        if embedding_dim and hidden_dim:
+            self.projection_head: nn.Module = nn.Sequential(
                 nn.Linear(self.feature_dim, hidden_dim),
                 nn.BatchNorm1d(hidden_dim),
                 nn.ReLU(inplace=True),
                 nn.Linear(hidden_dim, embedding_dim),
             )
-        else:
+        elif embedding_dim:
             self.projection_head = nn.Linear(self.feature_dim, embedding_dim)
-        self.prototypes = nn.Linear(embedding_dim, prototypes, bias=False)
+        if prototypes:
+            self.prototypes = nn.Linear(embedding_dim, prototypes, bias=False)
+        if classes:
+            self.fc = nn.Linear(self.feature_dim, classes)
+
+    def has(self, part: Literal["projection_head", "prototypes", "fc"]) -> bool:
+        """Whether this network has the part; networks that others trained may lack some."""
+        return part in self._modules
 
     def embed(self, x: Tensor) -> Tensor:  # (B, C, H, W) -> (B, D)
         """Projected features of unit length."""
@@ -59,6 +69,12 @@ class SwAV(ResNet):
     def scores(self, x: Tensor) -> Tensor:  # (B, C, H, W) -> (B, K)
         """Cosine of each picture with each prototype (with normalised prototypes)."""
         return self.score(self.embed(x))
+
+    def logits(self, x: Tensor) -> Tensor:  # (B, C, H, W) -> (B, classes)
+        """What the classifier says of each picture; the softmax of it are probabilities."""
+        features = self.features(x)
+        with full_precision(features.device):
+            return F.linear(features.to(self.fc.weight.dtype), self.fc.weight, self.fc.bias)
 
     def score(self, embedding: Tensor) -> Tensor:  # (B, D) -> (B, K)
         """Cosine of each embedding with each prototype; in full precision whatever that of the backbone."""
@@ -73,7 +89,8 @@ class SwAV(ResNet):
         if isinstance(crops, Tensor):
             crops = [crops]
         features = [
-            self.features(torch.cat(list(same_size))) for _, same_size in groupby(crops, key=lambda crop: crop.shape[2:])
+            self.features(torch.cat(list(same_size)))
+            for _, same_size in groupby(crops, key=lambda crop: crop.shape[2:])
         ]
         embedding = self._project(torch.cat(features))
         return embedding, self.score(embedding)

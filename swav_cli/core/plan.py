@@ -9,7 +9,7 @@ import torch
 from swav_cli.core.model import SwAV
 from swav_cli.core.multicrop import Colour, CropSize, MultiCrop
 from swav_cli.core.optimizer import learning_rate
-from swav_cli.core.recipe import Recipe
+from swav_cli.core.recipe import Recipe, settled
 
 
 class Plan(NamedTuple):
@@ -30,9 +30,11 @@ class Plan(NamedTuple):
 
 def make_plan(recipe: Recipe, pictures: int) -> Plan:
     """The recipe in steps. Learning rates are scaled linearly from 256 pictures to the batch."""
-    batch, epochs, lr = recipe.training.batch_size, recipe.training.epochs, recipe.optimizer.lr
-    frozen, start = recipe.loss.freeze_prototypes_steps, recipe.loss.queue.start_epoch
-    assert batch != "auto" and epochs != "auto" and lr != "auto" and frozen != "auto" and start != "auto"
+    batch, epochs, lr = (
+        settled(recipe.training.batch_size),
+        settled(recipe.training.epochs),
+        settled(recipe.optimizer.lr),
+    )
     per_epoch, scale = pictures // batch, batch / 256
     return Plan(
         steps_per_epoch=per_epoch,
@@ -41,15 +43,14 @@ def make_plan(recipe: Recipe, pictures: int) -> Plan:
         peak_lr=lr * scale,
         final_lr=recipe.schedule.final_lr * scale,
         warmup_lr=recipe.schedule.warmup_lr * scale,
-        frozen_steps=frozen,
-        queue_from=per_epoch * start,
+        frozen_steps=settled(recipe.loss.freeze_prototypes_steps),
+        queue_from=per_epoch * settled(recipe.loss.queue.start_epoch),
     )
 
 
 def make_model(recipe: Recipe) -> SwAV:
     """The network of a recipe with the weights that its seed gives."""
     model = recipe.model
-    assert model.prototypes != "auto"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.training.seed)
         return SwAV(
@@ -60,7 +61,7 @@ def make_model(recipe: Recipe) -> SwAV:
             zero_init_residual=model.zero_init_residual,
             hidden_dim=model.hidden_dim,
             embedding_dim=model.embedding_dim,
-            prototypes=model.prototypes,
+            prototypes=settled(model.prototypes),
         )
 
 

@@ -15,7 +15,11 @@ def pick_precision(device: torch.device) -> tuple[str, str]:
         good = _cpu_computes_bf16()
     else:
         good = False
-    return ("bf16", f"this {device.type} is good at it") if good else ("float32", f"this {device.type} is not good at bf16")
+    return (
+        ("bf16", f"this {device.type} is good at it")
+        if good
+        else ("float32", f"this {device.type} is not good at bf16")
+    )
 
 
 def _cpu_computes_bf16() -> bool:

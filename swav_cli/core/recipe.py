@@ -6,7 +6,7 @@ A recipe is one YAML file, complete and without inheritance. Values that depend 
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
@@ -233,6 +233,20 @@ class Recipe(Part):
         return self
 
 
+Value = TypeVar("Value")
+
+
+def settled(value: Value | Auto) -> Value:
+    """A value of a recipe in which `derive` has replaced every `auto`.
+
+    Raises:
+        ValueError: it has not.
+    """
+    if value == "auto":
+        raise ValueError("this recipe says auto; swav_cli.core.derive.derive replaces it")
+    return value
+
+
 def contradictions(recipe: Recipe) -> list[str]:
     """What can't be meant, as far as it shows without the data; each names both values."""
     return [*_in_crops(recipe), *_in_schedule(recipe), *_in_batches(recipe), *_in_pictures(recipe)]
@@ -288,8 +302,8 @@ def _in_batches(recipe: Recipe) -> list[str]:
         )
     if recipe.training.sync_batchnorm is not False and parts > 1:
         found.append(
-            f"training.sync_batchnorm ({recipe.training.sync_batchnorm}) and training.accumulate ({parts}) exclude each "
-            "other: processes would share statistics of a part and never see the other parts; "
+            f"training.sync_batchnorm ({recipe.training.sync_batchnorm}) and training.accumulate ({parts}) exclude "
+            "each other: processes would share statistics of a part and never see the other parts; "
             "add --set training.sync_batchnorm=false"
         )
     if queue != "auto" and 0 < queue < batch:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -13,64 +14,112 @@ from torch import Tensor
 
 from swav_cli.core.checkpoint import RunFolder, load_checkpoint, write_whole
 from swav_cli.core.model import SwAV
-from swav_cli.core.recipe import Recipe
+from swav_cli.core.recipe import Recipe, settled
 from swav_cli.errors import UserError
 
 FORMAT = "swav-model-1"
 
 
-def describe(recipe: Recipe) -> dict[str, Any]:
-    """What a reader needs in order to rebuild the network and to feed it; no reader assumes any of it."""
-    return {
-        "format": FORMAT,
-        "model": recipe.model.model_dump(mode="json"),
-        "channels": recipe.data.channels,
-        "size": max(crop.size for crop in recipe.crops),
-        "mean": recipe.data.mean,
-        "std": recipe.data.std,
-        "recipe": recipe.name,
-    }
+@dataclass(frozen=True)
+class About:
+    """What a reader needs in order to rebuild a network and to feed it; no reader assumes any of it.
+
+    It travels inside every file of weights.
+    """
+
+    backbone: str
+    width: int = 64
+    stem: Literal["imagenet", "small"] = "imagenet"
+    channels: int = 3
+    hidden_dim: int = 0
+    embedding_dim: int = 0  # 0: no projection head
+    prototypes: int = 0  # 0: none
+    classes: tuple[str, ...] = ()  # of the classifier, in its order; empty: no classifier
+    size: int = 224  # pixels, height and width of a picture as the network is judged
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)  # of each channel, 0 to 1
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    source: str = ""  # recipe, or where the weights come from
+    licence: str = ""
+
+    def build(self) -> SwAV:
+        """The network, with weights drawn at random."""
+        return SwAV(
+            self.backbone,
+            width=self.width,
+            stem=self.stem,
+            channels=self.channels,
+            hidden_dim=self.hidden_dim,
+            embedding_dim=self.embedding_dim,
+            prototypes=self.prototypes,
+            classes=len(self.classes),
+        )
+
+    def to_json(self) -> str:
+        return json.dumps({"format": FORMAT, **asdict(self)})
+
+    @classmethod
+    def from_json(cls, text: str) -> About:
+        """Raises ValueError where the text is no description of ours."""
+        content = json.loads(text)
+        if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
+            raise ValueError("holds no description of a swav model")
+        known = {field.name for field in fields(cls)}
+        if not content.keys() <= known:
+            raise ValueError(f"made by a newer swav ({', '.join(sorted(content.keys() - known))})")
+        values: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in content.items()
+        }
+        return cls(**values)
 
 
-def save_model(path: Path, model: SwAV, recipe: Recipe) -> None:
-    """Write the network with its description, whole or not at all."""
+def about(recipe: Recipe) -> About:
+    """What is to be known of a network that a settled recipe trained."""
+    model = recipe.model
+    return About(
+        backbone=model.backbone,
+        width=model.width,
+        stem=model.stem,
+        channels=recipe.data.channels,
+        hidden_dim=model.hidden_dim,
+        embedding_dim=model.embedding_dim,
+        prototypes=settled(model.prototypes),
+        size=max(crop.size for crop in recipe.crops),
+        mean=tuple(settled(recipe.data.mean)),
+        std=tuple(settled(recipe.data.std)),
+        source=recipe.name,
+    )
+
+
+def save_model(path: Path, model: SwAV, described: About) -> None:
+    """Write the network with its description as safetensors, whole or not at all."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    metadata = {"swav": json.dumps(describe(recipe))}
-    write_whole(path, lambda beside: save_file(tensors, beside, metadata))
+    write_whole(path, lambda beside: save_file(tensors, beside, {"swav": described.to_json()}))
 
 
-def load_model(source: str | Path) -> tuple[SwAV, dict[str, Any]]:
-    """A network in eval mode and its description, from a run's folder or its `model.safetensors`.
-
-    >>> model, description = load_model("runs/quickstart")
-    >>> features = model.features(pictures)    # (B, 3, size, size), normalised with the description's mean and std
+def read_model(path: Path) -> tuple[SwAV, About]:
+    """A network in eval mode and its description, from a `model.safetensors` of ours.
 
     Raises:
         UserError: no such file, or not one of ours.
     """
-    path = Path(source)
-    path = RunFolder(path).model if path.is_dir() else path
     if not path.exists():
         raise UserError(f"{path}: no such model; a run writes it when it ends or is stopped")
     try:
         with safe_open(path, framework="pt") as file:
-            description = json.loads((file.metadata() or {}).get("swav", "null"))
+            described = About.from_json((file.metadata() or {}).get("swav", "null"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
-        raise UserError(f"{path}: not a readable safetensors file ({error})") from None
-    if not isinstance(description, dict) or description.get("format") != FORMAT:
-        raise UserError(f"{path}: holds no description of a swav model")
-    settings = dict(description["model"])
-    model = SwAV(settings.pop("backbone"), channels=description["channels"], **settings)
+    except (SafetensorError, OSError, ValueError, TypeError) as error:
+        raise UserError(f"{path}: not a model of swav ({error})") from None
+    model = described.build()
     model.load_state_dict(tensors)
-    return model.eval(), description
+    return model.eval(), described
 
 
 def start_from(model: SwAV, source: str | Path) -> str:
     """Put the weights of a run, a checkpoint or a file of weights into a network that is to be trained further.
 
-    All tensors of the backbone must be there and fit; the projection head and the prototypes are taken where they do, and
-    begin anew elsewhere. Returns what was taken, in words.
+    All tensors of the backbone must be there and fit; the projection head and the prototypes are taken where they
+    do, and begin anew elsewhere. Returns what was taken, in words.
 
     Raises:
         UserError: unreadable, or the backbone does not fit, with the first keys that don't.
@@ -102,7 +151,7 @@ def start_from(model: SwAV, source: str | Path) -> str:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Tensors by their names in our model; `module.`, `backbone.` and a `state_dict` or `model` around them are removed.
+    """Tensors by their names in our model, without `module.` or `backbone.` before and `state_dict` around them.
 
     Raises:
         UserError: unreadable, or holds more than tensors and plain values.

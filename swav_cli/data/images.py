@@ -20,7 +20,7 @@ MAX_PIXELS = 180_000_000  # beyond that a small file that unpacks to gigabytes i
 NPY = b"\x93NUMPY"
 
 
-class BadPicture(Exception):  # noqa: N818  (what it is about; "error" says no more)
+class BadPicture(Exception):
     """A file that is no readable picture; the message says why."""
 
 

@@ -177,7 +177,10 @@ def _paint(
 
     def polygon(points: Sequence[Point], shade: int) -> None:
         placed = [
-            (x + radius * (cos * px * stretch - sin * py / stretch), y + radius * (sin * px * stretch + cos * py / stretch))
+            (
+                x + radius * (cos * px * stretch - sin * py / stretch),
+                y + radius * (sin * px * stretch + cos * py / stretch),
+            )
             for px, py in points
         ]
         pen.polygon(placed, fill=shades[shade])

@@ -125,7 +125,9 @@ class Console(Screen):
         elif time.monotonic() - self._last_line > PLAIN_SECONDS or progress.step == progress.steps:
             self._last_line = time.monotonic()
             left = self._seconds_left(progress)
-            self._say(f"step {progress.step}/{progress.steps} epoch {progress.epoch + 1}: {told}, {duration(left)} left")
+            self._say(
+                f"step {progress.step}/{progress.steps} epoch {progress.epoch + 1}: {told}, {duration(left)} left"
+            )
 
     def _seconds_left(self, progress: Progress) -> float:
         done = progress.step - self._first_step
@@ -146,15 +148,14 @@ def describe_run(recipe: Recipe, plan: Plan, pictures: Pictures, device: torch.d
     labels = "" if pictures.labels is None else ", labels not used for training"
     return (
         f"{len(pictures):,} pictures of {pictures.source}{labels}; {recipe.training.epochs} epochs of "
-        f"{plan.steps_per_epoch:,} steps with {recipe.training.batch_size} pictures, on {device} in {recipe.training.precision}"
+        f"{plan.steps_per_epoch:,} steps with {recipe.training.batch_size} pictures, on {device} "
+        f"in {recipe.training.precision}"
     )
 
 
 def describe_learning_rate(recipe: Recipe, plan: Plan) -> str:
     batch = recipe.training.batch_size
-    warm = (
-        f", from {plan.warmup_lr:g} over {plan.warmup_steps} steps" if plan.warmup_steps else ""
-    )
+    warm = f", from {plan.warmup_lr:g} over {plan.warmup_steps} steps" if plan.warmup_steps else ""
     return (
         f"learning rate {recipe.optimizer.lr:g} x {batch} / 256 = {plan.peak_lr:g}{warm}, "
         f"then a cosine to {plan.final_lr:g}"
@@ -173,6 +174,7 @@ def describe_results(results: dict[str, Any], path: Path) -> str:
         lines.append(f"  {results['bad_pictures']} pictures could not be read; see {path / 'bad-pictures.txt'}")
     lines += [
         f"  run    {path}",
+        f"  look   {path / 'prototypes.png'}: pictures that it finds alike, a line a prototype",
         "next",
         "  swav pretrain photos/                  train on a folder of your own",
         f"  swav pretrain {results['recipe']} --preview crops.png   look at what the network sees",

@@ -6,9 +6,9 @@ import math
 from typing import Any
 
 from swav_cli.core.derive import Derived
-from swav_cli.core.plan import make_plan
 from swav_cli.core.estimate import estimate
-from swav_cli.core.recipe import Recipe
+from swav_cli.core.plan import make_plan
+from swav_cli.core.recipe import Recipe, settled
 from swav_cli.core.recipe_file import dump_recipe
 from swav_cli.report.console import describe_learning_rate
 
@@ -24,7 +24,7 @@ def plan_facts(recipe: Recipe, derived: list[Derived], pictures: int, device: st
         "steps_per_epoch": plan.steps_per_epoch,
         "steps": plan.steps,
         "learning_rate": describe_learning_rate(recipe, plan),
-        "ln_k": math.log(int(recipe.model.prototypes)),
+        "ln_k": math.log(settled(recipe.model.prototypes)),
         "parameters": needs.parameters,
         "backbone_parameters": needs.backbone_parameters,
         "memory_bytes": needs.weights_bytes + needs.activations_bytes,
@@ -38,12 +38,13 @@ def plan_text(recipe: Recipe, facts: dict[str, Any]) -> str:
     for key, value in facts["derived"].items():
         lines.append(f"# {key} = {value['value']}: {value['reason']}")
     lines += [
-        f"# {facts['pictures']:,} pictures, {facts['steps_per_epoch']:,} steps an epoch, {facts['steps']:,} in all, on {facts['device']}",
+        f"# {facts['pictures']:,} pictures on {facts['device']}, "
+        f"{facts['steps_per_epoch']:,} steps an epoch, {facts['steps']:,} in all",
         f"# {facts['learning_rate']}",
         f"# loss begins at ln K = {facts['ln_k']:.3f}",
         f"# {facts['parameters']:,} parameters, {facts['backbone_parameters']:,} of them in the backbone",
-        f"# about {size(facts['memory_bytes'])} of memory: {size(facts['memory_weights_bytes'])} for weights, gradients and "
-        f"optimiser, {size(facts['memory_activations_bytes'])} for activations",
+        f"# about {size(facts['memory_bytes'])} of memory: {size(facts['memory_weights_bytes'])} for weights, "
+        f"gradients and optimiser, {size(facts['memory_activations_bytes'])} for activations",
     ]
     return "\n".join(lines)
 

@@ -1,7 +1,8 @@
-"""A sheet of crops, as a picture file."""
+"""Sheets of pictures, as PNG files: crops as the network sees them, and pictures that belong together."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -11,29 +12,57 @@ from torch import Tensor
 
 from swav_cli.core.checkpoint import write_whole
 
-GAP = 2  # pixels between crops
-LEAST = 64  # pixels; smaller crops are shown larger
+GAP = 2  # pixels around a picture
+SIDE = 96  # pixels; smaller pictures are shown about as large
+WIDTH = 1280  # pixels of a sheet, where its pictures leave the choice
 
 
-def save_sheet(path: Path, views: list[Tensor], mean: Tensor, std: Tensor, rows: int = 8) -> None:
-    """A row a picture, a column a crop, as the network sees them with the normalisation undone.
+def save_crops(path: Path, views: list[Tensor], mean: Tensor, std: Tensor) -> None:
+    """The crops of one picture stand together; several pictures share a line where there is room.
 
     Args:
-        views: V tensors (B, C, size, size).
+        views: V tensors (B, C, size, size), as the network takes them; their normalisation is undone.
     """
-    rows = min(rows, len(views[0]))
-    tall = max(LEAST, *(view.shape[-1] for view in views))
-    columns = [_as_column(view[:rows].float(), mean, std, tall) for view in views]
-    sheet = torch.cat(columns, dim=2).permute(1, 2, 0).mul(255).round().to(torch.uint8).cpu().numpy()
-    picture = Image.fromarray(sheet)
+    shown = [_visible(view.float().cpu() * std.cpu()[:, None, None] + mean.cpu()[:, None, None]) for view in views]
+    tall = max(view.shape[2] for view in shown)
+    groups = [torch.cat([_framed(view[picture], tall) for view in shown], dim=2) for picture in range(len(views[0]))]
+    across = max(1, min(len(groups), WIDTH // (groups[0].shape[2] + 4 * GAP)))
+    save_grid(path, [F.pad(group, (2 * GAP, 2 * GAP, GAP, GAP), value=1.0) for group in groups], across)
+
+
+def save_rows(path: Path, rows: Sequence[Sequence[Tensor]]) -> None:
+    """A line for each row of pictures, uint8 (C, H, W) of any size, shown as squares of one size."""
+    squares = [_framed(_visible(_square(picture)[None].float() / 255)[0], SIDE) for row in rows for picture in row]
+    save_grid(path, squares, len(rows[0]))
+
+
+def save_grid(path: Path, tiles: list[Tensor], across: int) -> None:  # tiles: (3, H, W), 0 to 1, of one size
+    blank = torch.ones_like(tiles[0])
+    lines = [tiles[start : start + across] for start in range(0, len(tiles), across)]
+    lines[-1] = lines[-1] + [blank] * (across - len(lines[-1]))
+    sheet = torch.cat([torch.cat(line, dim=2) for line in lines], dim=1)
+    picture = Image.fromarray(sheet.permute(1, 2, 0).mul(255).round().clamp(0, 255).to(torch.uint8).numpy())
     write_whole(path, lambda beside: picture.save(beside, format="PNG"))
 
 
-def _as_column(view: Tensor, mean: Tensor, std: Tensor, tall: int) -> Tensor:  # (R, C, s, s) -> (3, H, W)
-    shown = (view * std[:, None, None] + mean[:, None, None]).clamp(0, 1)
-    shown = shown[:, :3] if shown.shape[1] >= 3 else shown[:, :1].expand(-1, 3, -1, -1)
-    times = max(1, LEAST // shown.shape[-1])
-    shown = F.interpolate(shown, scale_factor=times, mode="nearest") if times > 1 else shown
-    below, right = tall - shown.shape[-2], 0
-    padded = F.pad(shown, (GAP, GAP + right, GAP, GAP + below), value=1.0)
-    return torch.cat(list(padded), dim=1)
+def _visible(pictures: Tensor) -> Tensor:  # (N, C, h, w) -> (N, 3, H, W): three channels, and large enough to see
+    three = pictures[:, :3] if pictures.shape[1] >= 3 else pictures[:, :1].expand(-1, 3, -1, -1)
+    times = max(1, SIDE // pictures.shape[-1])
+    return F.interpolate(three.clamp(0, 1), scale_factor=times, mode="nearest")
+
+
+def _square(picture: Tensor) -> Tensor:
+    """The middle square, shrunk to a tile where it is larger."""
+    side = min(picture.shape[1:])
+    top, left = (picture.shape[1] - side) // 2, (picture.shape[2] - side) // 2
+    square = picture[:, top : top + side, left : left + side]
+    if side <= SIDE:
+        return square
+    return F.interpolate(square[None], (SIDE, SIDE), mode="bilinear", antialias=True)[0]
+
+
+def _framed(picture: Tensor, side: int) -> Tensor:  # (3, h, w) -> (3, side + 2 GAP, side + 2 GAP)
+    height, width = picture.shape[1:]
+    right, below = max(side - width, 0), max(side - height, 0)
+    padding = (GAP + right // 2, GAP + right - right // 2, GAP + below // 2, GAP + below - below // 2)
+    return F.pad(picture, padding, value=1.0)

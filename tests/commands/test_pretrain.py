@@ -14,10 +14,10 @@ import pytest
 import torch
 import yaml
 from PIL import Image
-from tests.conftest import Run, environment, swav_command
 
 from swav_cli import load_model
 from swav_cli.core.metrics import read_metrics
+from tests.conftest import Run, environment, swav_command
 
 
 def test_a_run_from_beginning_to_end(swav: Run, tiny_file: Path, tmp_path: Path) -> None:
@@ -29,6 +29,7 @@ def test_a_run_from_beginning_to_end(swav: Run, tiny_file: Path, tmp_path: Path)
     run = tmp_path / "runs" / "tiny"
     assert {path.name for path in run.iterdir()} == {
         ".lock", "recipe.yaml", "metrics.jsonl", "checkpoints", "model.safetensors", "results.json",
+        "prototypes.png",
     }  # fmt: skip
     results = json.loads((run / "results.json").read_text())
     assert {"knn", "knn_raw_pixels", "knn_untrained", "seconds", "loss", "loss_over_ln_k"} <= results.keys()
@@ -40,9 +41,9 @@ def test_a_run_from_beginning_to_end(swav: Run, tiny_file: Path, tmp_path: Path)
     assert {
         "epoch", "step", "loss", "loss_over_ln_k", "lr", "gradient_norm", "images_per_second", "data_wait", "seconds",
     } <= steps[0].keys()  # fmt: skip
-    model, description = load_model(run)
-    assert description["mean"] == [0.5, 0.5, 0.5]
-    assert description["size"] == 16
+    model, about = load_model(run)
+    assert about.mean == (0.5, 0.5, 0.5)
+    assert about.size == 16
     with torch.no_grad():
         assert model.features(torch.randn(2, 3, 16, 16)).shape == (2, model.feature_dim)
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.conftest import drawn, formula_weights, reference, tiny_recipe
 
 from swav_cli.core.checkpoint import RunFolder, newest_checkpoint
 from swav_cli.core.engine import Progress, Trainer, statistics_left_alone
@@ -20,6 +19,7 @@ from swav_cli.core.recipe_file import parse_recipe
 from swav_cli.data.loader import Batch, Crops, epoch_order
 from swav_cli.data.sources import open_pictures
 from swav_cli.errors import Diverged, Interrupted, UserError
+from tests.conftest import drawn, formula_weights, reference, tiny_recipe
 
 CPU = torch.device("cpu")
 
@@ -156,9 +156,9 @@ def test_a_stopped_run_goes_on_as_if_it_never_was(tmp_path: Path, stop_at: int, 
     for state in (ours, theirs):
         del state["seconds"]
     assert same_state(ours, theirs)
-    lines = [[(line["kind"], line["step"], line.get("loss")) for line in read_metrics(tmp_path / name / "metrics.jsonl")]
-             for name in ("a", "b")]  # fmt: skip
-    assert lines[0] == lines[1]
+    lines_of = [read_metrics(tmp_path / name / "metrics.jsonl") for name in ("a", "b")]
+    first, second = ([(line["kind"], line["step"], line.get("loss")) for line in lines] for lines in lines_of)
+    assert first == second
 
 
 def test_lines_past_the_checkpoint_are_not_written_twice(tmp_path: Path) -> None:
@@ -226,7 +226,9 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_it_does_harm(tmp_path: P
             good.update({key: value.clone() for key, value in trainer.model.state_dict().items()})
             trainer.mean[:] = float("nan")
 
-    with pytest.raises(Diverged, match=r"step 8: the loss is nan.*learning rate 0\.0.*largest score.*shapes/train/") as caught:
+    with pytest.raises(
+        Diverged, match=r"step 8: the loss is nan.*learning rate 0\.0.*largest score.*shapes/train/"
+    ) as caught:
         run(trainer, tmp_path, poison)
     assert caught.value.exit_code == 3
     for key in ("conv1.weight", "prototypes.weight"):
@@ -247,7 +249,9 @@ def test_too_many_bad_pictures_stop_the_run_with_the_list(tmp_path: Path, photos
     for number in range(4):
         (photos / "plain" / f"broken-{number}.jpg").write_bytes(b"\xff\xd8 nothing")
     recipe = tiny_recipe(f"data.train={photos}", "data.val=null", "loss.queue.length=0", "data.max_bad=0.05")
-    with pytest.raises(UserError, match=r"[34] of 44 pictures can't be read, more than data.max_bad \(0.05\)") as caught:
+    with pytest.raises(
+        UserError, match=r"[34] of 44 pictures can't be read, more than data.max_bad \(0.05\)"
+    ) as caught:
         run(trainer_of(recipe), tmp_path)
     assert "broken-" in str(caught.value)
     assert "broken-" in (tmp_path / "bad-pictures.txt").read_text()

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from tests.conftest import REFERENCE, drawn, formula_weights, reference
 
 from swav_cli import SwAV
 from swav_cli.core.architectures import ARCHITECTURES
+from tests.conftest import REFERENCE, drawn, formula_weights, reference
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from tests.conftest import reference
 
 from swav_cli.core.objective import Queue, assign_codes, swapped_prediction
 from swav_cli.core.sinkhorn import sinkhorn
+from tests.conftest import reference
 
 
 @pytest.mark.parametrize("name", ["swapped_noqueue", "swapped_queue"])

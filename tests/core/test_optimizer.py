@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from tests.conftest import drawn, reference
 from torch import nn
 
 from swav_cli import LARS
 from swav_cli.core.optimizer import learning_rate, make_optimizer
+from tests.conftest import drawn, reference
 
 
 @pytest.mark.parametrize("case", ["a", "b"])

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tests.conftest import reference
 
 from swav_cli import sinkhorn
+from tests.conftest import reference
 
 
 def slow_sinkhorn(scores: np.ndarray, epsilon: float, iterations: int) -> np.ndarray:
