@@ -63,8 +63,14 @@ class Judge:
             for pictures in (self.bank, self.queries)
         )  # fmt: skip
         settings = self.recipe.evaluation
+        known, asked = (rows.isfinite().all(dim=1) for rows in (bank, queries))  # without pictures that can't be read
         return knn_accuracy(
-            bank, self.bank_labels, queries, self.query_labels, settings.knn_k, settings.knn_temperature
+            bank[known],
+            self.bank_labels[known],
+            queries[asked],
+            self.query_labels[asked],
+            settings.knn_k,
+            settings.knn_temperature,
         )
 
 

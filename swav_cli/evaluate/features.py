@@ -75,7 +75,7 @@ def stream_features(
     chosen = range(len(pictures)) if indices is None else indices
     loader = DataLoader(
         Prepared(pictures, size),
-        sampler=chosen,  # type: ignore[arg-type]  (torch takes any sequence of indices)
+        sampler=chosen,
         batch_size=batch_size,
         num_workers=workers,
         worker_init_fn=start_worker,
