@@ -127,7 +127,7 @@ def swav(tmp_path: Path) -> Run:
             cwd=cwd or tmp_path,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
             env=environment(),
         )
 

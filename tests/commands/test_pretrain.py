@@ -77,7 +77,7 @@ LONG = ("--set", "training.epochs=4", "--set", "data.train=shapes:480", "--set",
 
 
 def wait_for_step(metrics: Path, step: int, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 200
     while time.monotonic() < deadline:
         assert process.poll() is None, "ended too early"
         if any(line.get("step", 0) >= step for line in read_metrics(metrics)):
@@ -100,7 +100,7 @@ def test_an_interrupted_run_goes_on_with_the_same_command(
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=environment())
     wait_for_step(run / "metrics.jsonl", 75, process)
     process.send_signal(number)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=200)
     assert process.returncode == code, said
     if number != signal.SIGKILL:
         assert "all is saved. Go on with the same command" in said
@@ -211,8 +211,8 @@ def test_preview_is_a_sheet_of_crops(swav: Run, tiny_file: Path, tmp_path: Path)
     done = swav("pretrain", tiny_file, "--preview", "crops.png")
     assert done.returncode == 0, done.stderr
     with Image.open(tmp_path / "crops.png") as sheet:
-        assert sheet.width > 3 * 64
-        assert sheet.height > 8 * 64
+        assert sheet.width > 3 * 96  # the crops of a picture side by side, and several pictures a line
+        assert sheet.height >= 4 * 96
         assert np.asarray(sheet).std() > 10
     assert not (tmp_path / "runs").exists()
 
@@ -253,7 +253,7 @@ def test_pictures_that_changed_since_are_noticed(swav: Run, tiny_file: Path, pho
     process = subprocess.Popen(command, cwd=tiny_file.parent, stderr=subprocess.DEVNULL, text=True, env=environment())
     wait_for_step(tiny_file.parent / "runs/tiny/metrics.jsonl", 3, process)
     process.send_signal(signal.SIGINT)
-    assert process.wait(60) == 130
+    assert process.wait(200) == 130
     os.rename(photos / "plain" / "00.png", photos / "plain" / "new.png")
     refused = swav("pretrain", tiny_file, *options)
     assert refused.returncode == 2
