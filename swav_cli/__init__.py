@@ -22,6 +22,7 @@ _HOMES = {
     "assign_codes": "swav_cli.core.objective",
     "extract_features": "swav_cli.evaluate.features",
     "knn_accuracy": "swav_cli.evaluate.knn",
+    "list_models": "swav_cli.zoo.catalogue",
     "load_model": "swav_cli.zoo.load",
     "load_recipe": "swav_cli.core.recipe_file",
     "open_pictures": "swav_cli.data.sources",

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
 import typer
 
+from swav_cli.commands.export import export
+from swav_cli.commands.extract import extract
+from swav_cli.commands.models import models
+from swav_cli.commands.predict import predict
 from swav_cli.commands.pretrain import pretrain
 from swav_cli.commands.recipes import recipes
 from swav_cli.errors import Interrupted, UserError
@@ -20,7 +25,11 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(pretrain)
+app.command()(export)
+app.command()(extract)
+app.command()(predict)
 app.add_typer(recipes, name="recipes")
+app.add_typer(models, name="models")
 
 
 def _print_version(wanted: bool) -> None:
@@ -43,6 +52,9 @@ def swav(
 
 def main() -> None:
     """What `swav` and `python -m swav_cli` run."""
+    # Threads of torch wait for each other without keeping a processor busy. Where other programs run as well, spinning
+    # threads take the time of the one that they wait for: four times slower on two cores with two other programs.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         app()
     except UserError as error:

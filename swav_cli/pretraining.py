@@ -18,13 +18,14 @@ from swav_cli.core.engine import Trainer
 from swav_cli.core.health import Health, warning
 from swav_cli.core.recipe import Recipe
 from swav_cli.core.recipe_file import differences, dump_recipe, parse_recipe, read_yaml
-from swav_cli.core.weights import about, save_model, start_from
+from swav_cli.core.weights import about, save_model
 from swav_cli.data.cache import cached
 from swav_cli.data.loader import Crops, epoch_order
 from swav_cli.data.sources import Pictures, open_pictures
 from swav_cli.errors import Interrupted, UserError
 from swav_cli.outcome import Judge, pick_workers, results_of, show_prototypes
 from swav_cli.report.console import Screen
+from swav_cli.zoo.load import start_from
 
 PREVIEWED = 16  # pictures on a sheet of crops
 
@@ -89,12 +90,14 @@ def pretrain(
         Interrupted: a signal came; all is saved.
         Diverged: the loss is no longer finite.
     """
+    if distributed.world_size() == 1 and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError("training by several processes is not there yet; start one process, without torchrun")
     screen = screen or Screen()
     settled = settle(recipe, device)
     folder = RunFolder(choose_folder(Path(out) if out else Path("runs") / recipe.name, resume, overwrite))
     if folder.recipe.exists() and not overwrite:
         _refuse_other_recipe(folder, settled.recipe)
-        finished = finished_results(folder, settled)
+        finished = finished_results(folder)
         if finished is not None:
             screen.notice(f"{folder.path} is finished; run it again with --overwrite, or elsewhere with --out")
             return finished
@@ -137,7 +140,7 @@ def _refuse_other_recipe(folder: RunFolder, recipe: Recipe) -> None:
         )
 
 
-def finished_results(folder: RunFolder, settled: Settled) -> dict[str, Any] | None:
+def finished_results(folder: RunFolder) -> dict[str, Any] | None:
     """The results of a run that has come to its end, else None."""
     try:
         results = json.loads(folder.results.read_text(encoding="utf-8"))
@@ -161,7 +164,7 @@ def _train(
             )
         trainer.restore(state)
     elif init_from is not None:
-        started_with = start_from(trainer.model, init_from)
+        started_with = start_from(trainer.model, init_from, screen.notice)
     # All is checked; from here on files are written.
     with only_process_in(folder):
         if overwrite:

@@ -11,7 +11,14 @@ import pytest
 
 from tests.conftest import Run, environment, swav_command
 
-HELP = [["--help"], ["pretrain", "--help"], ["recipes", "--help"], ["recipes", "show", "--help"], []]
+HELP = [
+    ["--help"],
+    ["pretrain", "--help"],
+    ["recipes", "--help"],
+    ["recipes", "show", "--help"],
+    ["models", "--help"],
+    [],
+]
 
 
 @pytest.mark.parametrize("arguments", HELP)

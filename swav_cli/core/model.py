@@ -12,16 +12,18 @@ from torch import Tensor, nn
 
 from swav_cli.core.precision import full_precision
 from swav_cli.core.resnet import ResNet
+from swav_cli.core.timm_backbone import TIMM, make_timm_backbone
 
 
 class SwAV(ResNet):
-    """A ResNet with a projection head and prototypes; parameters have the names of the published checkpoints.
+    """A backbone with a projection head and prototypes; a ResNet's tensors have the names of published checkpoints.
 
     >>> model = SwAV("resnet50")
     >>> embedding, scores = model([large, small])    # crops of two sizes, (B, 3, 224, 224) and (B, 3, 96, 96)
 
     Args:
-        backbone, width, stem, channels, zero_init_residual: see `ResNet`.
+        backbone: a ResNet by name, or `timm:NAME`, which has none of the next four but `channels`.
+        width, stem, channels, zero_init_residual: see `ResNet`.
         hidden_dim: width of the projection head's hidden layer; 0 makes the head one linear layer.
         embedding_dim: D, the size of an embedding; 0 leaves out the head, as in a network that others trained.
         prototypes: K, how many prototypes; 0 leaves them out.
@@ -41,7 +43,11 @@ class SwAV(ResNet):
         prototypes: int = 3000,
         classes: int = 0,
     ) -> None:
-        super().__init__(backbone, width, stem, channels, zero_init_residual)
+        if backbone.startswith(TIMM):
+            nn.Module.__init__(self)
+            self.backbone, self.feature_dim = make_timm_backbone(backbone.removeprefix(TIMM), channels)
+        else:
+            super().__init__(backbone, width, stem, channels, zero_init_residual)
         if prototypes and not embedding_dim:
             raise ValueError("prototypes compare embeddings; embedding_dim is 0")
         if embedding_dim and hidden_dim:
@@ -58,9 +64,16 @@ class SwAV(ResNet):
         if classes:
             self.fc = nn.Linear(self.feature_dim, classes)
 
-    def has(self, part: Literal["projection_head", "prototypes", "fc"]) -> bool:
-        """Whether this network has the part; networks that others trained may lack some."""
+    def has(self, part: Literal["backbone", "projection_head", "prototypes", "fc"]) -> bool:
+        """Whether this network has the part: `backbone` is timm's, and networks that others trained may lack a head."""
         return part in self._modules
+
+    def features(self, x: Tensor) -> Tensor:  # (B, C, H, W) -> (B, F)
+        """Pooled features: what is used once training is over."""
+        if self.has("backbone"):
+            pooled: Tensor = self.backbone(x)
+            return pooled
+        return super().features(x)
 
     def embed(self, x: Tensor) -> Tensor:  # (B, C, H, W) -> (B, D)
         """Projected features of unit length."""

@@ -50,7 +50,9 @@ class ContradictionError(ValueError):
 
 
 class ModelRecipe(Part):
-    backbone: str = Field(default="resnet50", description=f"architecture: {', '.join(ARCHITECTURES)}")
+    backbone: str = Field(
+        default="resnet50", description=f"architecture: {', '.join(ARCHITECTURES)}, or timm:NAME for one of timm's"
+    )
     width: Count = Field(default=64, description="channels of the stem; 64 is the usual one")
     stem: Literal["imagenet", "small"] = Field(
         default="imagenet",
@@ -68,8 +70,10 @@ class ModelRecipe(Part):
     @field_validator("backbone")
     @classmethod
     def _known(cls, name: str) -> str:
-        if name not in ARCHITECTURES:
-            raise ValueError(f"no backbone '{name}'.{nearest(name, ARCHITECTURES)} Known: {', '.join(ARCHITECTURES)}")
+        if name not in ARCHITECTURES and not name.startswith("timm:"):
+            raise ValueError(
+                f"no backbone '{name}'.{nearest(name, ARCHITECTURES)} Known: {', '.join(ARCHITECTURES)}, timm:NAME"
+            )
         return name
 
 
@@ -249,7 +253,25 @@ def settled(value: Value | Auto) -> Value:
 
 def contradictions(recipe: Recipe) -> list[str]:
     """What can't be meant, as far as it shows without the data; each names both values."""
-    return [*_in_crops(recipe), *_in_schedule(recipe), *_in_batches(recipe), *_in_pictures(recipe)]
+    return [
+        *_in_model(recipe),
+        *_in_crops(recipe),
+        *_in_schedule(recipe),
+        *_in_batches(recipe),
+        *_in_pictures(recipe),
+    ]
+
+
+def _in_model(recipe: Recipe) -> list[str]:
+    """What shapes a ResNet does nothing to a network of timm."""
+    model, plain = recipe.model, ModelRecipe()
+    if not model.backbone.startswith("timm:"):
+        return []
+    return [
+        f"model.{name} ({getattr(model, name)}) is of ResNets, and model.backbone is {model.backbone}"
+        for name in ("width", "stem", "zero_init_residual")
+        if getattr(model, name) != getattr(plain, name)
+    ]
 
 
 def _in_crops(recipe: Recipe) -> list[str]:

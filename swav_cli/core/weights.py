@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
-from swav_cli.core.checkpoint import RunFolder, load_checkpoint, write_whole
+from swav_cli.core.checkpoint import write_whole
 from swav_cli.core.model import SwAV
 from swav_cli.core.recipe import Recipe, settled
 from swav_cli.errors import UserError
@@ -110,21 +110,33 @@ def read_model(path: Path) -> tuple[SwAV, About]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, TypeError) as error:
         raise UserError(f"{path}: not a model of swav ({error})") from None
+    return rebuilt(path, described, tensors), described
+
+
+def rebuilt(path: Path, described: About, tensors: Mapping[str, Tensor]) -> SwAV:
+    """The described network with all of its tensors, in eval mode.
+
+    Raises:
+        UserError: some are missing, or don't fit the description.
+    """
     model = described.build()
-    model.load_state_dict(tensors)
-    return model.eval(), described
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        problem = " ".join(str(error).splitlines()[1:2]).strip()
+        raise UserError(f"{path}: its tensors are not those of its description ({problem})") from None
+    return model.eval()
 
 
-def start_from(model: SwAV, source: str | Path) -> str:
-    """Put the weights of a run, a checkpoint or a file of weights into a network that is to be trained further.
+def take_weights(model: SwAV, weights: Mapping[str, Tensor], source: str | Path) -> str:
+    """Put weights by our names into a network that is to be trained further.
 
     All tensors of the backbone must be there and fit; the projection head and the prototypes are taken where they
     do, and begin anew elsewhere. Returns what was taken, in words.
 
     Raises:
-        UserError: unreadable, or the backbone does not fit, with the first keys that don't.
+        UserError: the backbone does not fit, with the first key that doesn't.
     """
-    weights = read_weights(Path(source))
     own = model.state_dict()
     backbone = [key for key in own if not key.startswith(("projection_head.", "prototypes."))]
     wrong = [key for key in backbone if key not in weights or weights[key].shape != own[key].shape]
@@ -148,37 +160,3 @@ def start_from(model: SwAV, source: str | Path) -> str:
             words.append(f"{name} begins anew")
     model.load_state_dict({**own, **taken})
     return ", ".join(words)
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Tensors by their names in our model, without `module.` or `backbone.` before and `state_dict` around them.
-
-    Raises:
-        UserError: unreadable, or holds more than tensors and plain values.
-    """
-    if path.is_dir():
-        path = RunFolder(path).model if RunFolder(path).model.exists() else RunFolder(path).last
-    if not path.exists():
-        raise UserError(f"{path}: no such file of weights")
-    try:
-        content: Any = load_file(path) if path.suffix == ".safetensors" else _load_pickle(path)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise UserError(f"{path}: can't be read as weights ({str(error).splitlines()[0]})") from None
-    for around in ("state_dict", "model", "classy_state_dict"):
-        if isinstance(content, dict) and isinstance(content.get(around), dict):
-            content = content[around]
-    tensors = {key: value for key, value in dict(content).items() if isinstance(value, Tensor)}
-    if not tensors:
-        raise UserError(f"{path}: holds no tensors by name")
-    return {key.removeprefix("module.").removeprefix("backbone."): value for key, value in tensors.items()}
-
-
-def _load_pickle(path: Path) -> Any:
-    try:
-        return load_checkpoint(path)
-    except ValueError:
-        pass  # not one of ours
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises a pickle's own errors for what it refuses, and many more for damage
-        raise ValueError(str(error)) from None

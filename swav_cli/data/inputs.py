@@ -3,52 +3,127 @@
 from __future__ import annotations
 
 import glob
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from swav_cli.data.sources import FilePictures, Pictures, open_pictures
+from swav_cli.data.sources import FilePictures, Pictures, TorchvisionPictures, open_pictures
 from swav_cli.errors import UserError, nearest
 
 LISTS = (".txt", ".csv", ".tsv")
 
 
-def open_inputs(inputs: Sequence[str], channels: int = 3) -> Pictures:
+def open_inputs(inputs: Sequence[str], channels: int = 3, without: Path | None = None) -> Pictures:
     """The pictures of all inputs: a picture, a folder, a pattern such as 'a/*.jpg', a list file, `-` for paths on
     standard input, or a source such as shapes:100. Files come in sorted order, each once, and under the name they were
-    given by.
+    given by. A picture that a list names and that is not there is for the reader to report.
+
+    Args:
+        without: a folder whose pictures are left out, since they are made of the others; but an input within it stays.
 
     Raises:
         UserError: an input that is not there, or nothing found.
     """
-    if len(inputs) == 1 and not _is_file_like(inputs[0]):
+    if len(inputs) == 1 and _is_whole(inputs[0]) and not (without and _is_within(without, inputs[0])):
         return open_pictures(inputs[0], "val", channels=channels)
     names: list[str] = []
     for given in inputs:
-        names += _names_of(given, channels)
+        found = _names_of(given, channels)
+        if without is not None:
+            found = _outside(without, given, found)
+        names += found
+    names = _each_once(names)
     if not names:
         raise UserError(f"{' '.join(inputs)}: no pictures there")
-    return FilePictures(Path(), sorted(set(names)), channels, " ".join(inputs))
+    pictures = FilePictures(Path(), names, channels, " ".join(inputs))
+    pictures.labels = pictures.classes = None  # the folders of what was picked by hand need not be classes
+    return pictures
 
 
-def _is_file_like(given: str) -> bool:
-    """A picture, a pattern or standard input, and not a source by itself."""
-    if given == "-" or glob.has_magic(given):
-        return True
-    return Path(given).is_file() and Path(given).suffix.lower() not in LISTS
+def with_channels(pictures: Pictures, channels: int) -> Pictures:
+    """The same pictures, read with the number of channels that a model takes.
+
+    Raises:
+        UserError: they have another number.
+    """
+    if isinstance(pictures, (FilePictures, TorchvisionPictures)):
+        pictures.channels = channels
+    elif pictures.channels != channels:
+        raise UserError(f"{pictures.source}: has {pictures.channels} channels, and the model takes {channels}")
+    return pictures
+
+
+def _is_whole(given: str) -> bool:
+    """A folder, a list of files or a source: something that `open_pictures` opens."""
+    path = Path(given)
+    return path.is_dir() or (path.suffix.lower() in LISTS and path.is_file()) or _is_source(given)
+
+
+def _is_source(given: str) -> bool:
+    return given.partition(":")[0] in ("shapes", "torchvision") and not os.path.exists(given)
+
+
+def _is_within(inner: str | Path, outer: str | Path) -> bool:
+    return Path(os.path.abspath(inner)).is_relative_to(os.path.abspath(outer))
+
+
+def _outside(folder: Path, given: str, names: list[str]) -> list[str]:
+    if os.path.abspath(folder) == os.path.abspath(given):
+        raise UserError(f"{folder}: is read, and can't take the results as well; name another folder for them")
+    if _is_within(given, folder):
+        return names
+    start = os.path.join(os.path.abspath(folder), "")
+    return [name for name in names if not os.path.abspath(name).startswith(start)]
+
+
+def _each_once(names: Iterable[str]) -> list[str]:
+    """Sorted; a picture that was given by two names goes by the first."""
+    places: dict[str, str] = {}
+    for name in names:
+        places.setdefault(os.path.abspath(name), name)
+    return sorted(places.values())
 
 
 def _names_of(given: str, channels: int) -> list[str]:
     if given == "-":
-        return [line for line in sys.stdin.read().splitlines() if line.strip()]
-    path = Path(given)
-    if path.is_dir() or path.suffix.lower() in LISTS:
+        return _from_standard_input()
+    if _is_whole(given):
         pictures = open_pictures(given, "val", channels=channels)
+        if not isinstance(pictures, FilePictures):
+            raise UserError(f"{given}: can't be joined with other inputs; give it alone")
         return [pictures.name(index) for index in range(len(pictures))]
+    path = Path(given)
     if path.exists():
         return [given]
-    found = glob.glob(given, recursive=True)
-    if found:
-        return [name for name in found if Path(name).is_file()]
+    if glob.has_magic(given):
+        return _matching(given, channels)
     beside = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
     raise UserError(f"{given}: no such picture or folder.{nearest(path.name, beside)}")
+
+
+def _matching(pattern: str, channels: int) -> list[str]:
+    """As where the shell had put the names in place of the pattern."""
+    names: list[str] = []
+    for found in glob.glob(pattern, recursive=True):
+        if os.path.isfile(found):
+            names.append(found)
+        elif "**" not in pattern:  # which names the folder's files too
+            names += _names_of(found, channels)
+    if not names:
+        raise UserError(f"{pattern}: no file has a name like that")
+    return names
+
+
+def _from_standard_input() -> list[str]:
+    """Paths as `find`, `ls` and `find -print0` write them: one a line, or ended by NUL."""
+    if sys.stdin.isatty():
+        print("paths of pictures, one a line; end with Ctrl-D", file=sys.stderr)
+    content = sys.stdin.buffer.read()
+    lines = content.split(b"\0") if b"\0" in content else content.splitlines()
+    given = [os.fsdecode(line) for line in lines if line.strip()]
+    names = [name for name in given if not os.path.isdir(name)]  # find names a folder before the files in it
+    if not names:
+        folders = f"only folders, such as {given[0]}; name them in place of -" if given else "no paths"
+        raise UserError(f"standard input: {folders}")
+    return names

@@ -1,8 +1,9 @@
-"""Features of pictures, in the order of the pictures."""
+"""Layers of a network as functions, and features of pictures in the order of the pictures."""
 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -11,12 +12,96 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from swav_cli.core.model import SwAV
 from swav_cli.core.precision import autocast
 from swav_cli.data.images import BadPicture
 from swav_cli.data.loader import start, start_worker
 from swav_cli.data.sources import Pictures
+from swav_cli.errors import UserError, nearest
 
 SMALL = 64  # pixels; pictures up to this size are compared by their raw pixels too
+MAPS = ("stem", "layer1", "layer2", "layer3", "layer4")  # feature maps, in the order in which they are computed
+SCALES = (1.0, 2**-0.5, 0.5)  # of the size, whose features are averaged as retrieval does
+
+Function = Callable[[Tensor], Tensor]
+
+
+def layers_of(model: SwAV) -> list[str]:
+    """Names of what the network can give of a picture; a network that others trained may lack some."""
+    found = ["pooled"]
+    found += ["embedding"] if model.has("projection_head") else []
+    found += ["scores"] if model.has("prototypes") else []
+    found += ["logits", "probabilities"] if model.has("fc") else []
+    return found + [name for name in MAPS if hasattr(model, "conv1" if name == "stem" else name)]
+
+
+def layer_function(model: SwAV, layer: str, *, normalize: bool = False, multi_scale: bool = False) -> Function:
+    """Pictures (B, C, H, W) to that layer's output: (B, F), or (B, C', H', W') of a feature map.
+
+    Args:
+        normalize: each picture's output gets length 1.
+        multi_scale: the mean over pictures of three sizes, `SCALES`.
+
+    Raises:
+        UserError: the network has no such layer.
+    """
+    known = layers_of(model)
+    if layer not in known:
+        raise UserError(_no_such_layer(layer, known))
+    if multi_scale and layer in MAPS:
+        raise UserError(f"--multi-scale: a feature map ({layer}) has another size at each scale; leave one out")
+    function: Function
+    if layer in MAPS:
+        function = _feature_map(model, layer)
+    else:
+        function = {
+            "pooled": model.features,
+            "embedding": model.embed,
+            "scores": model.scores,
+            "logits": model.logits,
+            "probabilities": lambda x: model.logits(x).float().softmax(dim=1),
+        }[layer]
+    if multi_scale:
+        function = _mean_over_scales(function)
+    return _unit_rows(function) if normalize else function
+
+
+def _no_such_layer(layer: str, known: list[str]) -> str:
+    missing = {
+        "embedding": "projection head",
+        "scores": "prototypes",
+        "logits": "classifier",
+        "probabilities": "classifier",
+    }
+    told = f"this model has no {missing[layer]}" if layer in missing else "no such layer"
+    return f"--layer {layer}: {told}.{nearest(layer, known)} It has {', '.join(known)}"
+
+
+def _feature_map(model: SwAV, layer: str) -> Function:
+    def function(x: Tensor) -> Tensor:
+        x = model.maxpool(model.relu(model.bn1(model.conv1(x))))  # the stem is what enters layer1
+        for name in MAPS[1 : MAPS.index(layer) + 1]:
+            x = getattr(model, name)(x)
+        return x
+
+    return function
+
+
+def _mean_over_scales(function: Function) -> Function:
+    def averaged(x: Tensor) -> Tensor:
+        sides = [round(scale * x.shape[-1]) for scale in SCALES]
+        sizes = [x if side == x.shape[-1] else F.interpolate(x, (side, side), mode="bilinear") for side in sides]
+        return torch.stack([function(each).float() for each in sizes]).mean(dim=0)
+
+    return averaged
+
+
+def _unit_rows(function: Function) -> Function:
+    def normalized(x: Tensor) -> Tensor:
+        values = function(x).float()
+        return F.normalize(values.flatten(1), dim=1).view(values.shape)
+
+    return normalized
 
 
 class Rows(NamedTuple):
@@ -59,7 +144,7 @@ def middle_square(picture: Tensor, size: int) -> Tensor:  # (C, H, W) -> (C, siz
 
 
 def stream_features(
-    function: Callable[[Tensor], Tensor],  # (B, C, size, size) normalised -> (B, ...)
+    function: Function,  # (B, C, size, size) normalised -> (B, ...)
     pictures: Pictures,
     *,
     size: int,
@@ -79,14 +164,16 @@ def stream_features(
         batch_size=batch_size,
         num_workers=workers,
         worker_init_fn=start_worker,
+        pin_memory=device.type == "cuda",
     )
     average = torch.tensor(mean, device=device)[:, None, None]
     deviation = torch.tensor(std, device=device)[:, None, None]
     done = 0
     for batch, reasons in start(loader):
-        x = (batch.to(device).float() / 255 - average) / deviation
+        pixels = batch.to(device, non_blocking=True).contiguous(memory_format=torch.channels_last)
+        x = pixels.float().div_(255).sub_(average).div_(deviation)
         with torch.no_grad(), autocast(device, precision):
-            values = function(x.contiguous(memory_format=torch.channels_last)).float().cpu()
+            values = function(x).float().cpu()
         own = [int(index) for index in chosen[done : done + len(batch)]]
         done += len(batch)
         unread = torch.tensor([bool(reason) for reason in reasons])
@@ -96,7 +183,7 @@ def stream_features(
 
 
 def extract_features(
-    function: Callable[[Tensor], Tensor],  # (B, C, size, size) normalised -> (B, F)
+    function: Function,  # (B, C, size, size) normalised -> (B, F)
     pictures: Pictures,
     *,
     size: int,
@@ -113,3 +200,18 @@ def extract_features(
         workers=workers,
     )  # fmt: skip
     return torch.cat([part.values for part in rows])
+
+
+def usual_batch(size: int, device: torch.device) -> int:
+    """About as many pixels in a batch whatever the size of the pictures."""
+    at_224 = 32 if device.type == "cpu" else 256
+    return max(1, min(1024, round(at_224 * (224 / size) ** 2)))
+
+
+def usual_workers(device: torch.device, count: int) -> int:
+    """Processes that read pictures: starting them is not worth it for a few."""
+    if count < 64:
+        return 0
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    processors //= int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    return min(2, processors) if device.type == "cpu" else min(16, max(1, processors - 1))

@@ -3,34 +3,113 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from swav_cli.core.checkpoint import RunFolder
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from swav_cli.core.checkpoint import FORMAT, RunFolder
 from swav_cli.core.model import SwAV
-from swav_cli.core.weights import About, read_model
-from swav_cli.errors import UserError
+from swav_cli.core.recipe_file import parse_recipe, read_yaml
+from swav_cli.core.weights import About, about, read_model, rebuilt, take_weights
+from swav_cli.errors import UserError, nearest
+from swav_cli.zoo import catalogue
+from swav_cli.zoo.assemble import Foreign, read_network
+from swav_cli.zoo.catalogue import Entry
+from swav_cli.zoo.download import cache_folder, fetch, is_url, kept_as
+from swav_cli.zoo.layouts import linear_alone
+from swav_cli.zoo.pickles import read_foreign
+
+Notice = Callable[[str], None]
 
 
-def load_model(
-    source: str | Path | None = None, notice: Callable[[str], None] = lambda text: None
-) -> tuple[SwAV, About]:
+class Loaded(NamedTuple):
+    """A network in eval mode with all that is known of it."""
+
+    model: SwAV
+    about: About
+    layout: str  # whose file it is
+    loaded: str  # what of it, in words; empty for our own whole files
+
+
+def load_model(source: str | Path | None = None, notice: Notice = lambda text: None) -> tuple[SwAV, About]:
     """A network in eval mode, on the CPU, and what is to be known of it.
 
     >>> model, about = load_model("runs/quickstart")
     >>> features = model.features(pictures)    # (B, 3, size, size), normalised with about.mean and about.std
 
     Args:
-        source: a run's folder, or a `model.safetensors`; nothing: the newest run below `runs/`.
-        notice: told which model was taken where none was named.
+        source: a run's folder, a checkpoint or `model.safetensors` of ours, a checkpoint of another tool, a URL, or a
+            published model's name (see: swav models); nothing: the newest run below `runs/`, else the published
+            ImageNet classifier.
+        notice: told which model was taken where none was named, and what of a foreign file.
 
     Raises:
-        UserError: no such model.
+        UserError: no such model, or not a whole one.
     """
+    found = load(source, notice)
+    return found.model, found.about
+
+
+def load(source: str | Path | None = None, notice: Notice = lambda text: None) -> Loaded:
+    """`load_model`, with the layout of the file and what was found in it."""
     if source is None:
-        source = newest_run()
-        notice(f"model: {source}")
+        return _usual(notice)
+    entry = _published(source)
+    return load_published(entry, notice) if entry else _load_path(local_file(source, notice), str(source), notice)
+
+
+def local_file(source: str | Path, notice: Notice = lambda text: None) -> Path:
+    """The file of weights that a model's name means, fetched where it has to be.
+
+    Raises:
+        UserError: there is none.
+    """
+    entry = _published(source)
+    if entry is not None:
+        return published_file(entry, notice)
     path = Path(source)
-    return read_model(RunFolder(path).model if path.is_dir() else path)
+    if not path.exists() and is_url(str(source)):
+        return fetch(str(source), kept_as(str(source)), notice=notice)
+    if path.is_dir():
+        return _file_of_run(RunFolder(path), notice)
+    if not path.exists():
+        raise UserError(f"{source}: {_unknown(str(source))}")
+    return path
+
+
+def _published(source: str | Path) -> Entry | None:
+    return None if Path(source).exists() else catalogue.entry_named(str(source))
+
+
+def _usual(notice: Notice) -> Loaded:
+    """What is taken where nothing is named."""
+    run = _newest()
+    notice(f"model: {run or catalogue.DEFAULT}")
+    if run is not None:
+        return load(run, notice)
+    try:
+        return load_published(catalogue.find(catalogue.DEFAULT), notice)
+    except UserError as error:
+        raise UserError(f"{error}. Or train a model of your own: swav pretrain quickstart") from None
+
+
+def load_published(entry: Entry, notice: Notice = lambda text: None) -> Loaded:
+    """A network of the zoo, fetched where it is not here yet."""
+    path = published_file(entry, notice)
+    return _described(_read_foreign_network(path, entry, notice), entry, entry.name, notice)
+
+
+def published_file(entry: Entry, notice: Notice = lambda text: None) -> Path:
+    """The file of a published model on this machine."""
+    return fetch(entry.url, cache_folder() / entry.file, entry.sha256, notice)
+
+
+def start_from(model: SwAV, source: str | Path, notice: Notice = lambda text: None) -> str:
+    """Put the weights of any model into a network that is to be trained further; see `take_weights`."""
+    return take_weights(model, load(source, notice).model.state_dict(), source)
 
 
 def newest_run(runs: Path = Path("runs")) -> Path:
@@ -39,7 +118,87 @@ def newest_run(runs: Path = Path("runs")) -> Path:
     Raises:
         UserError: there is none.
     """
-    found = [path.parent for path in runs.glob("*/model.safetensors")]
-    if not found:
+    found = _newest(runs)
+    if found is None:
         raise UserError(f"{runs}: holds no trained model; name one, or train one with: swav pretrain quickstart")
-    return max(found, key=lambda path: RunFolder(path).model.stat().st_mtime)
+    return found
+
+
+def _newest(runs: Path = Path("runs")) -> Path | None:
+    found = [path.parent for path in runs.glob("*/model.safetensors")]
+    return max(found, key=lambda path: RunFolder(path).model.stat().st_mtime, default=None)
+
+
+def _load_path(path: Path, source: str, notice: Notice) -> Loaded:
+    if _is_ours(path):
+        return Loaded(*read_model(path), "swav model", "")
+    content = {} if path.suffix == ".safetensors" else read_foreign(path)
+    if isinstance(content, dict) and content.get("format") == FORMAT:
+        return _from_checkpoint(path, content["model"])
+    entry = catalogue.entry_named(path.name)
+    return _described(_read_foreign_network(path, entry, notice, content), entry, source, notice)
+
+
+def _file_of_run(folder: RunFolder, notice: Notice) -> Path:
+    if folder.model.exists():
+        return folder.model
+    for path in (folder.last, folder.previous):
+        if path.exists():
+            notice(f"{folder.path}: has not come to its end; its last checkpoint is taken, {path}")
+            return path
+    raise UserError(f"{folder.path}: holds no model and no checkpoint; a run writes them as it goes")
+
+
+def _unknown(source: str) -> str:
+    """Why a word names no model, with what may have been meant."""
+    path = Path(source)
+    if path.suffix or path.parent != Path("."):
+        there = [str(other) for other in path.parent.glob("*")] if path.parent.is_dir() else []
+        return f"no such file or folder.{nearest(source, there)}"
+    here = [str(run) for run in Path("runs").glob("*")] + [other.name for other in Path(".").glob("*")]
+    close = nearest(source, [*catalogue.all_names(), *here, *(Path(run).name for run in here)])
+    return f"no such run, file or published model.{close} Published ones: swav models"
+
+
+def _is_ours(path: Path) -> bool:
+    if path.suffix != ".safetensors":
+        return False
+    try:
+        with safe_open(path, framework="pt") as file:
+            return "swav" in (file.metadata() or {})
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: can't be read as safetensors ({error})") from None
+
+
+def _from_checkpoint(path: Path, tensors: dict[str, Tensor]) -> Loaded:
+    """A run's state: the network in it, described by the recipe that lies beside."""
+    recipe = RunFolder(path.parent.parent).recipe
+    if not recipe.exists():
+        raise UserError(f"{path}: a checkpoint of a run, which needs the recipe.yaml of its run; not found at {recipe}")
+    described = about(parse_recipe(read_yaml(recipe), str(recipe)))
+    return Loaded(rebuilt(path, described, tensors), described, "swav checkpoint", "")
+
+
+def _read_foreign_network(path: Path, entry: Entry | None, notice: Notice, content: Any = None) -> Foreign:
+    """The network of a foreign file; a linear layer alone is joined to the backbone that the catalogue names."""
+    content = content or read_foreign(path)
+    linear = linear_alone(content)
+    if linear is None or entry is None or not entry.backbone:
+        return read_network(content, str(path))
+    below = catalogue.find(entry.backbone)
+    beside = path.with_name(below.file)
+    network = beside if beside.exists() else published_file(below, notice)
+    return read_network(read_foreign(network), f"{network} with {path.name}", linear)
+
+
+def _described(foreign: Foreign, entry: Entry | None, source: str, notice: Notice) -> Loaded:
+    """The network, with source and licence of the catalogue where it is published."""
+    if entry is None:
+        described = replace(foreign.about, source=Path(source).name)
+        notice(f"{source}: {foreign.loaded}; {foreign.assumed}")
+    else:
+        described = replace(foreign.about, source=entry.name, licence=entry.licence)
+        notice(f"{source}: {foreign.loaded}")
+        if not entry.free:
+            notice(f"{source}: licence {entry.licence}: for non-commercial use alone; {entry.source}")
+    return Loaded(foreign._replace(about=described).build(), described, foreign.layout, foreign.loaded)

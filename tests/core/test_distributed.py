@@ -7,10 +7,10 @@ import sys
 
 import pytest
 import torch
-from tests.conftest import environment
 
 from swav_cli.core import distributed
 from swav_cli.errors import UserError
+from tests.conftest import environment
 
 TWO = """
 import sys, torch, torch.distributed as dist
@@ -22,7 +22,8 @@ torch.manual_seed(0)
 scores = torch.rand(12, 5, dtype=torch.float64) * 2 - 1
 share = distributed.local_share(12)
 assert (share.start, share.stop) == ((0, 6) if rank == 0 else (6, 12))
-torch.testing.assert_close(sinkhorn(scores[share], 0.01, 3), whole := torch.load(sys.argv[3])[share], rtol=1e-10, atol=0)
+whole = torch.load(sys.argv[3])
+torch.testing.assert_close(sinkhorn(scores[share], 0.01, 3), whole[share], rtol=1e-10, atol=0)
 p = torch.nn.Parameter(torch.zeros(3)); p.grad = torch.full((3,), float(rank))
 distributed.average_gradients([p])
 assert p.grad.tolist() == [0.5] * 3

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import pytest
-from tests.conftest import tiny_recipe
 
 from swav_cli.core.estimate import estimate
 from swav_cli.core.plan import make_model
+from tests.conftest import tiny_recipe
 
 
 def test_parameters_are_counted_and_nothing_is_computed() -> None:

@@ -1,0 +1,38 @@
+"""Backbones of timm, by name: `timm:convnext_nano`. Their features are timm's own pooled output."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from swav_cli.errors import UserError, nearest
+
+TIMM = "timm:"
+
+
+def make_timm_backbone(name: str, channels: int) -> tuple[nn.Module, int]:
+    """A network of timm without its classifier, with weights at random, and the size of its features.
+
+    A transformer takes crops of several sizes: its position embedding is interpolated to each.
+
+    Raises:
+        UserError: timm is not installed, or has no such network.
+    """
+    timm = import_timm(name)
+    if not timm.is_model(name):
+        raise UserError(f"{TIMM}{name}: timm has no network of that name.{nearest(name, timm.list_models())}")
+    options: dict[str, Any] = {"pretrained": False, "num_classes": 0, "in_chans": channels}
+    try:
+        model: nn.Module = timm.create_model(name, dynamic_img_size=True, **options)
+    except TypeError:  # a network that takes any size by itself has no such option
+        model = timm.create_model(name, **options)
+    return model, int(model.num_features)  # type: ignore[arg-type]
+
+
+def import_timm(name: str) -> Any:
+    try:
+        import timm
+    except ImportError:
+        raise UserError(f"{TIMM}{name}: needs timm; install it with: pip install 'swav-cli[timm]'") from None
+    return timm

@@ -1,0 +1,385 @@
+"""Features of many pictures in a file, a row a picture: what `swav extract` does.
+
+Rows are computed into a folder beside the file (see `unfinished.py`), by any number of processes and in any number of
+goes, and become the file once all are there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from swav_cli.core import distributed
+from swav_cli.core.checkpoint import RunFolder, json_ready
+from swav_cli.core.model import SwAV
+from swav_cli.core.precision import autocast, pick_precision
+from swav_cli.core.recipe_file import parse_recipe, read_yaml
+from swav_cli.core.stopping import StopSignal
+from swav_cli.core.weights import About
+from swav_cli.data.sources import Pictures, open_pictures
+from swav_cli.errors import Interrupted, UserError, nearest
+from swav_cli.evaluate.features import MAPS, Function, layer_function, stream_features, usual_batch, usual_workers
+from swav_cli.evaluate.sharing import first_decides, joined_processes, own_gpu
+from swav_cli.evaluate.unfinished import RowWriter, Unfinished
+from swav_cli.evaluate.writers import Output, Table, open_output
+
+FORMAT = "swav-features-1"
+PRECISIONS = ("auto", "float32", "bf16")
+SPARE_DISK = 64e6  # bytes left free beside what is written
+ANOTHER = {"model": "other weights", "pictures": "other pictures"}  # settings whose values tell nobody anything
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the rows depend on; batch size, workers and number of processes are not among it."""
+
+    model: str  # digest of weights and description
+    pictures: str  # digest of their names
+    layer: str
+    normalize: bool
+    multi_scale: bool
+    precision: str
+    shape: tuple[int, ...]
+
+
+class Work(NamedTuple):
+    """One extraction, all of it checked; nothing has been written."""
+
+    settings: Settings
+    pictures: Pictures
+    output: Output
+    function: Function
+    about: About
+    name: str
+    device: torch.device
+    batch_size: int
+    workers: int
+    notice: Callable[[str], None]
+    progress: Callable[[int, int], None]
+
+
+def extract(
+    model: SwAV,
+    about: About,
+    pictures: Pictures,
+    out: str | Path,
+    *,
+    layer: str = "pooled",
+    normalize: bool = False,
+    multi_scale: bool = False,
+    device: str = "auto",
+    precision: str = "auto",
+    batch_size: int | None = None,
+    workers: int | None = None,
+    resume: bool = True,
+    overwrite: bool = False,
+    name: str = "",
+    notice: Callable[[str], None] = lambda text: None,
+    progress: Callable[[int, int], None] = lambda done, count: None,
+) -> dict[str, Any]:
+    """Write a layer's output for every picture to a file, row i for picture i; what `swav extract --json` prints.
+
+    >>> model, about = load_model("runs/quickstart")
+    >>> extract(model, about, open_pictures("photos/"), "feats.npy")    # doctest: +SKIP
+    >>> np.load("feats.npy", mmap_mode="r")    # (N, F) float32                # doctest: +SKIP
+
+    Under torchrun the processes share the rows. A picture that can't be read has a row of NaN and stands in `failures`.
+
+    Args:
+        out: the format follows from the suffix; see `FORMATS`.
+        layer: see `layers_of`.
+        normalize: rows of length 1.
+        multi_scale: the mean over three sizes of the picture.
+        batch_size, workers: what suits the device where nothing is said; rows don't depend on them.
+        resume: go on with rows of the same settings that an earlier call left; False begins anew.
+        overwrite: replace files that are there.
+        name: how the model is called in the description.
+        notice, progress: told of what is worth knowing, and of rows done and rows in all.
+
+    Raises:
+        UserError: a mistake that can be mended; nothing was written.
+        Interrupted: a signal came; all rows so far are kept.
+    """
+    with joined_processes():
+        where = distributed.pick_device(own_gpu(device))
+        settled = _settle_precision(precision, where)
+        _check_numbers(batch_size, workers)
+        function = layer_function(model, layer, normalize=normalize, multi_scale=multi_scale)
+        output = open_output(Path(out), is_map=layer in MAPS)
+        _check_pictures(pictures, about)
+        model.eval().to(where, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        settings = Settings(
+            model=weights_digest(model, about), pictures=pictures.fingerprint(), layer=layer, normalize=normalize,
+            multi_scale=multi_scale, precision=settled,
+            shape=(len(pictures), *_row_shape(function, about, where, settled)),
+        )  # fmt: skip
+        work = Work(
+            settings, pictures, output, function, about, name or about.source, where,
+            batch_size or usual_batch(about.size, where),
+            usual_workers(where, len(pictures)) if workers is None else workers, notice, progress,
+        )  # fmt: skip
+        return _extract(work, resume, overwrite)
+
+
+def pictures_of_run(model: Path) -> Pictures:
+    """What the run trained on to which a model belongs: a run's folder, or a file inside it.
+
+    Raises:
+        UserError: no run, or its pictures are no longer there.
+    """
+    folders = [model] if model.is_dir() else [model.parent, model.parent.parent]
+    recipe_file = next((RunFolder(each).recipe for each in folders if RunFolder(each).recipe.exists()), None)
+    if recipe_file is None:
+        raise UserError(f"{model}: belongs to no run whose pictures could be taken; name some: swav extract photos/")
+    recipe = parse_recipe(read_yaml(recipe_file), str(recipe_file))
+    data = recipe.data
+    try:
+        return open_pictures(data.train, "train", channels=data.channels, limit=data.limit, seed=recipe.training.seed)
+    except UserError:
+        raise UserError(
+            f"{data.train}: the pictures of {recipe_file.parent} are not there; name others: swav extract photos/"
+        ) from None
+
+
+# --- checks, before anything is written -----------------------------------------------------------------------------
+
+
+def _settle_precision(precision: str, device: torch.device) -> str:
+    if precision not in PRECISIONS:
+        raise UserError(f"--precision {precision}: use {', '.join(PRECISIONS)}.{nearest(precision, PRECISIONS)}")
+    return pick_precision(device)[0] if precision == "auto" else precision
+
+
+def _check_numbers(batch_size: int | None, workers: int | None) -> None:
+    if batch_size is not None and batch_size < 1:
+        raise UserError(f"--batch-size {batch_size}: at least 1")
+    if workers is not None and workers < 0:
+        raise UserError(f"--workers {workers}: 0 reads pictures in the process itself")
+
+
+def _check_pictures(pictures: Pictures, about: About) -> None:
+    if not len(pictures):
+        raise UserError(f"{pictures.source}: no pictures there")
+    if pictures.channels != about.channels:
+        raise UserError(f"{pictures.source}: {pictures.channels} channels, and the model takes {about.channels}")
+
+
+def weights_digest(model: SwAV, about: About) -> str:
+    """Changes with any weight and with how pictures are prepared."""
+    digest = hashlib.sha256(about.to_json().encode())
+    for key, tensor in sorted(model.state_dict().items()):
+        digest.update(key.encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()[:16]
+
+
+def _row_shape(function: Function, about: About, device: torch.device, precision: str) -> tuple[int, ...]:
+    picture = torch.zeros(1, about.channels, about.size, about.size, device=device)
+    with torch.no_grad(), autocast(device, precision):
+        return tuple(function(picture).shape[1:])
+
+
+def _begin(work: Work, unfinished: Unfinished, resume: bool, overwrite: bool) -> NDArray[np.int64] | None:
+    """Which rows are to be computed; None where the output is finished already.
+
+    Raises:
+        UserError: something else is there, or too little room; nothing was written.
+    """
+    wanted = json_ready(asdict(work.settings))
+    before = unfinished.settings()
+    goes_on = resume and before == wanted
+    if resume and before is not None and not goes_on and not overwrite:
+        raise UserError(
+            f"{unfinished.folder} holds unfinished rows of something else ({_differences(before, wanted)}); finish it "
+            "with its own command, give another --out, or begin anew with --no-resume"
+        )
+    if not (goes_on and unfinished.is_complete()) and not overwrite:
+        if resume and not goes_on and _is_finished(work.output, wanted):
+            return None
+        _refuse_others(work.output, wanted)
+    _check_disk(work, unfinished)
+    with _told(work.output.path):
+        unfinished.hold()
+        if not goes_on:
+            unfinished.begin(wanted, work.settings.shape)
+        rows: NDArray[np.int64] = np.zeros(0, dtype=np.int64) if unfinished.is_complete() else unfinished.to_do()
+    done = len(work.pictures) - len(rows)
+    if goes_on:
+        work.notice(f"going on: {done:,} of {len(work.pictures):,} rows are there")
+    return rows
+
+
+def _described(output: Output) -> dict[str, Any]:
+    """What lies beside a file of features of ours; nothing where there is none."""
+    try:
+        content = json.loads(output.description.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    ours = isinstance(content, dict) and content.get("format") == FORMAT and content.get("file") == output.path.name
+    return content if ours else {}
+
+
+def _is_finished(output: Output, wanted: dict[str, Any]) -> bool:
+    return output.path.exists() and _described(output).get("settings") == wanted
+
+
+def _refuse_others(output: Output, wanted: dict[str, Any]) -> None:
+    before = _described(output).get("settings")
+    there = next((path for path in output.files() if path.exists()), None)
+    if there is None:
+        return
+    if before is None:
+        held = "is there, and was not written by this command"
+    elif before == wanted:
+        held = "is there, with the same settings"
+    else:
+        held = f"holds something else ({_differences(before, wanted)})"
+    raise UserError(f"{there} {held}; give another --out, or replace it with --overwrite")
+
+
+def _differences(before: dict[str, Any], wanted: dict[str, Any]) -> str:
+    changed = [key for key in wanted if before.get(key) != wanted[key]]
+    told = [ANOTHER.get(key) or f"{key} {before.get(key)} there, {wanted[key]} asked for" for key in changed]
+    # A shape tells something only where nothing else does: it follows from the layer and the pictures.
+    return "; ".join(told[:-1] if len(told) > 1 and changed[-1] == "shape" else told)
+
+
+def _check_disk(work: Work, unfinished: Unfinished) -> None:
+    numbers = int(np.prod(work.settings.shape, dtype=np.int64))
+    needed = numbers * (4 + work.output.format.bytes_per_number) + SPARE_DISK - unfinished.occupied()
+    free = shutil.disk_usage(work.output.path.parent).free
+    if needed > free:
+        raise UserError(
+            f"--out {work.output.path}: {len(work.pictures):,} rows need {needed / 1e9:,.1f} GB beside it, and "
+            f"{free / 1e9:,.1f} GB are free; name a file on another disk, or a smaller layer"
+        )
+
+
+# --- the work -------------------------------------------------------------------------------------------------------
+
+
+def _extract(work: Work, resume: bool, overwrite: bool) -> dict[str, Any]:
+    unfinished = Unfinished(work.output)
+    _check_agreement(work.settings)
+    try:
+        rows = first_decides(lambda: _begin(work, unfinished, resume, overwrite))
+        if rows is None:
+            work.notice(f"{work.output.path} is finished; replace it with --overwrite, or give another --out")
+            return _result(work.output, _described(work.output))
+        with StopSignal() as stop, _told(work.output.path):
+            own = np.array_split(rows, distributed.world_size())[distributed.rank()]
+            if len(own):
+                _compute(work, unfinished, own, len(rows), stop)
+            received = int(distributed.max_over_processes(torch.tensor(stop.received)))
+            left = first_decides(lambda: 0 if unfinished.is_complete() else len(unfinished.to_do()))
+            if left:
+                count = len(work.pictures)
+                raise Interrupted(f"stopped at {count - left:,} of {count:,} rows; all is saved", received)
+            return first_decides(lambda: _finish(work, unfinished, stop))
+    finally:
+        unfinished.release()
+
+
+def _compute(work: Work, unfinished: Unfinished, own: NDArray[np.int64], count: int, stop: StopSignal) -> None:
+    """This process's share of the rows; ends early, with all saved, where a signal comes."""
+    writer = RowWriter(unfinished, distributed.rank())
+    about = work.about
+    done, before = 0, len(work.pictures) - count
+    try:
+        for part in stream_features(
+            work.function, work.pictures, size=about.size, mean=about.mean, std=about.std, device=work.device,
+            precision=work.settings.precision, batch_size=work.batch_size, workers=work.workers, indices=own.tolist(),
+        ):  # fmt: skip
+            writer.write(part.indices.numpy(), part.values.numpy(), part.bad)
+            done += len(part.indices)
+            # Shares are alike, so what this process has done stands for all.
+            work.progress(before + round(done * count / len(own)), len(work.pictures))
+            if stop.received:
+                break
+        writer.save()
+    finally:
+        writer.close()
+
+
+def _finish(work: Work, unfinished: Unfinished, stop: StopSignal) -> dict[str, Any]:
+    def check() -> None:
+        if stop.received:
+            raise Interrupted(f"stopped while {work.output.path} was written; all rows are saved", stop.received)
+
+    pictures = work.pictures
+    complete = unfinished.is_complete()
+    description = _describe(work, unfinished.failures())
+    rows = np.empty(0, dtype=np.float32) if complete else unfinished.rows()
+    unfinished.finish(Table(rows, pictures.name, pictures.labels, pictures.classes, description, check))
+    return _result(work.output, description)
+
+
+def _describe(work: Work, failures: list[tuple[int, str]]) -> dict[str, Any]:
+    """What a reader needs to know of the file: the content of `feats.json`."""
+    about, output, settings, pictures = work.about, work.output, work.settings, work.pictures
+    labelled = pictures.labels is not None
+    return {
+        "format": FORMAT,
+        "file": output.path.name,
+        "rows": settings.shape[0],
+        "shape": list(settings.shape),
+        "dtype": "float32",
+        "layer": settings.layer,
+        "model": work.name,
+        "model_description": json.loads(about.to_json()),
+        "normalize": settings.normalize,
+        "multi_scale": settings.multi_scale,
+        "precision": settings.precision,
+        "preprocessing": {
+            "resize_shorter_side": round(about.size * 256 / 224),
+            "unless": f"{about.size} x {about.size} already",
+            "interpolation": "bilinear, antialiased",
+            "centre_crop": about.size,
+            "divide_by": 255,
+            "mean": list(about.mean),
+            "std": list(about.std),
+            "channels": about.channels,
+        },
+        "pictures": pictures.source,
+        "paths": output.paths.name if output.paths else None,
+        "labels": output.labels.name if output.labels and labelled else None,
+        "classes": pictures.classes if labelled else None,
+        "failures": [{"row": row, "path": pictures.name(row), "reason": reason} for row, reason in failures],
+        "settings": json_ready(asdict(settings)),
+    }
+
+
+def _result(output: Output, description: dict[str, Any]) -> dict[str, Any]:
+    told = {key: description[key] for key in ("rows", "shape", "layer", "model", "failures")}
+    beside = {key: str(output.path.with_name(description[key])) for key in ("paths", "labels") if description[key]}
+    return {"file": str(output.path), **told, "description": str(output.description), **beside}
+
+
+@contextmanager
+def _told(out: Path) -> Iterator[None]:
+    """A full disk and the like in one line."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{out}: can't be written ({error.strerror or error}); rows so far are kept, so mend that and go on with "
+            "the same command"
+        ) from None
+
+
+def _check_agreement(settings: Settings) -> None:
+    """Processes that see different pictures would fill one file with a mixture."""
+    first: Settings = first_decides(lambda: settings)
+    differing = int(distributed.max_over_processes(torch.tensor(int(first != settings))))
+    if differing:
+        raise UserError("the processes see different pictures or models; give them the same files")

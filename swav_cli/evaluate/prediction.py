@@ -1,0 +1,118 @@
+"""Which class a picture shows, or which prototype it is nearest to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from swav_cli.core.answer import Answer, Guess, kind_of
+from swav_cli.core.distributed import pick_device
+from swav_cli.core.model import SwAV
+from swav_cli.core.precision import pick_precision
+from swav_cli.core.weights import About
+from swav_cli.data.inputs import open_inputs, with_channels
+from swav_cli.data.sources import Pictures
+from swav_cli.errors import UserError
+from swav_cli.evaluate.features import Function, Rows, stream_features, usual_batch, usual_workers
+
+TEMPERATURE = 0.1  # of the softmax over cosines, as in training (section 4 of the paper)
+
+
+def predict(
+    model: SwAV,
+    about: About,
+    pictures: Pictures | str | Path | Sequence[str | Path],
+    top_k: int = 5,
+    *,
+    device: str | torch.device | None = None,
+    precision: str = "auto",
+    batch_size: int | None = None,
+    workers: int | None = None,
+) -> Iterator[Answer]:
+    """What the model says of each picture, in their order and in constant memory.
+
+    >>> model, about = load_model("runs/quickstart")
+    >>> for answer in predict(model, about, "photos/"):
+    ...     print(answer.path, answer.error or answer.top[0].number)
+
+    A model with a classifier gives classes and the softmax of its logits. Another gives prototypes and the softmax of
+    cosine / 0.1; that is a plain argmax for each picture by itself, and not the equal shares that training assigns.
+
+    Args:
+        pictures: as `open_pictures` or `open_inputs` give them, or what `open_inputs` takes.
+        top_k: guesses a picture; as many as there are where that is less.
+        device: auto, cpu, cuda, ...; None: where the model is. The model is moved there.
+        batch_size, workers: what suits the device where nothing is said; answers don't depend on them.
+
+    Raises:
+        UserError: the model has neither a classifier nor prototypes, or nothing is there to read.
+    """
+    if top_k < 1 or (batch_size is not None and batch_size < 1):
+        raise UserError(f"top_k ({top_k}) and batch_size ({batch_size}) are at least 1")
+    if workers is not None and workers < 0:
+        raise UserError(f"workers {workers}: 0 reads pictures in the process itself")
+    function = _function(model, about)
+    if not isinstance(pictures, Pictures):
+        pictures = open_inputs([str(each) for each in ([pictures] if isinstance(pictures, (str, Path)) else pictures)])
+    pictures = with_channels(pictures, about.channels)
+    place = next(model.parameters()).device if device is None else pick_device(str(device))
+    check_precision(precision)
+    rows = stream_features(
+        function, pictures, size=about.size, mean=about.mean, std=about.std, device=place,
+        precision=pick_precision(place)[0] if precision == "auto" else precision,
+        batch_size=min(batch_size or usual_batch(about.size, place), len(pictures)),
+        workers=usual_workers(place, len(pictures)) if workers is None else workers,
+    )  # fmt: skip
+    model.to(device=place, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return _answers(model, about, pictures, rows, top_k)
+
+
+def check_precision(precision: str) -> None:
+    if precision not in ("auto", "float32", "bf16"):
+        raise UserError(f"precision {precision}: use auto, float32 or bf16")
+
+
+def _function(model: SwAV, about: About) -> Function:  # (B, C, H, W) -> (B, classes or K)
+    if about.classes:
+        return model.logits
+    if model.has("prototypes"):
+        return lambda x: model.score(model.embed(x)) / model.prototypes.weight.norm(dim=1)  # others' need not be 1 long
+    parts = f"a backbone ({about.backbone})" + (" and a projection head" if model.has("projection_head") else "")
+    raise UserError(
+        f"{about.source or 'this model'}: has {parts}, but neither a classifier nor prototypes to answer with; "
+        "take one that has (--model), or its features with: swav extract"
+    )
+
+
+def _answers(model: SwAV, about: About, pictures: Pictures, parts: Iterator[Rows], top_k: int) -> Iterator[Answer]:
+    was_training = model.training
+    model.eval()
+    try:
+        for part in parts:
+            yield from _answers_of(part, about, pictures, top_k)
+    finally:
+        model.train(was_training)
+
+
+def _answers_of(part: Rows, about: About, pictures: Pictures, top_k: int) -> Iterator[Answer]:
+    clusters = kind_of(about.classes) == "cluster"
+    probabilities = F.softmax(part.values / TEMPERATURE if clusters else part.values, dim=1)
+    best = probabilities.topk(min(top_k, probabilities.shape[1]), dim=1)
+    two = part.values.topk(min(2, part.values.shape[1]), dim=1).values
+    reasons = dict(part.bad)
+    for row, index in enumerate(part.indices.tolist()):
+        path = pictures.name(index)
+        if index in reasons:
+            yield Answer(index, path, (), error=reasons[index])
+        elif not probabilities[row].isfinite().all():
+            yield Answer(index, path, (), error="the model's answer is not finite")
+        else:
+            top = tuple(
+                Guess(number, about.classes[number] if about.classes else None, probability)
+                for probability, number in zip(best.values[row].tolist(), best.indices[row].tolist(), strict=True)
+            )
+            margin = float(two[row, 0] - two[row, 1]) if clusters and two.shape[1] == 2 else None
+            yield Answer(index, path, top, margin)

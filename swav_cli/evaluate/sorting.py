@@ -1,0 +1,153 @@
+"""Pictures put into a folder for each class or cluster, as links or copies; the pictures themselves are left alone."""
+
+from __future__ import annotations
+
+import filecmp
+import hashlib
+import io
+import os
+import re
+import shutil
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from swav_cli.core.answer import Answer
+from swav_cli.data.sources import FilePictures, Pictures
+from swav_cli.errors import UserError
+
+RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")  # no names for folders on Windows
+
+
+class Sorting:
+    """Puts pictures into folders, and counts them.
+
+    A name that another picture has already gets digits that follow from the picture's path, so that the same command
+    twice does nothing new. Nothing that is there is ever replaced.
+
+    Args:
+        names: of the classes; none: clusters.
+        count: classes or clusters in all.
+        copy: make copies; else links, where the system allows them.
+        notice: told where it does not.
+
+    Raises:
+        UserError: the folder is a file, or the pictures can't be written.
+    """
+
+    def __init__(
+        self, folder: Path, pictures: Pictures, names: Sequence[str], count: int, *, copy: bool = False,
+        notice: Callable[[str], None] = lambda text: None,
+    ) -> None:  # fmt: skip
+        if folder.exists() and not folder.is_dir():
+            raise UserError(f"--sort-into {folder}: is a file; name a folder")
+        if not isinstance(pictures, FilePictures) and pictures.channels not in (1, 3):
+            raise UserError(
+                f"--sort-into: {pictures.source} has no files, and {pictures.channels} channels make no PNG"
+            )
+        self.folder, self.pictures, self.copy, self.notice = folder, pictures, copy, notice
+        self.folders = folder_names(names) if names else [f"cluster-{number:04d}" for number in range(count)]
+        self.counts: Counter[int] = Counter()  # of pictures, by class or cluster
+        self.already_there = 0
+        self._taken: set[Path] = set()  # by this run
+
+    def place(self, answer: Answer) -> None:
+        """Put the picture where its likeliest class or cluster is; one that could not be read goes nowhere.
+
+        Raises:
+            UserError: the disk is full or the folder can't be written.
+        """
+        if not answer.top:
+            return
+        number = answer.top[0].number
+        folder = self.folder / self.folders[number]
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if isinstance(self.pictures, FilePictures):
+                source = Path(os.path.abspath(answer.path))
+                self._put(folder / source.name, str(source), source)
+            else:
+                name = re.sub(r"[^\w.-]", "_", answer.path.rpartition("/")[2])
+                self._put(folder / f"{name}.png", answer.path, self._drawn(answer.index))
+        except OSError as error:
+            raise UserError(f"{folder}: can't be written ({error.strerror}); the same command goes on there") from None
+        self.counts[number] += 1
+
+    def summary(self) -> dict[str, Any]:
+        """Counts for a report."""
+        total = sum(self.counts.values())
+        return {
+            "folder": str(self.folder),
+            "pictures": total,
+            "new": total - self.already_there,
+            "already_there": self.already_there,
+            "folders": {self.folders[number]: count for number, count in self.counts.most_common()},
+            "empty": len(self.folders) - len(self.counts),
+        }
+
+    def _put(self, wanted: Path, identity: str, source: Path | bytes) -> None:
+        digest = hashlib.sha256(os.fsencode(identity)).hexdigest()
+        apart = [wanted.with_name(f"{wanted.stem}-{digest[:length]}{wanted.suffix}") for length in (8, 16, 32)]
+        for target in [wanted, *apart]:
+            if target in self._taken:
+                continue
+            there = os.path.lexists(target)
+            if there and not _is_same(target, source):
+                continue
+            if there:
+                self.already_there += 1
+            else:
+                self._make(target, source)
+            self._taken.add(target)
+            return
+        raise UserError(f"{wanted}: other files have this name and those like it; name another folder")
+
+    def _make(self, target: Path, source: Path | bytes) -> None:
+        if isinstance(source, Path) and not self.copy:
+            try:
+                os.symlink(source, target)
+                return
+            except FileExistsError:
+                raise
+            except (OSError, NotImplementedError):
+                self.copy = True
+                self.notice(f"{self.folder}: links can't be made there; the pictures are copied")
+        beside = target.with_name(f".{target.name}.part")
+        try:
+            if isinstance(source, Path):
+                shutil.copy2(source, beside)
+            else:
+                beside.write_bytes(source)
+            os.replace(beside, target)
+        finally:
+            beside.unlink(missing_ok=True)
+
+    def _drawn(self, index: int) -> bytes:
+        """A picture that has no file of its own, as PNG."""
+        pixels = self.pictures.read(index).permute(1, 2, 0).contiguous().numpy()
+        stream = io.BytesIO()
+        Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(stream, format="PNG")
+        return stream.getvalue()
+
+
+def _is_same(target: Path, source: Path | bytes) -> bool:
+    try:
+        if isinstance(source, bytes):
+            return target.is_file() and target.read_bytes() == source
+        return os.path.samefile(target, source) or (target.is_file() and filecmp.cmp(target, source, shallow=False))
+    except OSError:  # a link that leads nowhere
+        return False
+
+
+def folder_names(classes: Sequence[str]) -> list[str]:
+    """A name for each class that every system takes as a folder's; the number tells apart those that are alike."""
+    names = [re.sub(r"[^\w .,()'&+-]", "_", name)[:100].strip(" .") for name in classes]
+    names = [f"_{name}" if not name or RESERVED.fullmatch(name) else name for name in names]
+    alike = Counter(name.casefold() for name in names)
+    apart = [f"{name} {number}" if alike[name.casefold()] > 1 else name for number, name in enumerate(names)]
+    if len({name.casefold() for name in apart}) == len(apart):
+        return apart
+    return [f"{number} {name}" for number, name in enumerate(names)]

@@ -1,0 +1,231 @@
+"""From tensors by our names to a network: what it is follows from their shapes, and all of a part must be there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from swav_cli.core.architectures import ARCHITECTURES, Architecture
+from swav_cli.core.model import SwAV
+from swav_cli.core.weights import About
+from swav_cli.errors import UserError
+from swav_cli.zoo.layouts import Named, by_our_names, classes_in, linear_alone
+
+PARTS = {"projection head": "projection_head.", "prototypes": "prototypes.", "classifier": "fc."}
+COUNTER = "num_batches_tracked"
+WEIGHT_NORM = (  # torch keeps length and direction apart, under these names before version 2.0 and since
+    ("prototypes.weight_g", "prototypes.weight_v"),
+    ("prototypes.parametrizations.weight.original0", "prototypes.parametrizations.weight.original1"),
+)
+
+
+class Foreign(NamedTuple):
+    """A network read from a foreign file."""
+
+    layout: str
+    about: About
+    tensors: dict[str, Tensor]
+    loaded: str  # in words
+    assumed: str  # what the file does not say, in words
+
+    def build(self) -> SwAV:
+        """The network with these weights, in eval mode."""
+        with torch.device("meta"):
+            model = self.about.build()
+        model.load_state_dict(self.tensors, assign=True)
+        return model.eval()
+
+
+def read_network(content: Any, where: str, classifier: Mapping[str, Tensor] | None = None) -> Foreign:
+    """The network in what a foreign file holds.
+
+    Args:
+        where: the file, for messages.
+        classifier: `fc.weight` and `fc.bias` of another file, to join to the network.
+
+    Raises:
+        UserError: no known layout, or not all of a part is there; with the first keys that don't match.
+    """
+    if linear_alone(content) is not None:
+        raise UserError(
+            f"{where}: a linear layer alone, and the pretrained backbone that it was trained on is needed with it; "
+            "the published pair is named swav_800ep_eval_linear"
+        )
+    named = by_our_names(content, where)
+    tensors = named.tensors
+    if classifier:
+        tensors.update(classifier)
+    _settle_head(tensors)
+    notes = _settle_prototypes(tensors)
+    about = _describe(named, where)
+    if "fc.weight" in tensors:
+        tensors.setdefault("fc.bias", torch.zeros(tensors["fc.weight"].shape[0]))
+        about = replace(about, classes=_class_names(classes_in(content), tensors["fc.weight"].shape[0]))
+    if named.aside:
+        notes.append(f"left aside {len(named.aside)} other tensors ({_first(named.aside)})")
+    counts, complete = _complete(about, named, where)
+    return Foreign(named.layout, about, complete, f"{named.layout}: {', '.join([*counts, *notes])}", _assumed(named))
+
+
+# --- what the network is ---------------------------------------------------------------------------------------------
+
+
+def _describe(named: Named, where: str) -> About:
+    shapes = {name: tuple(tensor.shape) for name, tensor in named.tensors.items()}
+    stem = shapes.get("conv1.weight", ())
+    counts = tuple(_blocks(shapes, stage) for stage in range(1, 5))
+    if len(stem) != 4 or "layer1.0.conv1.weight" not in shapes or not all(counts):
+        raise UserError(
+            f"{where}: {named.layout}: no ResNet; its first keys: {_first([*named.aside, *named.theirs.values()])}"
+        )
+    if stem[2:] not in ((7, 7), (3, 3)):
+        raise UserError(f"{where}: {named.layout}: a stem of kernel {stem[2:]}; 7x7 and 3x3 are known")
+    architecture, width = _architecture(shapes, counts, where)
+    small: Literal["imagenet", "small"] = "small" if stem[2] == 3 else "imagenet"
+    channels = stem[1]
+    last = shapes.get("projection_head.3.weight", shapes.get("projection_head.weight", (0,)))
+    if last == (0,) and any(name.startswith("projection_head.") for name in shapes):
+        raise UserError(f"{where}: {named.layout}: a part of a projection head; projection_head.3.weight is missing")
+    described = About(
+        backbone=architecture,
+        width=width,
+        stem=small,
+        channels=channels,
+        hidden_dim=shapes["projection_head.0.weight"][0] if "projection_head.0.weight" in shapes else 0,
+        embedding_dim=last[0],
+        prototypes=shapes["prototypes.weight"][0] if "prototypes.weight" in shapes else 0,
+        size=32 if small == "small" else 224,
+    )
+    if channels == 3:
+        return described
+    return replace(described, mean=(0.449,) * channels, std=(0.226,) * channels)  # ImageNet's, over its colours
+
+
+def _blocks(shapes: Mapping[str, Any], stage: int) -> int:
+    found = {match[1] for name in shapes if (match := re.match(rf"layer{stage}\.(\d+)\.", name))}
+    return len(found)
+
+
+def _architecture(shapes: Mapping[str, tuple[int, ...]], counts: tuple[int, ...], where: str) -> tuple[str, int]:
+    """Name and width; a doubled ResNet-50 is resnet50w2 and no resnet50 of width 128, as it is published."""
+    block = "bottleneck" if "layer1.0.conv3.weight" in shapes else "basic"
+    planes = shapes["conv1.weight"][0]
+    inner = shapes["layer1.0.conv1.weight"][0] * 64 // planes if block == "bottleneck" else 64
+
+    def fits(known: Architecture) -> bool:
+        return known.block == block and known.layers == counts and known.bottleneck_width == inner
+
+    fitting = {name: known.widen for name, known in ARCHITECTURES.items() if fits(known)}
+    if not fitting:
+        raise UserError(f"{where}: a ResNet of {counts} {block} blocks, which is none of {', '.join(ARCHITECTURES)}")
+    published = [name for name, widen in fitting.items() if planes == 64 * widen]
+    name = published[0] if published else min(fitting, key=lambda name: fitting[name])
+    return name, planes // fitting[name]
+
+
+def _settle_head(tensors: dict[str, Tensor]) -> None:
+    """lightly leaves out the bias before a normalisation, where it has no effect: zeros are the same."""
+    first = tensors.get("projection_head.0.weight")
+    if first is not None and "projection_head.1.running_mean" in tensors:
+        tensors.setdefault("projection_head.0.bias", torch.zeros(first.shape[0]))
+
+
+def _settle_prototypes(tensors: dict[str, Tensor]) -> list[str]:
+    """One matrix from any way to keep them; or none, and the reason in words."""
+    found = {name: tensors.pop(name) for name in list(tensors) if name.startswith("prototypes.")}
+    for length, direction in WEIGHT_NORM:
+        if length in found and direction in found:
+            found["prototypes.weight"] = F.normalize(found.pop(direction), dim=1) * found.pop(length)
+    heads = [name for name in found if re.fullmatch(r"prototypes\.prototypes\d+\.weight", name)]
+    if len(heads) > 1:
+        return [f"prototypes of {len(heads)} heads left aside: they are {len(heads)} clusterings, and swav has one"]
+    if heads:
+        number = heads[0].removesuffix("weight")
+        found = {name.replace(number, "prototypes."): tensor for name, tensor in found.items()}
+    bias = found.pop("prototypes.bias", None)
+    if bias is not None and bool(bias.any()):
+        return ["prototypes left aside: they have a bias, so their scores are no cosines"]
+    if found and not any(name.startswith("projection_head.") for name in tensors):
+        return ["prototypes left aside: the projection head that they belong to is not there"]
+    tensors.update(found)
+    return []
+
+
+def _class_names(given: tuple[str, ...], count: int) -> tuple[str, ...]:
+    if len(given) == count:
+        return given
+    if count == 1000:
+        from torchvision.models import ResNet50_Weights
+
+        return tuple(ResNet50_Weights.IMAGENET1K_V2.meta["categories"])
+    return tuple(str(number) for number in range(count))
+
+
+def _assumed(named: Named) -> str:
+    small = named.tensors["conv1.weight"].shape[2] == 3
+    words = f"assumed, as the file does not say: {32 if small else 224} pixels, normalised as ImageNet"
+    if small and named.layout == "solo-learn":
+        words += "; solo-learn pads a 3x3 stem by 2 and swav by 1, so features differ a little"
+    return words
+
+
+# --- whether all of it is there ---------------------------------------------------------------------------------------
+
+
+def _complete(about: About, named: Named, where: str) -> tuple[list[str], dict[str, Tensor]]:
+    """What was found of each part, in words, and all the tensors of the network."""
+    with torch.device("meta"):
+        wanted = {name: tuple(tensor.shape) for name, tensor in about.build().state_dict().items()}
+    tensors = named.tensors
+    uncounted = not any(name.endswith(COUNTER) for name in tensors)  # torch kept no counters before version 0.4.1
+    needed = {name: shape for name, shape in wanted.items() if not (uncounted and name.endswith(COUNTER))}
+    words = []
+    for part, before in {"backbone": "", **PARTS}.items():
+        mine = [name for name in needed if _part(name) == before]
+        theirs = [name for name in tensors if _part(name) == before]
+        wrong = [name for name in mine if name not in tensors or tuple(tensors[name].shape) != needed[name]]
+        unknown = [name for name in theirs if name not in wanted]
+        if wrong or unknown:
+            problems = [_problem(name, needed[name], named) for name in wrong[:3]]
+            problems += [f"{named.theirs.get(name, name)} has no place" for name in unknown[:3]]
+            count = f"{len(mine) - len(wrong)} of {len(mine)} tensors of the {part}"
+            raise UserError(f"{where}: {named.layout}: {count} match; {'; '.join(problems)}")
+        if mine:
+            words.append(_matched(part, len(mine), tuple(wanted.get("prototypes.weight", ())), len(about.classes)))
+    complete = {name: _value(tensors.get(name)) for name in wanted}
+    return words, complete
+
+
+def _part(name: str) -> str:
+    return next((before for before in PARTS.values() if name.startswith(before)), "")
+
+
+def _problem(name: str, shape: tuple[int, ...], named: Named) -> str:
+    if name not in named.tensors:
+        return f"{name} is missing"
+    return f"{named.theirs.get(name, name)} is {tuple(named.tensors[name].shape)} and should be {shape}"
+
+
+def _matched(part: str, count: int, prototypes: tuple[int, ...], classes: int) -> str:
+    if part == "backbone":
+        return f"{count} of {count} backbone tensors"
+    if part == "prototypes":
+        return f"prototypes {prototypes[0]} x {prototypes[1]}"
+    return f"{part} {count} of {count}" if part != "classifier" else f"classifier of {classes} classes"
+
+
+def _value(tensor: Tensor | None) -> Tensor:
+    if tensor is None:
+        return torch.tensor(0)  # a counter of batches
+    return tensor.detach().float().contiguous() if tensor.is_floating_point() else tensor.detach()
+
+
+def _first(keys: Any, count: int = 3) -> str:
+    keys = list(keys)
+    return ", ".join(keys[:count]) + (", …" if len(keys) > count else "")

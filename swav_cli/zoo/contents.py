@@ -1,0 +1,67 @@
+"""What is in a file of weights: its layout, its network, and its contents key by key."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from swav_cli.errors import UserError
+from swav_cli.zoo.cost import flops, parameters
+from swav_cli.zoo.layouts import tensors_in
+from swav_cli.zoo.load import load, local_file
+from swav_cli.zoo.pickles import read_foreign
+
+
+def inspect_file(source: str, notice: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
+    """All of a model as plain values; a file in no known layout is told with its contents, and why.
+
+    Raises:
+        UserError: no such file, or none that can be read.
+    """
+    path = local_file(source, notice)
+    contents = _contents(path)
+    try:
+        found = load(path, lambda text: None)
+    except UserError as error:
+        return {"file": str(path), "layout": None, "problem": str(error), "contents": contents}
+    described = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(found.about).items()}
+    return {
+        "file": str(path),
+        "layout": found.layout,
+        "loaded": found.loaded,
+        **described,
+        "parameters": parameters(found.about),
+        "flops": flops(found.about),
+        "contents": contents,
+    }
+
+
+def _contents(path: Path) -> dict[str, Any]:
+    """What lies around the weights, and the tensors, those of a stage or a layer together."""
+    content = read_foreign(path)
+    around = {str(key): _words(value) for key, value in content.items()} if isinstance(content, Mapping) else {}
+    groups: dict[str, list[str]] = {}
+    for key, tensor in tensors_in(content).items():
+        stage = re.match(r"(.*\blayer\d+)\.", key)
+        group = stage[1] if stage else key.rpartition(".")[0] or key
+        groups.setdefault(group, []).append(" x ".join(map(str, tensor.shape)) or "number")
+    tensors = {group: {"count": len(shapes), "shapes": list(dict.fromkeys(shapes))} for group, shapes in groups.items()}
+    return {
+        "around": {key: words for key, words in around.items() if not words.startswith("tensor")},
+        "tensors": tensors,
+    }
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"tensor {' x '.join(map(str, value.shape))}"
+    if isinstance(value, (Mapping, list, tuple, set)):
+        return f"{type(value).__name__} of {len(value)}"
+    if isinstance(value, (int, float, bool)) or value is None:
+        return str(value)
+    return f"text of {len(value)}" if isinstance(value, str) else type(value).__name__

@@ -1,0 +1,95 @@
+"""Does an exported model say what ours says? Pictures to ask it about, our own answers, and how far they differ."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from swav_cli.core.model import SwAV
+from swav_cli.core.weights import About
+from swav_cli.data.shapes import shape_picture
+from swav_cli.errors import UserError
+from swav_cli.zoo.export_formats import Request
+
+Reader = Callable[[Tensor], dict[str, Tensor]]  # an exported model, loaded: pictures to the layers it gives
+
+
+class Difference(NamedTuple):
+    """How far an exported model is from ours on one batch."""
+
+    shape: tuple[int, int, int]  # pictures, height, width
+    largest: float
+    values: float  # the largest of our own
+
+
+def answer(model: SwAV, layer: str, x: Tensor) -> Tensor:  # (B, C, H, W) normalised, of the weights' dtype -> (B, ...)
+    """What our own network gives at a layer; `logits` beside those that can be exported."""
+    if layer == "pooled":
+        return model.features(x)
+    if layer == "embedding":
+        return model.embed(x)
+    if layer == "scores":
+        return model.score(model.embed(x).to(model.prototypes.weight.dtype))
+    logits = model.logits(x)
+    return logits if layer == "logits" else F.softmax(logits.float(), dim=1)
+
+
+def sample(about: About, count: int, height: int, width: int) -> Tensor:  # (count, C, height, width) uint8
+    """Drawn pictures with noise on them, the last one noise alone."""
+    random = torch.Generator().manual_seed(count)
+    drawn = torch.stack([shape_picture(0, "val", index) for index in range(count)]).float()
+    pictures = F.interpolate(drawn, (height, width), mode="bilinear", antialias=True)
+    pictures = pictures[:, [channel % 3 for channel in range(about.channels)]]
+    pictures = pictures + 10 * torch.randn(pictures.shape, generator=random)
+    if count > 1:
+        pictures[-1] = 128 + 60 * torch.randn(pictures[-1].shape, generator=random)
+    return pictures.clamp(0, 255).to(torch.uint8)
+
+
+def normalise(pictures: Tensor, about: About) -> Tensor:  # uint8 -> float32
+    mean, std = (torch.tensor(values)[:, None, None] for values in (about.mean, about.std))
+    return (pictures.float() / 255 - mean) / std
+
+
+def compare(model: SwAV, about: About, read: Reader, request: Request) -> list[Difference]:
+    """On one picture, on seven, and for a graph on pictures of another height and width.
+
+    Raises:
+        UserError: the exported model gives something else.
+    """
+    size = about.size
+    shapes = [(1, size, size), (7, size, size)]
+    if request.kind.is_graph:
+        shapes.append((2, size + size // 4, size + size // 8 + 3))
+    differences = []
+    for shape in shapes:
+        pictures = sample(about, *shape)
+        x = normalise(pictures, about)
+        with torch.no_grad():
+            theirs = read(pictures if request.preprocess else x)
+            ours = {layer: answer(model, layer, x) for layer in theirs}
+        difference = _difference(shape, ours, theirs)
+        differences.append(difference)
+        # Written so that a NaN fails too.
+        if not difference.largest <= request.tolerance * max(1.0, difference.values):
+            raise UserError(
+                f"the exported model differs from ours by {difference.largest:.1e} on a batch of {shape[0]} (values up "
+                f"to {difference.values:.2g}), and {request.tolerance:.0e} is allowed; nothing was kept"
+            )
+    return differences
+
+
+def _difference(shape: tuple[int, int, int], ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> Difference:
+    largest = values = 0.0
+    for layer, own in ours.items():
+        if theirs[layer].shape != own.shape:
+            raise UserError(f"{layer}: {tuple(theirs[layer].shape)} where ours is {tuple(own.shape)}; nothing was kept")
+        apart = float((theirs[layer].float() - own).abs().max())
+        largest = apart if math.isnan(apart) else max(largest, apart)
+        values = max(values, float(own.abs().max()))
+    return Difference(shape, largest, values)

@@ -1,0 +1,170 @@
+"""Exports that hold weights under the names of another library, and how each is read back for comparison."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from swav_cli.core.model import SwAV
+from swav_cli.core.weights import About, read_model, save_model
+from swav_cli.zoo.export_check import Reader, answer
+from swav_cli.zoo.export_formats import Request, describe
+
+IMAGENET_CLASSES = 1000  # what torchvision's networks have where nothing is said
+
+
+def write_safetensors(path: Path, model: SwAV, about: About, request: Request) -> None:
+    save_model(path, model, about)
+
+
+def read_safetensors(path: Path, about: About) -> Reader:
+    return _all_layers(read_model(path)[0])
+
+
+def write_torchvision(path: Path, model: SwAV, about: About, request: Request) -> None:
+    """A bare state dict, as torchvision's own files are; it has no room for a description, which goes beside it."""
+    weights = _backbone(model)
+    if not model.has("fc"):
+        like = model.conv1.weight
+        weights["fc.weight"] = like.new_zeros(IMAGENET_CLASSES, model.feature_dim)
+        weights["fc.bias"] = like.new_zeros(IMAGENET_CLASSES)
+    torch.save(weights, path)
+    path.with_suffix(".json").write_text(json.dumps(describe(about, request), indent=2) + "\n", encoding="utf-8")
+
+
+def read_torchvision(path: Path, about: About) -> Reader:
+    import torchvision
+
+    classes = len(about.classes) or IMAGENET_CLASSES
+    network = getattr(torchvision.models, about.backbone)(num_classes=classes).eval()
+    network.load_state_dict(torch.load(path, weights_only=True), strict=True)
+    classifier, network.fc = network.fc, nn.Identity()
+
+    def read(x: Tensor) -> dict[str, Tensor]:
+        pooled = network(x)
+        return {"pooled": pooled, **({"logits": classifier(pooled)} if about.classes else {})}
+
+    return read
+
+
+def write_timm(path: Path, model: SwAV, about: About, request: Request) -> None:
+    path.mkdir()
+    save_file({name: tensor.contiguous() for name, tensor in _backbone(model).items()}, path / "model.safetensors")
+    (path / "config.json").write_text(
+        json.dumps(_timm_config(model, about, request), indent=2) + "\n", encoding="utf-8"
+    )
+
+
+def _timm_config(model: SwAV, about: About, request: Request) -> dict[str, Any]:
+    """As timm writes it for the Hugging Face hub."""
+    classes = len(about.classes)
+    return {
+        "architecture": about.backbone,
+        "num_classes": classes,
+        "num_features": model.feature_dim,
+        "global_pool": "avg",
+        **({"label_names": list(about.classes)} if classes else {}),
+        **({"model_args": {"in_chans": about.channels}} if about.channels != 3 else {}),
+        "pretrained_cfg": {
+            "tag": "swav",
+            "custom_load": False,
+            "input_size": [about.channels, about.size, about.size],
+            "fixed_input_size": False,
+            "interpolation": "bilinear",
+            "crop_pct": 224 / 256,
+            "crop_mode": "center",
+            "mean": list(about.mean),
+            "std": list(about.std),
+            "num_classes": classes,
+            "pool_size": None,
+            "first_conv": "conv1",
+            "classifier": "fc",
+            "license": about.licence,
+            "paper_ids": "arXiv:2006.09882",
+        },
+        "swav": describe(about, request)["swav"],
+    }
+
+
+def read_timm(path: Path, about: About) -> Reader:
+    import timm
+
+    network = timm.create_model(f"local-dir:{path}", pretrained=True, num_classes=0).eval()
+    whole = timm.create_model(f"local-dir:{path}", pretrained=True).eval() if about.classes else None
+    return lambda x: {"pooled": network(x), **({"logits": whole(x)} if whole is not None else {})}
+
+
+def write_mmpretrain(path: Path, model: SwAV, about: About, request: Request) -> None:
+    described = describe(about, request)
+    if about.classes:
+        described["dataset_meta"] = {"classes": list(about.classes)}
+    torch.save({"meta": described, "state_dict": to_mmpretrain(model.state_dict())}, path)
+
+
+def to_mmpretrain(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """mmpretrain's names. Its neck holds the normalisation twice, as `norm` and as `projection_neck.1`."""
+    renamed = {}
+    for name, tensor in weights.items():
+        part, _, rest = name.partition(".")
+        if part == "projection_head":
+            renamed[f"neck.projection_neck.{rest}"] = tensor
+            if rest.startswith("1."):
+                renamed[f"neck.norm.{rest[2:]}"] = tensor
+        elif part == "prototypes":
+            renamed[f"head.loss_module.{name}"] = tensor
+        else:
+            renamed[f"head.{name}" if part == "fc" else f"backbone.{name}"] = tensor
+    return renamed
+
+
+def from_mmpretrain(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    ours = {"backbone.": "", "neck.projection_neck.": "projection_head.", "head.loss_module.": "", "head.": ""}
+    renamed = {}
+    for name, tensor in weights.items():
+        for prefix, own in ours.items():
+            if name.startswith(prefix):
+                renamed[own + name.removeprefix(prefix)] = tensor
+                break
+    return renamed
+
+
+def write_official(path: Path, model: SwAV, about: About, request: Request) -> None:
+    torch.save({**describe(about, request), "state_dict": to_official(model.state_dict())}, path)
+
+
+def to_official(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The published code's names. Its linear evaluation keeps the classifier as `module.linear`."""
+    return {
+        f"module.linear.{name[3:]}" if name.startswith("fc.") else f"module.{name}": tensor
+        for name, tensor in weights.items()
+    }
+
+
+def from_official(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    bare = {name.removeprefix("module."): tensor for name, tensor in weights.items()}
+    return {f"fc.{name[7:]}" if name.startswith("linear.") else name: tensor for name, tensor in bare.items()}
+
+
+def read_renamed(rename: Callable[[dict[str, Tensor]], dict[str, Tensor]], path: Path, about: About) -> Reader:
+    """These libraries are not at hand: their names are turned back into ours, and every tensor has to be there."""
+    model = about.build().eval()
+    model.load_state_dict(rename(torch.load(path, weights_only=True)["state_dict"]), strict=True)
+    return _all_layers(model)
+
+
+def _backbone(model: SwAV) -> dict[str, Tensor]:
+    """With the classifier where there is one."""
+    head = ("projection_head.", "prototypes.")
+    return {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(head)}
+
+
+def _all_layers(model: SwAV) -> Reader:
+    parts = {"embedding": "projection_head", "scores": "prototypes", "logits": "fc"}
+    layers = ["pooled", *(layer for layer, part in parts.items() if part in model._modules)]
+    return lambda x: {layer: answer(model, layer, x) for layer in layers}

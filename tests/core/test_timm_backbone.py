@@ -1,0 +1,58 @@
+"""Networks of timm train, save and load like the ResNets."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from swav_cli import SwAV, UserError, load_model
+from swav_cli.core.checkpoint import RunFolder
+from swav_cli.core.engine import Trainer
+from swav_cli.core.weights import about, save_model
+from swav_cli.data.sources import open_pictures
+from tests.conftest import tiny_recipe
+
+timm = pytest.importorskip("timm")
+
+
+@pytest.mark.parametrize("name", ["resnet10t", "vit_tiny_patch16_224", "convnext_atto"])
+def test_features_are_timms_pooled_output_at_several_sizes(name: str) -> None:
+    model = SwAV(f"timm:{name}", hidden_dim=8, embedding_dim=4, prototypes=3).eval()
+    theirs = model.backbone
+    with torch.no_grad():
+        for size in (96, 64):
+            pictures = torch.randn(1, 3, size, size)
+            features = model.features(pictures)
+            assert features.shape == (1, model.feature_dim)
+            pooled = theirs.forward_head(theirs.forward_features(pictures), pre_logits=True)
+            torch.testing.assert_close(features, pooled)
+
+
+SHAPE = ("model.width=64", "model.stem=imagenet", "crops.0.size=32", "crops.1.size=32", "training.epochs=2")
+
+
+@pytest.mark.parametrize("name", ["resnet10t", "test_vit"])
+def test_a_network_of_timm_trains_and_comes_back(tmp_path: Path, name: str) -> None:
+    recipe = tiny_recipe(f"model.backbone=timm:{name}", *SHAPE)
+    trainer = Trainer(recipe, open_pictures(recipe.data.train), torch.device("cpu"))
+    loss = trainer.run(RunFolder(tmp_path), 0, lambda progress: None, lambda epoch, health, loss: {})
+    assert math.isfinite(loss)
+    save_model(tmp_path / "model.safetensors", trainer.model, about(recipe))
+    model, described = load_model(tmp_path)
+    assert described.backbone == f"timm:{name}"
+    pictures = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(model.features(pictures), trainer.model.eval().features(pictures))
+
+
+def test_an_unknown_network_gets_the_nearest() -> None:
+    with pytest.raises(UserError, match=r"no network of that name. Did you mean 'convnext_nano'"):
+        SwAV("timm:convnext_nanno")
+
+
+def test_what_shapes_a_resnet_is_refused() -> None:
+    with pytest.raises(UserError, match=r"model.width \(8\) is of ResNets, and model.backbone is timm:resnet10t"):
+        tiny_recipe("model.backbone=timm:resnet10t", "model.width=8", "model.stem=imagenet")

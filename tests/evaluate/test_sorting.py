@@ -1,0 +1,154 @@
+"""Pictures put into folders: every one, under a name of its own, with nothing replaced and nothing done twice."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from swav_cli.core.answer import Answer, Guess
+from swav_cli.data.inputs import open_inputs
+from swav_cli.data.sources import Pictures, open_pictures
+from swav_cli.errors import UserError
+from swav_cli.evaluate.sorting import Sorting, folder_names
+
+
+def answers(pictures: Pictures, clusters: int = 2) -> list[Answer]:
+    """Pictures go to clusters in turn, but the third can't be read."""
+    return [
+        Answer(index, pictures.name(index), (), error="damaged")
+        if index == 2
+        else Answer(index, pictures.name(index), (Guess(index % clusters, None, 0.9), Guess(3, None, 0.1)))
+        for index in range(len(pictures))
+    ]
+
+
+def sort(folder: Path, pictures: Pictures, copy: bool = False, clusters: int = 2) -> Sorting:
+    sorting = Sorting(folder, pictures, (), 4, copy=copy)
+    for answer in answers(pictures, clusters):
+        sorting.place(answer)
+    return sorting
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def alike(tmp_path: Path) -> Pictures:
+    """Five pictures of one name, two of which have the same content."""
+    for number, folder in enumerate("abcde"):
+        (tmp_path / "in" / folder).mkdir(parents=True)
+        (tmp_path / "in" / folder / "x.png").write_bytes(b"same" if folder in "de" else bytes([number]))
+    return open_pictures(str(tmp_path / "in"))
+
+
+@pytest.mark.parametrize("copy", [False, True])
+def test_all_are_placed_under_names_of_their_own(tmp_path: Path, alike: Pictures, copy: bool) -> None:
+    before = contents(tmp_path / "in")
+    sorting = sort(tmp_path / "out", alike, copy, clusters=1)
+    placed = contents(tmp_path / "out")
+    assert sorted(placed.values()) == sorted([b"\0", b"\1", b"same", b"same"])
+    assert "cluster-0000/x.png" in placed
+    assert all(path.is_symlink() is not copy for path in (tmp_path / "out").rglob("*.png"))
+    assert sorting.summary() == {
+        "folder": str(tmp_path / "out"), "pictures": 4, "new": 4, "already_there": 0,
+        "folders": {"cluster-0000": 4}, "empty": 3,
+    }  # fmt: skip
+    assert contents(tmp_path / "in") == before
+
+
+@pytest.mark.parametrize("copy", [False, True])
+def test_the_second_time_does_nothing(tmp_path: Path, alike: Pictures, copy: bool) -> None:
+    sort(tmp_path / "out", alike, copy)
+    before = {path: path.lstat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
+    summary = sort(tmp_path / "out", alike, copy).summary()
+    assert (summary["new"], summary["already_there"]) == (0, 4)
+    assert {path: path.lstat().st_mtime_ns for path in (tmp_path / "out").rglob("*")} == before
+    assert summary["folders"] == {"cluster-0000": 2, "cluster-0001": 2}
+
+
+def test_what_is_there_is_not_replaced(tmp_path: Path, alike: Pictures) -> None:
+    mine = tmp_path / "out" / "cluster-0000" / "x.png"
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(b"mine")
+    dangling = tmp_path / "out" / "cluster-0001" / "x.png"
+    dangling.parent.mkdir()
+    dangling.symlink_to("nowhere")
+    assert sort(tmp_path / "out", alike).summary()["new"] == 4
+    assert mine.read_bytes() == b"mine"
+    assert os.readlink(dangling) == "nowhere"
+
+
+def test_links_lead_to_the_pictures_from_anywhere(
+    tmp_path: Path, alike: Pictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    sort(Path("out"), open_inputs(["in"]))
+    (tmp_path / "out").rename(tmp_path / "elsewhere")
+    assert len(contents(tmp_path / "elsewhere")) == 4
+
+
+def test_copies_where_links_can_not_be_made(tmp_path: Path, alike: Pictures, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("not on this disk")
+
+    monkeypatch.setattr(os, "symlink", refuse)
+    told: list[str] = []
+    sorting = Sorting(tmp_path / "out", alike, (), 4, notice=told.append)
+    for answer in answers(alike):
+        sorting.place(answer)
+    assert len(told) == 1
+    assert "copied" in told[0]
+    assert not any(path.is_symlink() for path in (tmp_path / "out").rglob("*"))
+    assert len(contents(tmp_path / "out")) == 4
+
+
+def test_pictures_without_files_are_drawn(tmp_path: Path) -> None:
+    pictures = open_pictures("shapes:6")
+    assert sort(tmp_path / "out", pictures).summary()["new"] == 5
+    assert sort(tmp_path / "out", pictures).summary()["new"] == 0
+    drawn = open_pictures(str(tmp_path / "out"))
+    assert drawn.classes == ["cluster-0000", "cluster-0001"]
+    assert (drawn.read(0) == pictures.read(0)).all()
+
+
+def test_names_of_folders() -> None:
+    classes = ["cat", "a/b", "a:b", "..", "", "NUL", "Bänk, groß", "x" * 300, "tail. ", "Cat"]
+    names = folder_names(classes)
+    assert names[1:7] == ["a_b 1", "a_b 2", "_ 3", "_ 4", "_NUL", "Bänk, groß"]
+    assert (names[0], names[9]) == ("cat 0", "Cat 9")
+    assert len(set(map(str.casefold, names))) == len(names)
+    assert all(len(name) <= 110 and name.strip(" .") == name for name in names)
+
+
+def test_a_name_that_looks_numbered() -> None:
+    assert folder_names(["a/b", "a:b", "a_b 1"]) == ["0 a_b", "1 a_b", "2 a_b 1"]
+
+
+def test_classes_give_their_names(tmp_path: Path, alike: Pictures) -> None:
+    sorting = Sorting(tmp_path / "out", alike, ("cat", "a/b"), 2)
+    sorting.place(Answer(0, alike.name(0), (Guess(1, "a/b", 0.9),)))
+    assert list(contents(tmp_path / "out")) == [str(Path("a_b", "x.png"))]
+
+
+def test_a_file_where_the_folder_should_be(tmp_path: Path, alike: Pictures) -> None:
+    (tmp_path / "out").touch()
+    with pytest.raises(UserError, match="is a file"):
+        sort(tmp_path / "out", alike)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "cluster-0000").touch()
+    with pytest.raises(UserError, match="can't be written"):
+        sort(tmp_path / "other", alike)
+
+
+def test_nothing_half_is_left(tmp_path: Path, alike: Pictures, monkeypatch: pytest.MonkeyPatch) -> None:
+    def half(source: Path, target: Path) -> None:
+        Path(target).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("shutil.copy2", half)
+    with pytest.raises(UserError, match="No space left"):
+        sort(tmp_path / "out", alike, copy=True)
+    assert contents(tmp_path / "out") == {}

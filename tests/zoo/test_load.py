@@ -1,0 +1,147 @@
+"""Whatever names a model."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from swav_cli import SwAV, UserError, load_model
+from swav_cli.core.checkpoint import RunFolder, save_checkpoint, write_text
+from swav_cli.core.recipe_file import dump_recipe
+from swav_cli.core.weights import about, save_model
+from swav_cli.zoo.catalogue import DEFAULT, find
+from swav_cli.zoo.load import load, newest_run, start_from
+from tests.conftest import REFERENCE, tiny_recipe
+
+OFFICIAL = REFERENCE / "layouts" / "official_ckpt.pth.tar"
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """With no run in it, and a folder for published files."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mirror").mkdir()
+    monkeypatch.setenv("SWAV_MIRROR", str(tmp_path / "mirror"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def run_of_ours(name: str, finished: bool = True) -> SwAV:
+    recipe = tiny_recipe("data.mean=[0.4,0.5,0.6]")
+    model = SwAV("resnet18", width=4, stem="small", hidden_dim=16, embedding_dim=8, prototypes=12).eval()
+    folder = RunFolder(Path("runs") / name)
+    write_text(folder.recipe, dump_recipe(recipe))
+    save_checkpoint(folder, {"model": model.state_dict()})
+    if finished:
+        save_model(folder.model, model, about(recipe))
+    return model
+
+
+@pytest.mark.parametrize("source", ["runs/a", "runs/a/model.safetensors", "runs/a/checkpoints/last.pt", None])
+def test_a_run_of_ours(source: str | None) -> None:
+    model, told = run_of_ours("a"), []
+    read, described = load_model(source, told.append)
+    assert described.mean == (0.4, 0.5, 0.6)
+    assert not read.training
+    assert all(torch.equal(value, model.state_dict()[key]) for key, value in read.state_dict().items())
+    assert told == ([] if source else ["model: runs/a"])
+
+
+def test_a_run_that_has_not_ended_is_read_from_its_checkpoint() -> None:
+    run_of_ours("a", finished=False)
+    told: list[str] = []
+    load_model("runs/a", told.append)
+    assert "its last checkpoint is taken, runs/a/checkpoints/last.pt" in told[0]
+    shutil.rmtree("runs/a/checkpoints")
+    with pytest.raises(UserError, match="runs/a: holds no model and no checkpoint"):
+        load_model("runs/a")
+
+
+def test_a_checkpoint_without_its_recipe() -> None:
+    run_of_ours("a")
+    Path("runs/a/recipe.yaml").unlink()
+    with pytest.raises(UserError, match=r"needs the recipe.yaml"):
+        load_model("runs/a/checkpoints/last.pt")
+
+
+def test_a_foreign_file_tells_what_was_loaded() -> None:
+    told: list[str] = []
+    _, described = load_model(OFFICIAL, told.append)
+    assert "120 of 120 backbone tensors, projection head 9 of 9, prototypes 30 x 16; assumed" in told[0]
+    assert described.source == "official_ckpt.pth.tar"
+    assert described.licence == ""
+
+
+def test_foreign_safetensors(empty_folder: Path) -> None:
+    from safetensors.torch import save_file
+    from torchvision.models import resnet18
+
+    save_file(resnet18().state_dict(), empty_folder / "timm.safetensors")
+    assert load("timm.safetensors").layout == "torchvision or timm"
+
+
+def test_a_published_model_comes_with_source_and_licence(empty_folder: Path) -> None:
+    shutil.copy(OFFICIAL, empty_folder / "mirror" / "swav_800ep_pretrain.pth.tar")
+    for source in ("swav-800e", find("swav-800e").url, "mirror/swav_800ep_pretrain.pth.tar"):
+        told: list[str] = []
+        _, described = load_model(source, told.append)
+        assert (described.source, described.licence) == ("swav-800e", "CC-BY-NC-4.0")
+        assert any("licence CC-BY-NC-4.0: for non-commercial use alone" in line for line in told)
+        assert not any("assumed" in line for line in told)
+
+
+def test_the_linear_layer_is_joined_to_its_backbone(empty_folder: Path) -> None:
+    linear = {"module.linear.weight": torch.randn(1000, 64), "module.linear.bias": torch.zeros(1000)}
+    torch.save({"state_dict": linear, "best_acc": 75.3}, empty_folder / "mirror" / "swav_800ep_eval_linear.pth.tar")
+    with pytest.raises(UserError, match=r"swav_800ep_pretrain.pth.tar is not there"):
+        load_model("swav_800ep_eval_linear")
+    shutil.copy(OFFICIAL, empty_folder / "mirror" / "swav_800ep_pretrain.pth.tar")
+    for source in ("swav_800ep_eval_linear", "mirror/swav_800ep_eval_linear.pth.tar"):
+        model, described = load_model(source)
+        assert torch.equal(model.fc.weight, linear["module.linear.weight"])
+        assert described.classes[:2] == ("tench", "goldfish")
+        assert model.logits(torch.zeros(1, 3, 32, 32)).shape == (1, 1000)
+    torch.save({"state_dict": linear}, "mine.pth")
+    with pytest.raises(UserError, match="a linear layer alone, and the pretrained backbone"):
+        load_model("mine.pth")
+
+
+def test_nothing_named_and_no_run_is_the_published_classifier() -> None:
+    told: list[str] = []
+    with pytest.raises(UserError, match=r"80341e08.pth is not there.*Or train a model of your own"):
+        load_model(notice=told.append)
+    assert told == [f"model: {DEFAULT}"]
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("swav-80e", "no such run, file or published model. Did you mean 'swav-800e'"),
+        ("quickstrat", "Did you mean 'quickstart'"),
+        ("runs/quickstrt", "no such file or folder. Did you mean 'runs/quickstart'"),
+        ("nothing.pt", "nothing.pt: no such file"),
+    ],
+)
+def test_an_unknown_word_gets_the_nearest(word: str, told: str) -> None:
+    run_of_ours("quickstart")
+    with pytest.raises(UserError, match=told):
+        load_model(word)
+
+
+def test_the_newest_run() -> None:
+    with pytest.raises(UserError, match="holds no trained model"):
+        newest_run()
+    run_of_ours("a")
+    assert newest_run() == Path("runs/a")
+
+
+def test_training_starts_from_any_model() -> None:
+    model = SwAV("resnet18", width=8, hidden_dim=32, embedding_dim=16, prototypes=7)
+    told = start_from(model, OFFICIAL)
+    assert told == "120 of 120 backbone tensors, projection head 9 of 9, prototypes begins anew"
+    assert torch.equal(model.conv1.weight, load_model(OFFICIAL)[0].conv1.weight)
+    with pytest.raises(UserError, match=r"of 120 backbone tensors fit.*first that does not: conv1.weight, \(4, 3, 7"):
+        start_from(SwAV("resnet18", width=4, hidden_dim=8, embedding_dim=8, prototypes=7), OFFICIAL)

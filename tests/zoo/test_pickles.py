@@ -1,0 +1,133 @@
+"""Files of weights are read and never run."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from swav_cli import UserError
+from swav_cli.zoo.pickles import Nothing, read_foreign
+from tests.conftest import REFERENCE
+
+
+class Call:
+    """Pickled as the call of a function."""
+
+    def __init__(self, function: Any, *arguments: Any) -> None:
+        self.call = function, arguments
+
+    def __reduce__(self) -> Any:
+        return self.call
+
+
+def marked(tmp_path: Path) -> Path:
+    return tmp_path / "was-run"
+
+
+MALICIOUS: dict[str, tuple[Any, str]] = {
+    "os.system": (lambda mark: Call(os.system, f"touch {mark}"), "system"),
+    "eval": (lambda mark: Call(eval, f"open({str(mark)!r}, 'w')"), "eval"),
+    "exec": (lambda mark: Call(exec, f"open({str(mark)!r}, 'w')"), "exec"),
+    "open": (lambda mark: Call(open, str(mark), "w"), "open"),
+    "a class": (lambda mark: Path(mark), "pathlib"),
+}
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("case", MALICIOUS)
+def test_code_is_refused_by_name_and_not_run(tmp_path: Path, case: str, zipped: bool) -> None:
+    make, name = MALICIOUS[case]
+    path = tmp_path / "weights.pth"
+    content = {"state_dict": {"conv1.weight": torch.ones(2)}, "meta": make(marked(tmp_path))}
+    torch.save(content, path, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(UserError, match=rf"refused: it asks for '[\w.]*{name}[\w.]*'.*Nothing in it was run"):
+        read_foreign(path)
+    assert not marked(tmp_path).exists()
+
+
+def zipped_pickle(path: Path, code: bytes) -> None:
+    """A file of torch's zip format whose pickle is these instructions."""
+    torch.save({}, path)
+    with zipfile.ZipFile(path) as old:
+        parts = {name: old.read(name) for name in old.namelist()}
+    with zipfile.ZipFile(path, "w") as new:
+        for name, data in parts.items():
+            new.writestr(name, code if name.endswith("data.pkl") else data)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        # getattr(HistoryBuffer, "__init__")("touch …"): what the stand-in gives may not be called
+        b"\x80\x02cbuiltins\ngetattr\ncmmengine.logging.history_buffer\nHistoryBuffer\nX\x08\x00\x00\x00__init__\x86R"
+        b"X\x05\x00\x00\x00touch\x85R.",
+        # getattr(getattr(OrderedDict, "__init__"), "__globals__")["os"]: a chain of it leads nowhere
+        b"\x80\x02cbuiltins\ngetattr\ncbuiltins\ngetattr\nccollections\nOrderedDict\nX\x08\x00\x00\x00__init__\x86R"
+        b"X\x0b\x00\x00\x00__globals__\x86RX\x02\x00\x00\x00os\x85R.",
+    ],
+)
+def test_a_chain_of_getattr_leads_nowhere(tmp_path: Path, code: bytes) -> None:
+    path = tmp_path / "weights.pth"
+    zipped_pickle(path, code)
+    with pytest.raises(UserError, match="refused: it holds more than weights"):
+        read_foreign(path)
+
+
+def test_getattr_looks_nothing_up(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    zipped_pickle(path, b"\x80\x02cbuiltins\ngetattr\nccollections\nOrderedDict\nX\x04\x00\x00\x00keys\x86R.")
+    assert isinstance(read_foreign(path), Nothing)
+
+
+def test_a_raw_checkpoint_of_mmpretrain_is_read_with_stand_ins() -> None:
+    content = read_foreign(REFERENCE / "layouts" / "mmpretrain1_raw_runner.pth")
+    assert content["state_dict"]["backbone.conv1.weight"].shape == (8, 3, 7, 7)
+    assert all(isinstance(log, Nothing) for log in content["message_hub"]["log_scalars"].values())
+    assert not vars(content["message_hub"]["log_scalars"]["train/loss"])
+
+
+def test_the_legacy_format_loads(tmp_path: Path) -> None:
+    """The official files were written before torch took to zip."""
+    torch.save({"module.a": torch.arange(3)}, tmp_path / "old.pth.tar", _use_new_zipfile_serialization=False)
+    assert read_foreign(tmp_path / "old.pth.tar")["module.a"].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("data", [b"", b"hello, I am no checkpoint", b"PK\x03\x04 not a zip", b"\x80\x02}q\x00."])
+def test_other_files_are_told_from_weights(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "file.pth").write_bytes(data)
+    try:
+        assert read_foreign(tmp_path / "file.pth") == {}
+    except UserError as error:
+        assert "file.pth: " in str(error)  # noqa: PT017
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_truncated_file_is_damaged(tmp_path: Path, zipped: bool) -> None:
+    path = tmp_path / "cut.pth"
+    torch.save({"a": torch.ones(10_000)}, path, _use_new_zipfile_serialization=zipped)
+    path.write_bytes(path.read_bytes()[:20_000])
+    with pytest.raises(UserError, match="damaged"):
+        read_foreign(path)
+
+
+def test_a_changed_byte_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "bits.pth"
+    torch.save({"a": torch.ones(10_000)}, path)
+    data = bytearray(path.read_bytes())
+    data[20_000] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=r"damaged \(checksum of"):
+        read_foreign(path)
+
+
+def test_no_such_file_and_a_bad_safetensors(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such file of weights"):
+        read_foreign(tmp_path / "none.pth")
+    (tmp_path / "bad.safetensors").write_bytes(b"\xff" * 40)
+    with pytest.raises(UserError, match="can't be read as safetensors"):
+        read_foreign(tmp_path / "bad.safetensors")
