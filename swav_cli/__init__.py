@@ -26,6 +26,7 @@ _HOMES = {
     "load_model": "swav_cli.zoo.load",
     "load_recipe": "swav_cli.core.recipe_file",
     "open_pictures": "swav_cli.data.sources",
+    "predict": "swav_cli.evaluate.prediction",
     "pretrain": "swav_cli.pretraining",
     "read_picture": "swav_cli.data.images",
     "sinkhorn": "swav_cli.core.sinkhorn",

@@ -17,6 +17,9 @@ HELP = [
     ["recipes", "--help"],
     ["recipes", "show", "--help"],
     ["models", "--help"],
+    ["predict", "--help"],
+    ["extract", "--help"],
+    ["export", "--help"],
     [],
 ]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Run
+from tests.conftest import Run, tiny_recipe
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -28,12 +28,31 @@ def test_there_are_commands() -> None:
     assert len(commands()) >= 8
 
 
-@pytest.mark.parametrize("command", sorted(set(commands())))
-def test_a_command_of_the_readme_is_understood(swav: Run, photos: Path, command: str, tmp_path: Path) -> None:
-    """Each is run in a folder that has what the README speaks of; training commands are planned and not trained."""
+def make_run(folder: Path) -> None:
+    """A run's folder with a small network that has learnt nothing."""
+    from swav_cli.core.plan import make_model
+    from swav_cli.core.recipe_file import dump_recipe
+    from swav_cli.core.weights import about, save_model
+
+    recipe = tiny_recipe()
+    save_model(folder / "model.safetensors", make_model(recipe), about(recipe))
+    (folder / "recipe.yaml").write_text(dump_recipe(recipe))
+
+
+@pytest.fixture
+def workplace(photos: Path, tmp_path: Path) -> Path:
+    """A folder that has what the README speaks of."""
     (tmp_path / "imagenet").mkdir()
     for name in ("train", "val"):
         (tmp_path / "imagenet" / name).symlink_to(photos)
+    (tmp_path / "demo").symlink_to(README.parent / "demo")
+    make_run(tmp_path / "runs" / "quickstart")
+    return tmp_path
+
+
+@pytest.mark.parametrize("command", sorted(set(commands())))
+def test_a_command_of_the_readme_is_understood(swav: Run, workplace: Path, command: str) -> None:
+    """Each is run as it stands, but for training, which is planned and not done."""
     words = shlex.split(command)
     arguments = words[1:] if words[0] == "swav" else words[3:]
     arguments = arguments[: arguments.index(">")] if ">" in arguments else arguments
@@ -53,17 +72,10 @@ def test_a_command_of_the_readme_is_understood(swav: Run, photos: Path, command:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_python_of_the_readme_runs(tmp_path: Path, photos: Path, swav: Run, tiny_file: Path) -> None:
-    assert swav("pretrain", tiny_file, "--epochs", 2, "--out", "runs/quickstart").returncode == 0
-    import os
-
-    before = Path.cwd()
-    os.chdir(tmp_path)
-    try:
-        for block in blocks("python"):
-            exec(compile(block, "README.md", "exec"), {})
-    finally:
-        os.chdir(before)
+def test_the_python_of_the_readme_runs(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workplace)
+    for block in blocks("python"):
+        exec(compile(block, "README.md", "exec"), {})
 
 
 def test_every_recipe_stands_in_the_readme() -> None:

@@ -24,19 +24,26 @@ def extract(
     inputs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[INPUT]...",
+            metavar="INPUT",
             help="Pictures, folders, patterns, a list file, '-' for paths on standard input, torchvision:NAME or "
-            "shapes:COUNT. [default: the pictures of the model's own run]",
+            "shapes:COUNT.",
+            show_default="the pictures of the model's own run",
         ),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="A run's folder or a file of weights. [default: the newest run]")
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="A run's folder, a file of weights, or a published model.",
+            show_default="the newest run",
+        ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Ends in .npy, .npz, .safetensors, .parquet, .csv or .pt. [default: features.npy beside the run]",
+            help="Ends in .npy, .npz, .safetensors, .parquet, .csv or .pt.",
+            show_default="features.npy beside the run",
         ),
     ] = None,
     layer: Annotated[
@@ -61,8 +68,9 @@ def extract(
     swav extract photos/ --layer layer4 --out maps.npy
     torchrun --nproc-per-node 8 -m swav_cli extract imagenet/train --out feats.npy
 
-    Beside feats.npy lie feats.paths.txt, a path a line, and feats.json, which tells all else. A picture that can't be
-    read has a row of NaN. Work that was stopped goes on when the same command is typed again.
+    Beside feats.npy lie feats.paths.txt, a path a line, and feats.json.
+    A picture that can't be read has a row of NaN.
+    Work that was stopped goes on when the same command is typed again.
     """
     first = os.environ.get("RANK", "0") == "0"
     try:
@@ -82,20 +90,20 @@ def _extract(inputs: list[str], model: str | None, out: Path | None, first: bool
     from swav_cli.data.inputs import open_inputs
     from swav_cli.evaluate.extraction import extract as write_features
     from swav_cli.evaluate.extraction import pictures_of_run
+    from swav_cli.evaluate.features import MAPS
+    from swav_cli.evaluate.writers import open_output
     from swav_cli.zoo.load import load_model
 
     source = model or _newest_run()
-    network, about = load_model(source, _say if first else lambda text: None)
+    path = out or _default_out(source, options["layer"])
+    open_output(path, is_map=options["layer"] in MAPS)  # before a model is fetched
+    if not inputs and source is None:
+        raise UserError("there is no run whose pictures could be taken; name some: swav extract photos/")
     if model is None and source is not None and first:
         _say(f"model: {source}")
-    if inputs:
-        pictures = open_inputs(inputs, about.channels)
-    elif source is None:
-        raise UserError("this model comes from no run whose pictures could be taken; name some: swav extract photos/")
-    else:
-        pictures = pictures_of_run(Path(source))
+    network, about = load_model(source, _say if first else lambda text: None)
+    pictures = open_inputs(inputs, about.channels) if inputs else pictures_of_run(Path(str(source)))
     screen = _Screen(first)
-    path = out or _default_out(source, options["layer"])
     try:
         result = write_features(
             network, about, pictures, path, name=str(source or about.source), notice=screen.notice,

@@ -122,8 +122,8 @@ class Told:
         self.facts, self.sorting, self.keep = facts, sorting, keep
         self.kept: list[Answer] = []  # for a sheet
         self.pictures = 0
-        self.unread: list[Answer] = []  # the first one
-        self.unread_count = 0
+        self.unread = 0
+        self.first_unread: Answer | None = None
 
     def listen(self, answers: Iterator[Answer]) -> Iterator[Answer]:
         from swav_cli.report.labelled_sheet import MOST
@@ -131,14 +131,14 @@ class Told:
         for answer in answers:
             self.pictures += 1
             if answer.error is not None:
-                self.unread_count += 1
-                self.unread = self.unread or [answer]
+                self.unread += 1
+                self.first_unread = self.first_unread or answer
             if self.keep and len(self.kept) < MOST:
                 self.kept.append(answer)
             if self.sorting is not None:
                 self.sorting.place(answer)
             yield answer
-        self.facts |= {"pictures": self.pictures, "unread": self.unread_count}
+        self.facts |= {"pictures": self.pictures, "unread": self.unread}
         if self.sorting is not None:
             self.facts["sorted"] = self.sorting.summary()
 
@@ -156,16 +156,16 @@ class Told:
 
     def say_unread(self) -> None:
         """Raises UserError where nothing could be read."""
-        if not self.unread:
+        if self.first_unread is None:
             return
         from swav_cli.report.answers import printable
 
-        first = printable(f"{self.unread[0].path}: {self.unread[0].error}")
+        first = printable(f"{self.first_unread.path}: {self.first_unread.error}")
         if self.pictures == 1:
             raise UserError(first)
-        if self.unread_count == self.pictures:
+        if self.unread == self.pictures:
             raise UserError(f"none of {self.pictures:,} pictures could be read; first {first}")
-        _say(f"{self.unread_count:,} of {self.pictures:,} pictures could not be read; first {first}")
+        _say(f"{self.unread:,} of {self.pictures:,} pictures could not be read; first {first}")
 
 
 def _say(text: str) -> None:

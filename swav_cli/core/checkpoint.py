@@ -11,7 +11,7 @@ import math
 import os
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -101,11 +101,13 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
         with open(beside, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(beside, path)
-    except (OSError, RuntimeError) as error:
-        beside.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):
+            beside.unlink()
         if isinstance(error, OSError):
             raise UserError(f"{path}: can't be written ({error.strerror}); what was there before is kept") from None
-        if "write" in str(error) or "file" in str(error):  # torch's writer tells of a full disk in this way
+        # how torch's writer and safetensors' tell of a full disk
+        if "inline_container" in str(error) or "I/O error" in str(error):
             raise UserError(f"{path}: can't be written (is the disk full?); what was there before is kept") from None
         raise
 

@@ -20,7 +20,7 @@ from swav_cli.core.model import SwAV
 from swav_cli.core.weights import About
 from swav_cli.errors import UserError
 from swav_cli.zoo import export_graph, export_weights
-from swav_cli.zoo.export_check import Difference, Reader, compare
+from swav_cli.zoo.export_check import Difference, Reader, compare, takes_any_size
 from swav_cli.zoo.export_formats import Request, check_fits, check_installed, describe
 from swav_cli.zoo.export_lines import loading_lines, notices
 from swav_cli.zoo.load import load_model, newest_run
@@ -130,7 +130,9 @@ def export_model(model: SwAV, about: About, request: Request, out: Path, overwri
         for made in sorted(stage.iterdir()):
             _move(made, out.with_name(made.name))
     lines = loading_lines(out, about, request)
-    return Exported(out, request, about, tuple(differences), tuple(lines), tuple(notices(about, request)))
+    return Exported(
+        out, request, about, tuple(differences), tuple(lines), tuple(notices(about, request, takes_any_size(model)))
+    )
 
 
 def settle_path(source: str | Path | None, request: Request, out: Path | None) -> Path:

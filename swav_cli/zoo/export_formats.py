@@ -37,6 +37,7 @@ FORMATS = {
 }
 LAYERS = {"pooled": "", "embedding": "projection_head", "scores": "prototypes", "probabilities": "fc"}  # what it needs
 TORCHVISION = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "wide_resnet50_2")  # timm's names too
+TIMM = "timm:"  # before the name of a backbone that is timm's own
 LARGEST_ONNX = 2**31 - 2**22  # bytes of one protobuf message, less room for the graph
 
 
@@ -110,20 +111,20 @@ def check_fits(request: Request, about: About, parameters: int) -> None:
         there = [layer for layer, part in LAYERS.items() if has[part]]
         lacks = "no classifier" if request.layer == "probabilities" else f"no {LAYERS[request.layer].replace('_', ' ')}"
         raise UserError(f"--layer {request.layer}: this model has {lacks}; it has {', '.join(there)}")
-    if request.format in ("torchvision", "timm") and (why := _unlike_torchvision(request.format, about)):
-        others = [name for name in FORMATS if name not in ("torchvision", "timm")]
+    if why := _unlike(request.format, about):
+        others = [name for name in FORMATS if not _unlike(name, about)]
         raise UserError(f"--format {request.format} can't hold this model: {why}. These can: {', '.join(others)}")
-    if request.format in ("mmpretrain", "official") and about.backbone not in ARCHITECTURES:
-        raise UserError(
-            f"--format {request.format} holds ResNets, and this is {about.backbone}; take onnx or safetensors"
-        )
     if request.format == "onnx" and parameters * (2 if request.half else 4) > LARGEST_ONNX:
         advice = "take torch-export" if request.half else "--half halves it, torch-export has no such limit"
         raise UserError(f"--format onnx: one file holds 2 GB at most, and this model has more; {advice}")
 
 
-def _unlike_torchvision(library: str, about: About) -> str:
-    """Why the network is none of torchvision's and timm's, which have the same ones; nothing where it is."""
+def _unlike(library: str, about: About) -> str:
+    """Why the library has no such network; nothing where it has, or where the format holds any."""
+    if library in ("mmpretrain", "official") and about.backbone not in ARCHITECTURES:
+        return f"{library} holds ResNets, and this is {about.backbone}"
+    if library not in ("torchvision", "timm") or (library == "timm" and about.backbone.startswith(TIMM)):
+        return ""
     if about.backbone not in TORCHVISION:
         return f"{library} has no {about.backbone}"
     if about.stem != "imagenet":

@@ -14,7 +14,7 @@ from torch.export import Dim, ExportedProgram
 
 from swav_cli.core.model import SwAV
 from swav_cli.core.weights import About
-from swav_cli.zoo.export_check import Reader, answer, sample
+from swav_cli.zoo.export_check import Reader, answer, sample, takes_any_size
 from swav_cli.zoo.export_formats import Request, describe
 
 DESCRIPTION = "swav.json"  # of the extra files in a .pt2
@@ -41,12 +41,16 @@ class Deployed(nn.Module):
 
 def trace(model: SwAV, about: About, request: Request) -> ExportedProgram:
     network = Deployed(model, about, request).eval()
-    pictures = sample(about, 2, about.size + 8, about.size + 16)
+    free = takes_any_size(model)
+    height, width = (about.size + 8, about.size + 16) if free else (about.size, about.size)
+    pictures = sample(about, 2, height, width)
     example = pictures if request.preprocess else pictures.float()
     # Without this a size of 1 counts as a special case, and pictures so small that their last map is one pixel are
     # refused by the exported network.
     with torch.no_grad(), shapes_config.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]
-        return torch.export.export(network, (example,), dynamic_shapes={"pictures": dict.fromkeys(AXES, Dim.DYNAMIC)})
+        return torch.export.export(
+            network, (example,), dynamic_shapes={"pictures": dict.fromkeys(AXES if free else [0], Dim.DYNAMIC)}
+        )
 
 
 def write_torch_export(path: Path, model: SwAV, about: About, request: Request) -> None:
@@ -80,7 +84,7 @@ def write_onnx(path: Path, model: SwAV, about: About, request: Request) -> None:
 def _name_axes(graph: Any) -> None:
     """`batch`, `height` and `width` in place of the symbols that tracing made up."""
     dims = graph.input[0].type.tensor_type.shape.dim
-    names = {dims[axis].dim_param: name for axis, name in AXES.items()}
+    names = {dims[axis].dim_param: name for axis, name in AXES.items() if dims[axis].dim_param}
     symbol = re.compile(r"\b(" + "|".join(map(re.escape, names)) + r")\b")
     for value in [*graph.input, *graph.output, *graph.value_info]:
         for dim in value.type.tensor_type.shape.dim:

@@ -80,7 +80,7 @@ def _answer_lines(dummy: str, about: About, request: Request) -> list[str]:
     return [*no_classifier, dummy, "pooled = network(pictures)"]
 
 
-def notices(about: About, request: Request) -> list[str]:
+def notices(about: About, request: Request, any_size: bool) -> list[str]:
     """What is not as a user of the format might take it to be."""
     said = []
     if request.format == "torchvision":
@@ -91,6 +91,8 @@ def notices(about: About, request: Request) -> list[str]:
         said.append("projection head and prototypes are left out: it has no place for them")
     if request.format == "official" and about.classes:
         said.append("the classifier is there as module.linear, as the published linear evaluation names it")
+    if request.kind.is_graph and not any_size:
+        said.append(f"it takes any batch, and pictures of {about.size} x {about.size} alone")
     if request.half:
         said.append("weights are float16" + (", inputs and outputs float32" if request.kind.is_graph else ""))
     return said

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from swav_cli.core.model import SwAV
 from swav_cli.core.weights import About, read_model, save_model
 from swav_cli.zoo.export_check import Reader, answer
-from swav_cli.zoo.export_formats import Request, describe
+from swav_cli.zoo.export_formats import TIMM, Request, describe
 
 IMAGENET_CLASSES = 1000  # what torchvision's networks have where nothing is said
 
@@ -55,7 +55,16 @@ def read_torchvision(path: Path, about: About) -> Reader:
 
 def write_timm(path: Path, model: SwAV, about: About, request: Request) -> None:
     path.mkdir()
-    save_file({name: tensor.contiguous() for name, tensor in _backbone(model).items()}, path / "model.safetensors")
+    weights = _backbone(model)
+    if model.has("backbone"):
+        classifier = model.backbone.pretrained_cfg["classifier"]
+        weights = {
+            name.replace("fc.", f"{classifier}.", 1)
+            if name.startswith("fc.")
+            else name.removeprefix("backbone."): tensor
+            for name, tensor in weights.items()
+        }
+    save_file({name: tensor.contiguous() for name, tensor in weights.items()}, path / "model.safetensors")
     (path / "config.json").write_text(
         json.dumps(_timm_config(model, about, request), indent=2) + "\n", encoding="utf-8"
     )
@@ -64,13 +73,16 @@ def write_timm(path: Path, model: SwAV, about: About, request: Request) -> None:
 def _timm_config(model: SwAV, about: About, request: Request) -> dict[str, Any]:
     """As timm writes it for the Hugging Face hub."""
     classes = len(about.classes)
+    own = model.backbone.pretrained_cfg if model.has("backbone") else {}
+    arguments: dict[str, Any] = {"in_chans": about.channels} if about.channels != 3 else {}
+    if model.has("backbone") and getattr(model.backbone, "dynamic_img_size", False):
+        arguments["dynamic_img_size"] = True  # as it was trained, on crops of several sizes
     return {
-        "architecture": about.backbone,
+        "architecture": about.backbone.removeprefix(TIMM),
         "num_classes": classes,
         "num_features": model.feature_dim,
-        "global_pool": "avg",
         **({"label_names": list(about.classes)} if classes else {}),
-        **({"model_args": {"in_chans": about.channels}} if about.channels != 3 else {}),
+        **({"model_args": arguments} if arguments else {}),
         "pretrained_cfg": {
             "tag": "swav",
             "custom_load": False,
@@ -83,8 +95,8 @@ def _timm_config(model: SwAV, about: About, request: Request) -> dict[str, Any]:
             "std": list(about.std),
             "num_classes": classes,
             "pool_size": None,
-            "first_conv": "conv1",
-            "classifier": "fc",
+            "first_conv": own.get("first_conv", "conv1"),
+            "classifier": own.get("classifier", "fc"),
             "license": about.licence,
             "paper_ids": "arXiv:2006.09882",
         },

@@ -149,6 +149,25 @@ def test_a_mistake_is_told_and_nothing_is_written(
     assert not (home / "runs/tiny/features.npy.part").exists()
 
 
+def test_without_a_run_pictures_must_be_named(extract: Command, home: Path) -> None:
+    (home / "runs/tiny").rename(home / "elsewhere")
+    refused = extract("--out", "f.npy")
+    assert refused.code == 2
+    assert "there is no run whose pictures could be taken; name some" in refused.err
+    assert extract("shapes:3", "--model", "elsewhere", "--out", "f.npy").code == 0
+
+
+def test_paths_on_standard_input_come_sorted(home: Path, photos: Path) -> None:
+    given = [str(photos / name) for name in ("stripes/03.png", "plain/02.png", "gone.png", "plain/02.png")]
+    done = subprocess.run(
+        swav_command("extract", "-", "--out", "f.npy", *FLOAT32), cwd=home, input="\n".join(given),
+        capture_output=True, text=True, env=environment(),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (home / "f.paths.txt").read_text().splitlines() == sorted(set(given))
+    assert np.isnan(np.load(home / "f.npy")).all(axis=1).tolist() == [True, False, False]
+
+
 def test_help_has_examples_and_imports_no_torch(home: Path) -> None:
     code = (
         "import sys\nsys.argv = ['swav', 'extract', '--help']\nfrom swav_cli.app import main\n"

@@ -22,7 +22,7 @@ from typer.testing import CliRunner, Result
 from swav_cli.app import app
 from swav_cli.core.weights import About, save_model
 from swav_cli.errors import UserError
-from tests.conftest import Run, environment, swav_command
+from tests.conftest import environment, swav_command
 
 DEMO = Path(__file__).parent.parent.parent / "demo"
 NETWORK = {"backbone": "resnet18", "width": 4, "stem": "small", "size": 32}
@@ -62,11 +62,11 @@ def refusal(*arguments: object) -> str:
     return str(result.exception)
 
 
-def test_the_demo_picture(swav: Run, tmp_path: Path) -> None:
+def test_the_demo_picture(tmp_path: Path) -> None:
     """As in the README, with the newest run."""
     shutil.copytree(DEMO, tmp_path / "demo")
-    done = swav("predict", "demo/bird.JPEG")
-    assert done.returncode == 0, done.stderr
+    done = predict("demo/bird.JPEG")
+    assert done.exit_code == 0, done.stderr
     assert done.stderr.startswith(f"model: {Path('runs/mine')}")
     lines = done.stdout.splitlines()
     assert lines[0].split() == ["picture", "cluster", "probability", "margin"]
@@ -235,8 +235,8 @@ def test_stopped_in_the_middle(here: Path) -> None:
     assert list((here / "new").iterdir()) == []
 
 
-def test_help(swav: Run) -> None:
-    text = swav("predict", "--help").stdout
+def test_help() -> None:
+    text = predict("--help").stdout
     assert "swav predict demo/bird.JPEG" in text
     assert "argmax" in text
     assert "not equipartitioned" in text
