@@ -3,7 +3,7 @@
 >>> import swav_cli
 >>> recipe = swav_cli.load_recipe("quickstart")
 >>> results = swav_cli.pretrain(recipe, "runs/quickstart")              # doctest: +SKIP
->>> model, about = swav_cli.load_model("runs/quickstart")         # doctest: +SKIP
+>>> model = swav_cli.load_model("runs/quickstart")                    # doctest: +SKIP
 
 Names are imported when they are first used, so that `import swav_cli` costs nothing.
 """
@@ -15,18 +15,20 @@ from typing import Any
 
 _HOMES = {
     "LARS": "swav_cli.core.optimizer",
+    "Model": "swav_cli.api",
     "Queue": "swav_cli.core.objective",
     "Recipe": "swav_cli.core.recipe",
     "SwAV": "swav_cli.core.model",
     "UserError": "swav_cli.errors",
     "assign_codes": "swav_cli.core.objective",
+    "extract": "swav_cli.api",
     "extract_features": "swav_cli.evaluate.features",
     "knn_accuracy": "swav_cli.evaluate.knn",
     "list_models": "swav_cli.zoo.catalogue",
-    "load_model": "swav_cli.zoo.load",
+    "load_model": "swav_cli.api",
     "load_recipe": "swav_cli.core.recipe_file",
     "open_pictures": "swav_cli.data.sources",
-    "predict": "swav_cli.evaluate.prediction",
+    "predict": "swav_cli.api",
     "pretrain": "swav_cli.pretraining",
     "read_picture": "swav_cli.data.images",
     "sinkhorn": "swav_cli.core.sinkhorn",

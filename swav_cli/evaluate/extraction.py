@@ -185,8 +185,11 @@ def weights_digest(model: SwAV, about: About) -> str:
 
 def _row_shape(function: Function, about: About, device: torch.device, precision: str) -> tuple[int, ...]:
     picture = torch.zeros(1, about.channels, about.size, about.size, device=device)
-    with torch.no_grad(), autocast(device, precision):
-        return tuple(function(picture).shape[1:])
+    try:
+        with torch.no_grad(), autocast(device, precision):
+            return tuple(function(picture).shape[1:])
+    except AssertionError as error:  # timm's transformers take sizes that their patches divide
+        raise UserError(f"--multi-scale: {about.backbone} takes no pictures of all three sizes ({error})") from None
 
 
 def _begin(work: Work, unfinished: Unfinished, resume: bool, overwrite: bool) -> NDArray[np.int64] | None:

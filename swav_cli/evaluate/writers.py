@@ -94,7 +94,7 @@ def write_csv(path: Path, table: Table) -> None:
 
 def write_parquet(path: Path, table: Table) -> None:
     """Columns path, label where there is one, and features: a list of fixed length; a row group a part."""
-    import pyarrow as pa  # type: ignore[import-untyped, import-not-found, unused-ignore]
+    import pyarrow as pa
     from pyarrow import parquet
 
     width = int(np.prod(table.features.shape[1:]))

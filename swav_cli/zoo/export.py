@@ -21,7 +21,7 @@ from swav_cli.core.weights import About
 from swav_cli.errors import UserError
 from swav_cli.zoo import export_graph, export_weights
 from swav_cli.zoo.export_check import Difference, Reader, compare, takes_any_size
-from swav_cli.zoo.export_formats import Request, check_fits, check_installed, describe
+from swav_cli.zoo.export_formats import PICKLES, Request, check_fits, check_installed, describe
 from swav_cli.zoo.export_lines import loading_lines, notices
 from swav_cli.zoo.load import load_model, newest_run
 
@@ -153,9 +153,9 @@ def settle_path(source: str | Path | None, request: Request, out: Path | None) -
     if folder is not None:
         beside, name = folder / "export", folder.resolve().name
     elif given.exists():
-        beside, name = given.parent / "export", given.name.partition(".")[0]
+        beside, name = given.parent / "export", _bare(given.name)
     else:  # a name of the zoo or a URL
-        beside, name = Path("export"), given.name.partition(".")[0]
+        beside, name = Path("export"), _bare(given.name)
     if request.layer != "pooled":
         name += f"-{request.layer}"
     if request.preprocess:
@@ -163,6 +163,14 @@ def settle_path(source: str | Path | None, request: Request, out: Path | None) -
     if request.half:
         name += "-half"
     return (out or beside) / f"{name}{request.kind.suffix}"
+
+
+def _bare(name: str) -> str:
+    """A file's name without the endings that weights have, or what follows a question mark in a URL."""
+    name = name.partition("?")[0]
+    while Path(name).suffix in (*PICKLES, ".safetensors", ".pkl"):
+        name = Path(name).stem
+    return name
 
 
 def _run_of(given: Path) -> Path | None:

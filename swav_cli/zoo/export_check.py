@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -56,9 +56,15 @@ def normalise(pictures: Tensor, about: About) -> Tensor:  # uint8 -> float32
     return (pictures.float() / 255 - mean) / std
 
 
+def timm_facts(model: SwAV) -> dict[str, Any]:
+    """What timm says of a backbone of its own; nothing of a ResNet of ours."""
+    facts: Any = getattr(model.backbone, "pretrained_cfg", {}) if model.has("backbone") else {}
+    return dict(facts)
+
+
 def takes_any_size(model: SwAV) -> bool:
     """All but those networks of timm whose position embedding belongs to one size."""
-    return not (model.has("backbone") and model.backbone.pretrained_cfg.get("fixed_input_size", False))
+    return not timm_facts(model).get("fixed_input_size", False)
 
 
 def compare(model: SwAV, about: About, read: Reader, request: Request) -> list[Difference]:

@@ -45,11 +45,14 @@ def trace(model: SwAV, about: About, request: Request) -> ExportedProgram:
     height, width = (about.size + 8, about.size + 16) if free else (about.size, about.size)
     pictures = sample(about, 2, height, width)
     example = pictures if request.preprocess else pictures.float()
-    # Without this a size of 1 counts as a special case, and pictures so small that their last map is one pixel are
-    # refused by the exported network.
+    # Without these two a size of 1 counts as a special case: one picture alone, or pictures so small that their last
+    # map is one pixel, are refused by the exported network.
     with torch.no_grad(), shapes_config.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]
         return torch.export.export(
-            network, (example,), dynamic_shapes={"pictures": dict.fromkeys(AXES if free else [0], Dim.DYNAMIC)}
+            network,
+            (example,),
+            dynamic_shapes={"pictures": dict.fromkeys(AXES if free else [0], Dim.DYNAMIC)},
+            prefer_deferred_runtime_asserts_over_guards=True,
         )
 
 

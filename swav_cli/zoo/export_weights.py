@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from swav_cli.core.model import SwAV
 from swav_cli.core.weights import About, read_model, save_model
-from swav_cli.zoo.export_check import Reader, answer
+from swav_cli.errors import UserError
+from swav_cli.zoo.export_check import Reader, answer, timm_facts
 from swav_cli.zoo.export_formats import TIMM, Request, describe
 
 IMAGENET_CLASSES = 1000  # what torchvision's networks have where nothing is said
@@ -57,7 +58,9 @@ def write_timm(path: Path, model: SwAV, about: About, request: Request) -> None:
     path.mkdir()
     weights = _backbone(model)
     if model.has("backbone"):
-        classifier = model.backbone.pretrained_cfg["classifier"]
+        classifier = timm_facts(model)["classifier"]
+        if about.classes and not isinstance(classifier, str):
+            raise UserError(f"--format timm: {about.backbone} has several classifiers in timm, and this model one")
         weights = {
             name.replace("fc.", f"{classifier}.", 1)
             if name.startswith("fc.")
@@ -73,10 +76,10 @@ def write_timm(path: Path, model: SwAV, about: About, request: Request) -> None:
 def _timm_config(model: SwAV, about: About, request: Request) -> dict[str, Any]:
     """As timm writes it for the Hugging Face hub."""
     classes = len(about.classes)
-    own = model.backbone.pretrained_cfg if model.has("backbone") else {}
+    own = timm_facts(model)
     arguments: dict[str, Any] = {"in_chans": about.channels} if about.channels != 3 else {}
-    if model.has("backbone") and getattr(model.backbone, "dynamic_img_size", False):
-        arguments["dynamic_img_size"] = True  # as it was trained, on crops of several sizes
+    if model.has("backbone"):
+        arguments |= _position_arguments(model.backbone)
     return {
         "architecture": about.backbone.removeprefix(TIMM),
         "num_classes": classes,
@@ -102,6 +105,15 @@ def _timm_config(model: SwAV, about: About, request: Request) -> dict[str, Any]:
         },
         "swav": describe(about, request)["swav"],
     }
+
+
+def _position_arguments(backbone: Any) -> dict[str, Any]:
+    """A transformer's size and whether it takes others, as it was built: its position embedding depends on them."""
+    arguments: dict[str, Any] = {}
+    if getattr(backbone, "dynamic_img_size", False):
+        arguments["dynamic_img_size"] = True
+    size = getattr(getattr(backbone, "patch_embed", None), "img_size", None)
+    return arguments | ({"img_size": list(size)} if size else {})
 
 
 def read_timm(path: Path, about: About) -> Reader:

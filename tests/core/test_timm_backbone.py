@@ -41,8 +41,8 @@ def test_a_network_of_timm_trains_and_comes_back(tmp_path: Path, name: str) -> N
     loss = trainer.run(RunFolder(tmp_path), 0, lambda progress: None, lambda epoch, health, loss: {})
     assert math.isfinite(loss)
     save_model(tmp_path / "model.safetensors", trainer.model, about(recipe))
-    model, described = load_model(tmp_path)
-    assert described.backbone == f"timm:{name}"
+    model = load_model(tmp_path)
+    assert model.about.backbone == f"timm:{name}"
     pictures = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
         torch.testing.assert_close(model.features(pictures), trainer.model.eval().features(pictures))

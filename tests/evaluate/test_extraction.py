@@ -422,6 +422,18 @@ def test_a_disk_that_fills_up_keeps_the_rows(model: SwAV, feats: Path, monkeypat
     assert run(model, shapes(), feats)["rows"] == 20
 
 
+def test_a_network_of_timm_that_takes_some_sizes_only(feats: Path) -> None:
+    pytest.importorskip("timm")
+    about = About("timm:vit_tiny_patch16_224", size=64)
+    network = about.build().eval()
+    options = {"device": "cpu", "precision": "float32"}
+    with pytest.raises(UserError, match="--multi-scale: timm:vit_tiny_patch16_224 takes no pictures of all"):
+        extract(network, about, shapes(3), feats, multi_scale=True, **options)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"no such layer.* It has pooled$"):
+        extract(network, about, shapes(3), feats, layer="layer4")
+    assert extract(network, about, shapes(3), feats, **options)["shape"] == [3, 192]  # type: ignore[arg-type]
+
+
 def test_other_channels(model: SwAV, feats: Path, photos: Path) -> None:
     with pytest.raises(UserError, match="1 channels, and the model takes 3"):
         run(model, open_pictures(str(photos), channels=1), feats)
