@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
+    "ExportRequest": "swav_cli.zoo.export_formats",
     "LARS": "swav_cli.core.optimizer",
     "Model": "swav_cli.api",
     "Queue": "swav_cli.core.objective",
@@ -21,6 +22,7 @@ _HOMES = {
     "SwAV": "swav_cli.core.model",
     "UserError": "swav_cli.errors",
     "assign_codes": "swav_cli.core.objective",
+    "export_model": "swav_cli.zoo.export",
     "extract": "swav_cli.api",
     "extract_features": "swav_cli.evaluate.features",
     "knn_accuracy": "swav_cli.evaluate.knn",

@@ -42,9 +42,9 @@ def make_run(folder: Path) -> None:
 @pytest.fixture
 def workplace(photos: Path, tmp_path: Path) -> Path:
     """A folder that has what the README speaks of."""
-    (tmp_path / "imagenet").mkdir()
-    for name in ("train", "val"):
-        (tmp_path / "imagenet" / name).symlink_to(photos)
+    for name in ("imagenet/train", "imagenet/val", "cifar10/train", "cifar10/test"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).symlink_to(photos)
     (tmp_path / "demo").symlink_to(README.parent / "demo")
     make_run(tmp_path / "runs" / "quickstart")
     return tmp_path
@@ -58,7 +58,7 @@ def test_a_command_of_the_readme_is_understood(swav: Run, workplace: Path, comma
     arguments = arguments[: arguments.index(">")] if ">" in arguments else arguments
     if arguments[0] == "pretrain" and "--preview" not in arguments:
         arguments += ["--dry-run"]
-    if "imagenet/train" in arguments:
+    if {"imagenet/train", "cifar10/train"} & set(arguments):
         arguments += [
             "--set",
             "training.batch_size=8",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from swav_cli.errors import Interrupted
-from swav_cli.zoo.export_formats import FORMATS, LAYERS, Request, format_of
+from swav_cli.zoo.export_formats import FORMATS, LAYERS, ExportRequest, format_of
 
 if TYPE_CHECKING:
     from swav_cli.zoo.export import Exported
@@ -73,7 +73,7 @@ def export(
 
     Prints the lines of Python that load it.
     """
-    request = Request(format_ or format_of(str(out or "")), layer, preprocess, half)
+    request = ExportRequest(format_ or format_of(str(out or "")), layer, preprocess, half)
     from swav_cli.zoo.export import export as write
 
     signal.signal(signal.SIGTERM, _stop)

@@ -32,7 +32,7 @@ def pretrain(
             "Labelled ones to judge by: --set data.val=PATH."
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The run's folder. [default: runs/<recipe name>]")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run's folder; else runs/<recipe name>.")] = None,
     assignments: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Override any value of the recipe; repeatable."),

@@ -26,7 +26,7 @@ def open_inputs(inputs: Sequence[str], channels: int = 3, without: Path | None =
         UserError: an input that is not there, or nothing found.
     """
     if len(inputs) == 1 and _is_whole(inputs[0]) and not (without and _is_within(without, inputs[0])):
-        return open_pictures(inputs[0], "val", channels=channels)
+        return _in_order(open_pictures(inputs[0], "val", channels=channels))
     names: list[str] = []
     for given in inputs:
         found = _names_of(given, channels)
@@ -39,6 +39,15 @@ def open_inputs(inputs: Sequence[str], channels: int = 3, without: Path | None =
     pictures = FilePictures(Path(), names, channels, " ".join(inputs))
     pictures.labels = pictures.classes = None  # the folders of what was picked by hand need not be classes
     return pictures
+
+
+def _in_order(pictures: Pictures) -> Pictures:
+    """A list's pictures sorted as those of a folder are, each once."""
+    if not isinstance(pictures, FilePictures):
+        return pictures
+    names = list(pictures.paths)
+    ordered = sorted(set(names))
+    return pictures if names == ordered else FilePictures(pictures.root, ordered, pictures.channels, pictures.source)
 
 
 def with_channels(pictures: Pictures, channels: int) -> Pictures:

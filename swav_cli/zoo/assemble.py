@@ -15,7 +15,7 @@ from swav_cli.core.architectures import ARCHITECTURES, Architecture
 from swav_cli.core.model import SwAV
 from swav_cli.core.weights import About
 from swav_cli.errors import UserError
-from swav_cli.zoo.layouts import Named, by_our_names, classes_in, linear_alone
+from swav_cli.zoo.layouts import Named, by_our_names, classes_in, description_in, linear_alone
 
 PARTS = {"projection head": "projection_head.", "prototypes": "prototypes.", "classifier": "fc."}
 COUNTER = "num_batches_tracked"
@@ -70,7 +70,19 @@ def read_network(content: Any, where: str, classifier: Mapping[str, Tensor] | No
     if named.aside:
         notes.append(f"left aside {len(named.aside)} other tensors ({_first(named.aside)})")
     counts, complete = _complete(about, named, where)
-    return Foreign(named.layout, about, complete, f"{named.layout}: {', '.join([*counts, *notes])}", _assumed(named))
+    about, assumed = _as_described(about, description_in(content), named)
+    return Foreign(named.layout, about, complete, f"{named.layout}: {', '.join([*counts, *notes])}", assumed)
+
+
+def _as_described(about: About, text: str, named: Named) -> tuple[About, str]:
+    """What an export of ours says of how pictures are fed; else what is assumed, in words."""
+    try:
+        said = About.from_json(text)
+    except (ValueError, TypeError):
+        return about, _assumed(named)
+    classes = said.classes if len(said.classes) == len(about.classes) else about.classes
+    described = replace(about, size=said.size, mean=said.mean, std=said.std, classes=classes)
+    return described, "size and normalisation as the file says"
 
 
 # --- what the network is ---------------------------------------------------------------------------------------------

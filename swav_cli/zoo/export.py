@@ -21,11 +21,11 @@ from swav_cli.core.weights import About
 from swav_cli.errors import UserError
 from swav_cli.zoo import export_graph, export_weights
 from swav_cli.zoo.export_check import Difference, Reader, compare, takes_any_size
-from swav_cli.zoo.export_formats import PICKLES, Request, check_fits, check_installed, describe
+from swav_cli.zoo.export_formats import PICKLES, ExportRequest, check_fits, check_installed, describe
 from swav_cli.zoo.export_lines import loading_lines, notices
 from swav_cli.zoo.load import load_model, newest_run
 
-WRITERS: dict[str, Callable[[Path, SwAV, About, Request], None]] = {
+WRITERS: dict[str, Callable[[Path, SwAV, About, ExportRequest], None]] = {
     "onnx": export_graph.write_onnx,
     "torch-export": export_graph.write_torch_export,
     "safetensors": export_weights.write_safetensors,
@@ -34,7 +34,7 @@ WRITERS: dict[str, Callable[[Path, SwAV, About, Request], None]] = {
     "mmpretrain": export_weights.write_mmpretrain,
     "official": export_weights.write_official,
 }
-READERS: dict[str, Callable[[Path, About, Request], Reader]] = {
+READERS: dict[str, Callable[[Path, About, ExportRequest], Reader]] = {
     "onnx": lambda path, about, request: export_graph.read_onnx(path, request),
     "torch-export": lambda path, about, request: export_graph.read_torch_export(path, request),
     "safetensors": lambda path, about, request: export_weights.read_safetensors(path, about),
@@ -58,7 +58,7 @@ class Exported:
     """
 
     path: Path
-    request: Request
+    request: ExportRequest
     about: About
     differences: tuple[Difference, ...]
     lines: tuple[str, ...]
@@ -88,14 +88,14 @@ class Exported:
 
 def export(
     source: str | Path | None,
-    request: Request,
+    request: ExportRequest,
     out: Path | None = None,
     overwrite: bool = False,
     notice: Callable[[str], None] = lambda text: None,
 ) -> Exported:
     """Export the model that `load_model` finds under a name.
 
-    >>> export("runs/quickstart", Request("onnx"))    # runs/quickstart/export/quickstart.onnx
+    >>> export("runs/quickstart", ExportRequest("onnx"))    # runs/quickstart/export/quickstart.onnx
 
     Raises:
         UserError: no such model, nothing that the format holds, a place that is taken, or another answer than ours.
@@ -115,7 +115,7 @@ def export(
     return export_model(model, about, request, path, overwrite)
 
 
-def export_model(model: SwAV, about: About, request: Request, out: Path, overwrite: bool = False) -> Exported:
+def export_model(model: SwAV, about: About, request: ExportRequest, out: Path, overwrite: bool = False) -> Exported:
     """The same for a network at hand, in eval mode and on the CPU."""
     check_installed(request)
     check_free(out, request, overwrite)
@@ -135,7 +135,7 @@ def export_model(model: SwAV, about: About, request: Request, out: Path, overwri
     )
 
 
-def settle_path(source: str | Path | None, request: Request, out: Path | None) -> Path:
+def settle_path(source: str | Path | None, request: ExportRequest, out: Path | None) -> Path:
     """Where the export goes: where the user says, else into `export` beside the model.
 
     Raises:
@@ -181,7 +181,7 @@ def _run_of(given: Path) -> Path | None:
     return given if given.is_dir() else None
 
 
-def check_free(out: Path, request: Request, overwrite: bool) -> None:
+def check_free(out: Path, request: ExportRequest, overwrite: bool) -> None:
     """
     Raises:
         UserError: something is there that is not to be replaced, or the folder can't be written.

@@ -14,7 +14,7 @@ from swav_cli.core.model import SwAV
 from swav_cli.core.weights import About
 from swav_cli.data.shapes import shape_picture
 from swav_cli.errors import UserError
-from swav_cli.zoo.export_formats import Request
+from swav_cli.zoo.export_formats import ExportRequest
 
 Reader = Callable[[Tensor], dict[str, Tensor]]  # an exported model, loaded: pictures to the layers it gives
 
@@ -67,7 +67,7 @@ def takes_any_size(model: SwAV) -> bool:
     return not timm_facts(model).get("fixed_input_size", False)
 
 
-def compare(model: SwAV, about: About, read: Reader, request: Request) -> list[Difference]:
+def compare(model: SwAV, about: About, read: Reader, request: ExportRequest) -> list[Difference]:
     """On one picture, on seven, and for a graph on pictures of another height and width where it takes them.
 
     Raises:

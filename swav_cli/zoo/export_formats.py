@@ -42,7 +42,7 @@ LARGEST_ONNX = 2**31 - 2**22  # bytes of one protobuf message, less room for the
 
 
 @dataclass(frozen=True)
-class Request:
+class ExportRequest:
     """How a model is to be exported.
 
     Args:
@@ -89,7 +89,7 @@ def format_of(name: str) -> str:
     return next((key for key, kind in FORMATS.items() if kind.suffix == ending), "onnx")
 
 
-def check_installed(request: Request) -> None:
+def check_installed(request: ExportRequest) -> None:
     """
     Raises:
         UserError: the format takes a library that is not there.
@@ -101,7 +101,7 @@ def check_installed(request: Request) -> None:
         )
 
 
-def check_fits(request: Request, about: About, parameters: int) -> None:
+def check_fits(request: ExportRequest, about: About, parameters: int) -> None:
     """
     Raises:
         UserError: the format or the layer can't hold this model, with the reason and what can.
@@ -136,7 +136,7 @@ def _unlike(library: str, about: About) -> str:
     return ""
 
 
-def describe(about: About, request: Request) -> dict[str, Any]:
+def describe(about: About, request: ExportRequest) -> dict[str, Any]:
     """What stands in the metadata of every export; `swav` is the whole description, for a reader of ours."""
     described: dict[str, Any] = {
         "mean": list(about.mean),

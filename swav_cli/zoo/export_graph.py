@@ -15,7 +15,7 @@ from torch.export import Dim, ExportedProgram
 from swav_cli.core.model import SwAV
 from swav_cli.core.weights import About
 from swav_cli.zoo.export_check import Reader, answer, sample, takes_any_size
-from swav_cli.zoo.export_formats import Request, describe
+from swav_cli.zoo.export_formats import ExportRequest, describe
 
 DESCRIPTION = "swav.json"  # of the extra files in a .pt2
 AXES = {0: "batch", 2: "height", 3: "width"}
@@ -27,7 +27,7 @@ class Deployed(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, model: SwAV, about: About, request: Request) -> None:
+    def __init__(self, model: SwAV, about: About, request: ExportRequest) -> None:
         super().__init__()
         self.model, self.layer, self.preprocess = model, request.layer, request.preprocess
         self.dtype = torch.float16 if request.half else torch.float32
@@ -39,7 +39,7 @@ class Deployed(nn.Module):
         return answer(self.model, self.layer, x.to(self.dtype)).float()
 
 
-def trace(model: SwAV, about: About, request: Request) -> ExportedProgram:
+def trace(model: SwAV, about: About, request: ExportRequest) -> ExportedProgram:
     network = Deployed(model, about, request).eval()
     free = takes_any_size(model)
     height, width = (about.size + 8, about.size + 16) if free else (about.size, about.size)
@@ -56,17 +56,17 @@ def trace(model: SwAV, about: About, request: Request) -> ExportedProgram:
         )
 
 
-def write_torch_export(path: Path, model: SwAV, about: About, request: Request) -> None:
+def write_torch_export(path: Path, model: SwAV, about: About, request: ExportRequest) -> None:
     description = json.dumps(describe(about, request))
     torch.export.save(trace(model, about, request), path, extra_files={DESCRIPTION: description})
 
 
-def read_torch_export(path: Path, request: Request) -> Reader:
+def read_torch_export(path: Path, request: ExportRequest) -> Reader:
     network = torch.export.load(path).module()
     return lambda pictures: {request.layer: network(pictures)}
 
 
-def write_onnx(path: Path, model: SwAV, about: About, request: Request) -> None:
+def write_onnx(path: Path, model: SwAV, about: About, request: ExportRequest) -> None:
     import onnx
 
     with torch.no_grad():
@@ -95,7 +95,7 @@ def _name_axes(graph: Any) -> None:
                 dim.dim_param = symbol.sub(lambda found: names[found.group()], dim.dim_param)
 
 
-def read_onnx(path: Path, request: Request) -> Reader:
+def read_onnx(path: Path, request: ExportRequest) -> Reader:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 from swav_cli.core.weights import About
-from swav_cli.zoo.export_formats import Request
+from swav_cli.zoo.export_formats import ExportRequest
 
 
-def loading_lines(path: Path, about: About, request: Request) -> list[str]:
+def loading_lines(path: Path, about: About, request: ExportRequest) -> list[str]:
     where = json.dumps(str(path), ensure_ascii=False)
     shape = f"(1, {about.channels}, {about.size}, {about.size})"
     normalised = "# (value / 255 - mean) / std"
@@ -45,7 +45,7 @@ def loading_lines(path: Path, about: About, request: Request) -> list[str]:
     return ["import torch", *_foreign_lines(where, about, request), *_answer_lines(dummy, about, request)]
 
 
-def _foreign_lines(where: str, about: About, request: Request) -> list[str]:
+def _foreign_lines(where: str, about: About, request: ExportRequest) -> list[str]:
     if request.format == "torchvision":
         classes = f"num_classes={len(about.classes)}" if about.classes and len(about.classes) != 1000 else ""
         return [
@@ -71,7 +71,7 @@ def _foreign_lines(where: str, about: About, request: Request) -> list[str]:
     ]
 
 
-def _answer_lines(dummy: str, about: About, request: Request) -> list[str]:
+def _answer_lines(dummy: str, about: About, request: ExportRequest) -> list[str]:
     if request.format not in ("torchvision", "timm"):
         return []
     if about.classes:
@@ -80,7 +80,7 @@ def _answer_lines(dummy: str, about: About, request: Request) -> list[str]:
     return [*no_classifier, dummy, "pooled = network(pictures)"]
 
 
-def notices(about: About, request: Request, any_size: bool) -> list[str]:
+def notices(about: About, request: ExportRequest, any_size: bool) -> list[str]:
     """What is not as a user of the format might take it to be."""
     said = []
     if request.format == "torchvision":

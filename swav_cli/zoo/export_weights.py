@@ -15,12 +15,12 @@ from swav_cli.core.model import SwAV
 from swav_cli.core.weights import About, read_model, save_model
 from swav_cli.errors import UserError
 from swav_cli.zoo.export_check import Reader, answer, timm_facts
-from swav_cli.zoo.export_formats import TIMM, Request, describe
+from swav_cli.zoo.export_formats import TIMM, ExportRequest, describe
 
 IMAGENET_CLASSES = 1000  # what torchvision's networks have where nothing is said
 
 
-def write_safetensors(path: Path, model: SwAV, about: About, request: Request) -> None:
+def write_safetensors(path: Path, model: SwAV, about: About, request: ExportRequest) -> None:
     save_model(path, model, about)
 
 
@@ -28,7 +28,7 @@ def read_safetensors(path: Path, about: About) -> Reader:
     return _all_layers(read_model(path)[0])
 
 
-def write_torchvision(path: Path, model: SwAV, about: About, request: Request) -> None:
+def write_torchvision(path: Path, model: SwAV, about: About, request: ExportRequest) -> None:
     """A bare state dict, as torchvision's own files are; it has no room for a description, which goes beside it."""
     weights = _backbone(model)
     if not model.has("fc"):
@@ -54,7 +54,7 @@ def read_torchvision(path: Path, about: About) -> Reader:
     return read
 
 
-def write_timm(path: Path, model: SwAV, about: About, request: Request) -> None:
+def write_timm(path: Path, model: SwAV, about: About, request: ExportRequest) -> None:
     path.mkdir()
     weights = _backbone(model)
     if model.has("backbone"):
@@ -73,7 +73,7 @@ def write_timm(path: Path, model: SwAV, about: About, request: Request) -> None:
     )
 
 
-def _timm_config(model: SwAV, about: About, request: Request) -> dict[str, Any]:
+def _timm_config(model: SwAV, about: About, request: ExportRequest) -> dict[str, Any]:
     """As timm writes it for the Hugging Face hub."""
     classes = len(about.classes)
     own = timm_facts(model)
@@ -124,7 +124,7 @@ def read_timm(path: Path, about: About) -> Reader:
     return lambda x: {"pooled": network(x), **({"logits": whole(x)} if whole is not None else {})}
 
 
-def write_mmpretrain(path: Path, model: SwAV, about: About, request: Request) -> None:
+def write_mmpretrain(path: Path, model: SwAV, about: About, request: ExportRequest) -> None:
     described = describe(about, request)
     if about.classes:
         described["dataset_meta"] = {"classes": list(about.classes)}
@@ -158,7 +158,7 @@ def from_mmpretrain(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return renamed
 
 
-def write_official(path: Path, model: SwAV, about: About, request: Request) -> None:
+def write_official(path: Path, model: SwAV, about: About, request: ExportRequest) -> None:
     torch.save({**describe(about, request), "state_dict": to_official(model.state_dict())}, path)
 
 

@@ -5,6 +5,7 @@ Those names are ours too. What the network is and whether all of it is there is 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -145,7 +146,8 @@ def by_our_names(content: Any, where: str) -> Named:
 
 def _our_name(key: str, renames: Renames) -> str | None:
     if not renames:
-        return key
+        # our own export for the published code names a classifier as its linear evaluation does
+        return f"fc.{key.removeprefix('linear.')}" if key.startswith("linear.") else key
     for pattern, ours in renames:
         found = re.match(pattern, key)
         if found:
@@ -174,6 +176,15 @@ def linear_alone(content: Any) -> dict[str, Tensor] | None:
     if not tensors or not tensors.keys() <= {"linear.weight", "linear.bias"}:
         return None
     return {key.replace("linear.", "fc."): tensor for key, tensor in tensors.items()}
+
+
+def description_in(content: Any) -> str:
+    """The description, as JSON, that an export of ours for another tool carries; empty where there is none."""
+    if not isinstance(content, Mapping):
+        return ""
+    meta = content.get("meta")
+    found = content.get("swav") or (meta.get("swav") if isinstance(meta, Mapping) else None)
+    return json.dumps(found) if isinstance(found, dict) else ""
 
 
 def classes_in(content: Any) -> tuple[str, ...]:

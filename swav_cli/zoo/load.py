@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -132,11 +133,28 @@ def _newest(runs: Path = Path("runs")) -> Path | None:
 def _load_path(path: Path, source: str, notice: Notice) -> Loaded:
     if _is_ours(path):
         return Loaded(*read_model(path), "swav model", "")
-    content = {} if path.suffix == ".safetensors" else read_foreign(path)
+    content = {} if path.suffix == ".safetensors" else _with_description(path, read_foreign(path))
     if isinstance(content, dict) and content.get("format") == FORMAT:
         return _from_checkpoint(path, content["model"])
     entry = catalogue.entry_named(path.name)
     return _described(_read_foreign_network(path, entry, notice, content), entry, source, notice)
+
+
+def _with_description(path: Path, content: Any) -> Any:
+    """Content with the description that our export for torchvision keeps beside a strict state dict."""
+    beside = path.with_suffix(".json")
+    if (
+        not beside.is_file()
+        or not isinstance(content, dict)
+        or not all(isinstance(v, Tensor) for v in content.values())
+    ):
+        return content
+    try:
+        said = json.loads(beside.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return content
+    described = said.get("swav") if isinstance(said, dict) else None
+    return {"state_dict": content, "swav": described} if described else content
 
 
 def _file_of_run(folder: RunFolder, notice: Notice) -> Path:

@@ -21,7 +21,7 @@ from swav_cli.zoo import export as exporting
 from swav_cli.zoo import export_formats
 from swav_cli.zoo.export import Exported, check_free, export, export_model
 from swav_cli.zoo.export_check import compare, normalise, sample
-from swav_cli.zoo.export_formats import FORMATS, TORCHVISION, Request
+from swav_cli.zoo.export_formats import FORMATS, TORCHVISION, ExportRequest
 from swav_cli.zoo.export_weights import to_mmpretrain, to_official
 from swav_cli.zoo.load import load_model
 from tests.conftest import REFERENCE, environment
@@ -56,7 +56,7 @@ def needs(format_: str) -> None:
 
 def make(folder: Path, about: About, format_: str, **options: Any) -> Exported:
     needs(format_)
-    request = Request(format_, **options)
+    request = ExportRequest(format_, **options)
     return export_model(network(about), about, request, folder / f"out{FORMATS[format_].suffix}")
 
 
@@ -225,23 +225,23 @@ def test_pickles_hold_tensors_and_plain_values(format_: str, tmp_path: Path) -> 
     assert kinds == {torch.float16, torch.int64}
 
 
-def wrong_weights(path: Path, model: SwAV, about: About, request: Request) -> None:
+def wrong_weights(path: Path, model: SwAV, about: About, request: ExportRequest) -> None:
     other = about.build()
     save_model(path, other, about)
 
 
-def not_numbers(path: Path, model: SwAV, about: About, request: Request) -> None:
+def not_numbers(path: Path, model: SwAV, about: About, request: ExportRequest) -> None:
     other = about.build()
     torch.nn.init.constant_(other.conv1.weight, float("nan"))
     save_model(path, other, about)
 
 
-def full_disk(path: Path, model: SwAV, about: About, request: Request) -> None:
+def full_disk(path: Path, model: SwAV, about: About, request: ExportRequest) -> None:
     path.write_bytes(b"half of it")
     raise OSError(28, "No space left on device")
 
 
-def stopped(path: Path, model: SwAV, about: About, request: Request) -> None:
+def stopped(path: Path, model: SwAV, about: About, request: ExportRequest) -> None:
     path.write_bytes(b"half of it")
     raise KeyboardInterrupt
 
@@ -270,7 +270,7 @@ def test_a_failure_leaves_nothing(
 
 def test_another_shape_is_no_answer_of_ours() -> None:
     with pytest.raises(UserError, match=r"pooled: \(1, 5\) where ours is \(1, 32\)"):
-        compare(network(TINY), TINY, lambda x: {"pooled": torch.zeros(len(x), 5)}, Request("safetensors"))
+        compare(network(TINY), TINY, lambda x: {"pooled": torch.zeros(len(x), 5)}, ExportRequest("safetensors"))
 
 
 def test_what_is_there_stays_until_told_otherwise(tmp_path: Path) -> None:
@@ -300,7 +300,7 @@ def test_the_model_itself_is_never_replaced(tmp_path: Path) -> None:
     save_model(file, network(TINY), TINY)
     before = file.read_bytes()
     with pytest.raises(UserError, match="is the model itself"):
-        export(tmp_path / "run", Request("safetensors", half=True), file, overwrite=True)
+        export(tmp_path / "run", ExportRequest("safetensors", half=True), file, overwrite=True)
     assert file.read_bytes() == before
 
 
@@ -311,7 +311,7 @@ def test_a_backbone_of_timm_goes_back_to_timm(name: str, classes: tuple[str, ...
     about = About(f"timm:{name}", size=64, classes=classes)
     torch.manual_seed(0)
     model = about.build().eval()
-    done = export_model(model, about, Request("timm"), tmp_path / "out.timm")
+    done = export_model(model, about, ExportRequest("timm"), tmp_path / "out.timm")
     assert done.differences[1].largest == 0
     pictures = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
@@ -324,6 +324,6 @@ def test_a_transformer_is_exported_for_one_size_and_says_so(tmp_path: Path) -> N
     pytest.importorskip("timm")
     about = About("timm:test_vit", size=64)
     torch.manual_seed(0)
-    done = export_model(about.build().eval(), about, Request("torch-export"), tmp_path / "out.pt2")
+    done = export_model(about.build().eval(), about, ExportRequest("torch-export"), tmp_path / "out.pt2")
     assert [difference.shape for difference in done.differences] == [(1, 64, 64), (7, 64, 64)]
     assert done.notices == ("it takes any batch, and pictures of 64 x 64 alone",)

@@ -12,7 +12,7 @@ from swav_cli.core.weights import About
 from swav_cli.errors import UserError
 from swav_cli.zoo import export_formats
 from swav_cli.zoo.export import export_model, settle_path
-from swav_cli.zoo.export_formats import Request, check_fits, format_of
+from swav_cli.zoo.export_formats import ExportRequest, check_fits, format_of
 
 TINY = About("resnet18", width=4, stem="small", hidden_dim=16, embedding_dim=8, prototypes=12, size=16)
 USUAL = About("resnet18", classes=("cat", "dog"), hidden_dim=8, embedding_dim=4)
@@ -22,25 +22,25 @@ BARE = About("resnet18")
 @pytest.mark.parametrize(
     ("request_", "about", "said"),
     [
-        (Request("torchvision"), TINY, "3x3 for small pictures.*These can: onnx, torch-export, .*, official$"),
-        (Request("timm"), replace(USUAL, width=32), "32 channels wide, and that of timm's resnet18 64"),
-        (Request("torchvision"), replace(USUAL, backbone="resnet50w2"), "torchvision has no resnet50w2"),
-        (Request("torchvision"), replace(USUAL, channels=1), "1 channels"),
-        (Request("onnx", "probabilities"), BARE, "no classifier; it has pooled$"),
-        (Request("onnx", "scores"), USUAL, "no prototypes; it has pooled, embedding, probabilities"),
-        (Request("onnx", "embedding"), BARE, "no projection head"),
-        (Request("official"), replace(BARE, backbone="timm:convnext_nano"), "holds ResNets"),
+        (ExportRequest("torchvision"), TINY, "3x3 for small pictures.*These can: onnx, torch-export, .*, official$"),
+        (ExportRequest("timm"), replace(USUAL, width=32), "32 channels wide, and that of timm's resnet18 64"),
+        (ExportRequest("torchvision"), replace(USUAL, backbone="resnet50w2"), "torchvision has no resnet50w2"),
+        (ExportRequest("torchvision"), replace(USUAL, channels=1), "1 channels"),
+        (ExportRequest("onnx", "probabilities"), BARE, "no classifier; it has pooled$"),
+        (ExportRequest("onnx", "scores"), USUAL, "no prototypes; it has pooled, embedding, probabilities"),
+        (ExportRequest("onnx", "embedding"), BARE, "no projection head"),
+        (ExportRequest("official"), replace(BARE, backbone="timm:convnext_nano"), "holds ResNets"),
     ],
 )  # fmt: skip
-def test_what_a_format_cannot_hold_is_refused_with_the_reason(request_: Request, about: About, said: str) -> None:
+def test_what_a_format_cannot_hold_is_refused_with_the_reason(request_: ExportRequest, about: About, said: str) -> None:
     with pytest.raises(UserError, match=said):
         check_fits(request_, about, 1000)
 
 
 def test_more_than_onnx_can_hold_is_refused() -> None:
-    check_fits(Request("onnx", half=True), BARE, 600_000_000)
+    check_fits(ExportRequest("onnx", half=True), BARE, 600_000_000)
     with pytest.raises(UserError, match=r"2 GB at most.*--half"):
-        check_fits(Request("onnx"), BARE, 600_000_000)
+        check_fits(ExportRequest("onnx"), BARE, 600_000_000)
 
 
 @pytest.mark.parametrize(
@@ -54,33 +54,33 @@ def test_more_than_onnx_can_hold_is_refused() -> None:
 )
 def test_a_request_that_makes_no_sense(options: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError) as refused:
-        Request(**options)
+        ExportRequest(**options)
     assert said in str(refused.value)
 
 
 def test_a_missing_library_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(export_formats, "find_spec", lambda name: None if name == "onnxruntime" else True)
     with pytest.raises(UserError, match=r"needs onnxruntime: pip install 'swav-cli\[onnx\]'$"):
-        export_model(about=TINY, model=TINY.build(), request=Request("onnx"), out=tmp_path / "a.onnx")
+        export_model(about=TINY, model=TINY.build(), request=ExportRequest("onnx"), out=tmp_path / "a.onnx")
 
 
 @pytest.mark.parametrize(
     ("source", "request_", "out", "path"),
     [
-        ("runs/a", Request(), None, "runs/a/export/a.onnx"),
-        ("runs/a/checkpoints/last.pt", Request("torch-export"), None, "runs/a/export/a.pt2"),
-        ("runs/a/model.safetensors", Request("onnx", "scores", True), None, "runs/a/export/a-scores-uint8.onnx"),
-        ("runs/a", Request("timm", half=True), None, "runs/a/export/a-half.timm"),
-        ("others/w.pth.tar", Request("torchvision"), None, "others/export/w.torchvision.pth"),
-        ("w-0.5", Request("onnx"), None, "export/w-0.5.onnx"),
-        ("in1k-200e", Request("timm"), None, "export/in1k-200e.timm"),
-        ("https://x.org/m.pth?download=1", Request("safetensors"), None, "export/m.safetensors"),
-        ("runs/a", Request(), "b.onnx", "b.onnx"),
-        ("runs/a", Request(), "others", "others/a.onnx"),
+        ("runs/a", ExportRequest(), None, "runs/a/export/a.onnx"),
+        ("runs/a/checkpoints/last.pt", ExportRequest("torch-export"), None, "runs/a/export/a.pt2"),
+        ("runs/a/model.safetensors", ExportRequest("onnx", "scores", True), None, "runs/a/export/a-scores-uint8.onnx"),
+        ("runs/a", ExportRequest("timm", half=True), None, "runs/a/export/a-half.timm"),
+        ("others/w.pth.tar", ExportRequest("torchvision"), None, "others/export/w.torchvision.pth"),
+        ("w-0.5", ExportRequest("onnx"), None, "export/w-0.5.onnx"),
+        ("in1k-200e", ExportRequest("timm"), None, "export/in1k-200e.timm"),
+        ("https://x.org/m.pth?download=1", ExportRequest("safetensors"), None, "export/m.safetensors"),
+        ("runs/a", ExportRequest(), "b.onnx", "b.onnx"),
+        ("runs/a", ExportRequest(), "others", "others/a.onnx"),
     ],
 )  # fmt: skip
 def test_where_it_goes(
-    source: str, request_: Request, out: str | None, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    source: str, request_: ExportRequest, out: str | None, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for file in ("runs/a/recipe.yaml", "runs/a/model.safetensors", "runs/a/checkpoints/last.pt", "others/w.pth.tar"):
@@ -91,10 +91,10 @@ def test_where_it_goes(
 
 def test_a_name_that_does_not_suit_the_format(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"--out m.pth: a file of onnx ends in .onnx"):
-        settle_path("runs/a", Request(), Path("m.pth"))
+        settle_path("runs/a", ExportRequest(), Path("m.pth"))
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="timm is a folder, and this is a file"):
-        settle_path("runs/a", Request("timm"), tmp_path / "file")
+        settle_path("runs/a", ExportRequest("timm"), tmp_path / "file")
 
 
 @pytest.mark.parametrize(
