@@ -68,7 +68,7 @@ def pretrain(
 
     A run that was stopped goes on when the same command is typed again.
     """
-    from swav_cli.core.recipe_file import load_recipe
+    from swav_cli.core.recipe_file import load_recipe, shipped_recipes
 
     options = {
         "training.epochs": epochs,
@@ -77,7 +77,7 @@ def pretrain(
         "training.seed": seed,
         "training.precision": precision,
     }
-    if Path(recipe).is_dir():
+    if Path(recipe).is_dir() and recipe not in shipped_recipes():  # cifar10 is the recipe, cifar10/ a folder
         if data is not None:
             raise UserError(f"{recipe} is a folder of pictures already; leave --data out, or name a recipe")
         data, recipe = recipe, "small-folder"

@@ -38,7 +38,7 @@ def loading_lines(path: Path, about: About, request: ExportRequest) -> list[str]
         return [
             "import swav_cli",
             "import torch",
-            f"model, about = swav_cli.load_model({where})",
+            f"model = swav_cli.load_model({where})  # model.about holds mean, std, size and classes",
             dummy,
             "pooled = model.features(pictures)",
         ]

@@ -48,7 +48,7 @@ def type_in(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
         (["a/*"], ["a/1.png", "a/2.jpg", "a/notes.md"]),
         (["?"], ["a/1.png", "a/2.jpg", "b/1.png", "b/[1].png", "b/deep/3.png"]),
         (["b/[1].png"], ["b/[1].png"]),
-        (["some.txt"], ["b/1.png", "a/1.png", "gone.png"]),
+        (["some.txt"], ["a/1.png", "b/1.png", "gone.png"]),
         (["some.txt", "a/1.png"], ["a/1.png", "b/1.png", "gone.png"]),
     ],
 )
