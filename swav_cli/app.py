@@ -52,9 +52,10 @@ def swav(
 
 def main() -> None:
     """What `swav` and `python -m swav_cli` run."""
-    # Threads of torch wait for each other without keeping a processor busy. Where other programs run as well, spinning
-    # threads take the time of the one that they wait for: four times slower on two cores with two other programs.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # torch's threads wait for each other by spinning, and where other programs run as well they spin away the time of
+    # the one that they wait for: ten times slower on two cores with two busy programs. Let them sleep after a while.
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "100000")
     try:
         app()
     except UserError as error:
