@@ -111,7 +111,7 @@ def extract(model: Model, pictures: Source, layer: str = "pooled") -> Features:
         layer_function(model.network, layer), opened, size=model.about.size, mean=model.about.mean,
         std=model.about.std, device=device, precision=pick_precision(device)[0],
         batch_size=min(usual_batch(model.about.size, device), len(opened)),
-        workers=usual_workers(device, len(opened)),
+        workers=usual_workers(device, len(opened), model.about.size),
     )  # fmt: skip
     rows = torch.cat([part.values for part in parts]).numpy()
     return Features(rows, [opened.name(index) for index in range(len(opened))])

@@ -126,7 +126,7 @@ def extract(
         work = Work(
             settings, pictures, output, function, about, name or about.source, where,
             batch_size or usual_batch(about.size, where),
-            usual_workers(where, len(pictures)) if workers is None else workers, notice, progress,
+            usual_workers(where, len(pictures), about.size) if workers is None else workers, notice, progress,
         )  # fmt: skip
         return _extract(work, resume, overwrite)
 

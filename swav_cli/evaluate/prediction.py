@@ -64,7 +64,7 @@ def predict(
         function, pictures, size=about.size, mean=about.mean, std=about.std, device=place,
         precision=pick_precision(place)[0] if precision == "auto" else precision,
         batch_size=min(batch_size or usual_batch(about.size, place), len(pictures)),
-        workers=usual_workers(place, len(pictures)) if workers is None else workers,
+        workers=usual_workers(place, len(pictures), about.size) if workers is None else workers,
     )  # fmt: skip
     model.to(device=place, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return _answers(model, about, pictures, rows, top_k)

@@ -188,5 +188,5 @@ def test_a_batch_has_alike_many_pixels_whatever_the_size() -> None:
 
 
 def test_few_pictures_need_no_workers() -> None:
-    assert usual_workers(torch.device("cpu"), 10) == 0
-    assert usual_workers(torch.device("cpu"), 10_000) > 0
+    assert usual_workers(torch.device("cpu"), 10, 32) == 0
+    assert usual_workers(torch.device("cpu"), 10_000, 32) > 0
