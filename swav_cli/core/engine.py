@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from contextlib import closing
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ from swav_cli.core import distributed
 from swav_cli.core.checkpoint import RunFolder, save_checkpoint
 from swav_cli.core.clock import Clock
 from swav_cli.core.health import Health, HealthMeter
-from swav_cli.core.metrics import MetricsFile
+from swav_cli.core.metrics import MetricsFile, Progress
 from swav_cli.core.objective import Queue, assign_codes, swapped_prediction
 from swav_cli.core.optimizer import make_optimizer
 from swav_cli.core.photometric import recolour
@@ -25,18 +26,6 @@ from swav_cli.core.stopping import StopSignal
 from swav_cli.data.loader import Batch, Order, load_batches
 from swav_cli.data.sources import Pictures
 from swav_cli.errors import Diverged, Interrupted, UserError
-
-
-class Progress(NamedTuple):
-    """What a screen shows after a step."""
-
-    step: int
-    steps: int
-    epoch: int
-    loss: float
-    share_of_ln_k: float
-    pictures_per_second: float
-    waiting: float  # share of the time spent waiting for pictures
 
 
 class Trainer:
@@ -235,7 +224,7 @@ class Trainer:
         torch.backends.cudnn.benchmark = True  # sizes of crops are few and stay the same
         clock = Clock()
         loss, saved_at = math.nan, time.monotonic()
-        with StopSignal() as stop:
+        with StopSignal() as stop, closing(batches):  # however the run ends, its workers end
             while self.step < plan.steps:
                 with clock.waiting():
                     parts = [next(batches) for _ in range(recipe.training.accumulate)]

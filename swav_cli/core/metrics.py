@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 from swav_cli.core import distributed
 from swav_cli.core.checkpoint import json_ready, write_text
 from swav_cli.core.health import Health
 
-if TYPE_CHECKING:
-    from swav_cli.core.engine import Progress
+
+class Progress(NamedTuple):
+    """What a screen shows after a step."""
+
+    step: int
+    steps: int
+    epoch: int
+    loss: float
+    share_of_ln_k: float
+    pictures_per_second: float
+    waiting: float  # share of the time spent waiting for pictures
 
 
 class MetricsFile:

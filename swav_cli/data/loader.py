@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -122,7 +122,7 @@ class Crops(Dataset[Batch]):
 
 def load_batches(
     pictures: Pictures, make_crops: MakeCrops, order: Order, workers: int, pin_memory: bool = False
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """All batches of a run from the order's first step on; workers go on reading across the ends of epochs."""
     loader = DataLoader(
         Crops(pictures, make_crops),
@@ -136,7 +136,7 @@ def load_batches(
     return _without_wrapping(start(loader))
 
 
-def _without_wrapping(batches: Iterator[Batch]) -> Iterator[Batch]:
+def _without_wrapping(batches: Iterator[Batch]) -> Generator[Batch, None, None]:
     try:
         yield from batches
     except UserError as error:  # from a worker it comes with that process's traceback around the message

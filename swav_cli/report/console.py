@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import torch
 
     from swav_cli.core.derive import Derived
-    from swav_cli.core.engine import Progress
     from swav_cli.core.health import Health
+    from swav_cli.core.metrics import Progress
     from swav_cli.core.plan import Plan
     from swav_cli.data.sources import Pictures
 

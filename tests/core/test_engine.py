@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from swav_cli.core.checkpoint import RunFolder, newest_checkpoint
-from swav_cli.core.engine import Progress, Trainer, statistics_left_alone
-from swav_cli.core.metrics import read_metrics
+from swav_cli.core.engine import Trainer, statistics_left_alone
+from swav_cli.core.metrics import Progress, read_metrics
 from swav_cli.core.plan import Plan, make_plan
 from swav_cli.core.recipe import Recipe
 from swav_cli.core.recipe_file import parse_recipe

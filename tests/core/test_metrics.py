@@ -3,9 +3,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from swav_cli.core.engine import Progress
 from swav_cli.core.health import Health
-from swav_cli.core.metrics import MetricsFile, read_metrics
+from swav_cli.core.metrics import MetricsFile, Progress, read_metrics
 
 PROGRESS = Progress(
     step=3, steps=9, epoch=0, loss=float("nan"), share_of_ln_k=0.5, pictures_per_second=10.0, waiting=0.1

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from swav_cli.core.engine import Progress
+from swav_cli.core.metrics import Progress
 from swav_cli.report.console import Console, describe_results, duration
 
 
