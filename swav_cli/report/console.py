@@ -176,9 +176,9 @@ def describe_results(results: dict[str, Any], path: Path) -> str:
         f"  run    {path}",
         f"  look   {path / 'prototypes.png'}: pictures that it finds alike, a line a prototype",
         "next",
-        "  swav pretrain photos/                  train on a folder of your own",
-        f"  swav pretrain {results['recipe']} --preview crops.png   look at what the network sees",
-        "  swav recipes                           other recipes",
+        f"  swav predict photos/ --model {path}    which pictures belong together",
+        f"  swav extract photos/ --model {path} --out feats.npy    their features in a file",
+        "  swav pretrain photos/    train on a folder of your own; swav recipes lists other recipes",
     ]
     return "\n".join(lines)
 
