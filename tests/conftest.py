@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import zlib
@@ -20,6 +21,10 @@ from swav_cli.core.recipe_file import apply_override, parse_recipe
 
 # Tests are many and small: threads of one would only wait for those of another.
 torch.set_num_threads(1)
+
+# A suite that a script starts in the background finds Ctrl-C ignored, and so would every command that it runs.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REFERENCE = Path(__file__).parent / "reference"
 
