@@ -53,7 +53,7 @@ def swav(
 def main() -> None:
     """What `swav` and `python -m swav_cli` run."""
     # torch's threads wait for each other by spinning, and where other programs run as well they spin away the time of
-    # the one that they wait for: ten times slower on two cores with two busy programs. Let them sleep after a while.
+    # the one that they wait for: 1.7 times slower on two cores with two busy programs. Let them sleep after a while.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "100000")
     try:
