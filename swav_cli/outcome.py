@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from swav_cli.core.plan import make_model
 from swav_cli.core.recipe import Recipe, settled
 from swav_cli.data.cache import CachedPictures, cached
 from swav_cli.data.images import BadPicture
+from swav_cli.data.loader import spare_processors
 from swav_cli.data.sources import Limited, Pictures, open_pictures
 from swav_cli.evaluate.features import SMALL, extract_features
 from swav_cli.evaluate.knn import knn_accuracy, shared_labels
@@ -79,10 +79,9 @@ def pick_workers(recipe: Recipe, pictures: Pictures, device: torch.device) -> in
     wanted = recipe.training.workers
     if wanted != "auto":
         return wanted
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if device.type == "cpu":
-        return 0 if isinstance(pictures, CachedPictures) else min(2, processors)
-    return min(16, max(1, processors - 1))
+    if device.type == "cpu" and isinstance(pictures, CachedPictures):
+        return 0
+    return spare_processors(device)
 
 
 def show_prototypes(trainer: Trainer, path: Path) -> None:

@@ -162,6 +162,13 @@ def start(loader: DataLoader[Any]) -> Iterator[Any]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def spare_processors(device: torch.device) -> int:
+    """How many processes may read pictures beside one that computes on a device."""
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    processors //= int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    return min(2, processors) if device.type == "cpu" else min(16, max(1, processors - 1))
+
+
 def start_worker(_: int) -> None:
     """What a process that reads pictures does first."""
     torch.set_num_threads(1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -15,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from swav_cli.core.model import SwAV
 from swav_cli.core.precision import autocast
 from swav_cli.data.images import BadPicture
-from swav_cli.data.loader import start, start_worker
+from swav_cli.data.loader import spare_processors, start, start_worker
 from swav_cli.data.sources import Pictures
 from swav_cli.errors import UserError, nearest
 
@@ -216,6 +215,4 @@ def usual_workers(device: torch.device, count: int, size: int) -> int:
     """
     if count < 64 or (device.type == "cpu" and size >= 96):
         return 0
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    processors //= int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    return min(2, processors) if device.type == "cpu" else min(16, max(1, processors - 1))
+    return spare_processors(device)

@@ -241,10 +241,6 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_it_does_harm(tmp_path: P
         json.loads(line, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
 
 
-class Broken(Exception):
-    pass
-
-
 def test_too_many_bad_pictures_stop_the_run_with_the_list(tmp_path: Path, photos: Path) -> None:
     for number in range(4):
         (photos / "plain" / f"broken-{number}.jpg").write_bytes(b"\xff\xd8 nothing")
