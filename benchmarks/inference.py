@@ -16,7 +16,8 @@ import torch
 
 from swav_cli.core.model import SwAV
 from swav_cli.core.precision import autocast
-from swav_cli.data.sources import Limited, Pictures, open_pictures
+from swav_cli.data.pictures import Limited, Pictures
+from swav_cli.data.sources import open_pictures
 from swav_cli.evaluate.features import stream_features, usual_batch, usual_workers
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

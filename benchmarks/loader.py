@@ -25,7 +25,8 @@ from swav_cli.core.multicrop import Colour, CropSize, MultiCrop
 from swav_cli.core.photometric import recolour
 from swav_cli.data.images import read_picture
 from swav_cli.data.loader import Batch, Crops
-from swav_cli.data.sources import Pictures, open_pictures
+from swav_cli.data.pictures import Pictures
+from swav_cli.data.sources import open_pictures
 
 SIZES = [CropSize(2, 224, (0.14, 1.0)), CropSize(6, 96, (0.05, 0.14))]
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]

@@ -15,7 +15,9 @@ from typing import Any
 
 _HOMES = {
     "ExportRequest": "swav_cli.zoo.export_formats",
+    "FinetuneRecipe": "swav_cli.core.classifier_recipe",
     "LARS": "swav_cli.core.optimizer",
+    "LinearRecipe": "swav_cli.core.classifier_recipe",
     "Model": "swav_cli.api",
     "Queue": "swav_cli.core.objective",
     "Recipe": "swav_cli.core.recipe",
@@ -23,18 +25,27 @@ _HOMES = {
     "UserError": "swav_cli.errors",
     "assign_codes": "swav_cli.core.objective",
     "export_model": "swav_cli.zoo.export",
+    "describe_model": "swav_cli.zoo.showing",
+    "export": "swav_cli.zoo.export",
     "extract": "swav_cli.api",
     "extract_features": "swav_cli.evaluate.features",
+    "judge": "swav_cli.tasks.judging",
+    "judge_by_svm": "swav_cli.tasks.judging_svm",
     "knn_accuracy": "swav_cli.evaluate.knn",
     "list_models": "swav_cli.zoo.catalogue",
+    "load_as": "swav_cli.core.recipe_file",
     "load_model": "swav_cli.api",
     "load_recipe": "swav_cli.core.recipe_file",
     "open_pictures": "swav_cli.data.sources",
     "predict": "swav_cli.api",
-    "pretrain": "swav_cli.pretraining",
+    "pretrain": "swav_cli.tasks.pretraining",
+    "probe_classifier": "swav_cli.tasks.probing",
     "read_picture": "swav_cli.data.images",
     "sinkhorn": "swav_cli.core.sinkhorn",
     "swapped_prediction": "swav_cli.core.objective",
+    "train_classifier": "swav_cli.tasks.classifying",
+    "write_features": "swav_cli.tasks.extracting",
+    "write_predictions": "swav_cli.tasks.answering",
 }
 __all__ = sorted(_HOMES)
 

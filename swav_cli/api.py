@@ -23,7 +23,7 @@ from swav_cli.core.model import SwAV
 from swav_cli.core.precision import pick_precision
 from swav_cli.core.weights import About
 from swav_cli.data.inputs import open_inputs, with_channels
-from swav_cli.data.sources import Pictures
+from swav_cli.data.pictures import Pictures
 from swav_cli.errors import UserError
 from swav_cli.evaluate import prediction
 from swav_cli.evaluate.features import layer_function, stream_features, usual_batch, usual_workers

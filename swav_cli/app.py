@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import Annotated
 
 import typer
 
+from swav_cli.commands.eval import evaluate
 from swav_cli.commands.export import export
 from swav_cli.commands.extract import extract
+from swav_cli.commands.finetune import finetune
+from swav_cli.commands.index import index
+from swav_cli.commands.linear_eval import linear_eval
 from swav_cli.commands.models import models
 from swav_cli.commands.predict import predict
 from swav_cli.commands.pretrain import pretrain
 from swav_cli.commands.recipes import recipes
+from swav_cli.core.slurm import adopt_slurm
+from swav_cli.core.stopping import Terminated, clear_away_when_ended
 from swav_cli.errors import Interrupted, UserError
+from swav_cli.report.printable import printable_lines
 
 app = typer.Typer(
     name="swav",
@@ -25,9 +33,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(pretrain)
+app.command("linear-eval")(linear_eval)
+app.command("eval")(evaluate)
+app.command()(finetune)
 app.command()(export)
 app.command()(extract)
 app.command()(predict)
+app.command()(index)
 app.add_typer(recipes, name="recipes")
 app.add_typer(models, name="models")
 
@@ -56,18 +68,41 @@ def main() -> None:
     # the one that they wait for: 1.7 times slower on two cores with two busy programs. Let them sleep after a while.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "100000")
+    adopt_slurm()
+    clear_away_when_ended()
+    _open_closed_streams()
     try:
         app()
     except UserError as error:
-        _leave(str(error), error.exit_code, error)
+        _leave("" if _is_told(error.told) else str(error), error.exit_code, error)
     except Interrupted as stop:
-        _leave(f"{stop}. Go on with the same command", stop.exit_code, stop)
+        _leave("" if _is_told(stop.told) else f"{stop}. Go on with the same command", stop.exit_code, stop)
     except KeyboardInterrupt as stop:
         _leave("stopped", 130, stop)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (what it still holds has no place to go)
+        _leave(f"the output can't be written ({error.strerror})", 2, error)
+    except Terminated as stop:
+        _leave(str(stop), stop.exit_code, stop)
+
+
+def _is_told(told: bool | None) -> bool:
+    """Of several processes, what all meet alike is for the first one to say."""
+    return os.environ.get("RANK", "0") != "0" if told is None else told
+
+
+def _open_closed_streams() -> None:
+    """Where a caller has closed one of the three (`>&-`), Python has None in its place, and printing would fail."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115  (for as long as the process lives)
 
 
 def _leave(message: str, code: int, error: BaseException) -> None:
     if "--traceback" in sys.argv:
         raise error
-    print(f"swav: {message}", file=sys.stderr)
+    if message:
+        print(f"swav: {printable_lines(message)}", file=sys.stderr)
     sys.exit(code)

@@ -13,6 +13,7 @@ class UserError(Exception):
     """A mistake that the user can mend: the message says what, where and what to do."""
 
     exit_code = 2
+    told: bool | None = None  # of several processes: whether another has said it; None: all meet it alike
 
 
 class Diverged(UserError):
@@ -21,11 +22,19 @@ class Diverged(UserError):
     exit_code = 3
 
 
+class PeerLost(UserError):
+    """Another process of the work ended without a word, or did not come."""
+
+    exit_code = 1
+
+
 class Interrupted(Exception):
     """A signal ended the work in good order; all is saved.
 
     Shells expect 128 + the signal's number as the exit code.
     """
+
+    told: bool | None = None  # of several processes: whether another has said it; None: all meet it alike
 
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)

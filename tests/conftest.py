@@ -9,15 +9,17 @@ import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from swav_cli.app import main
+from swav_cli.core.classifier_recipe import FinetuneRecipe, LinearRecipe
 from swav_cli.core.recipe import Recipe
-from swav_cli.core.recipe_file import apply_override, parse_recipe
+from swav_cli.core.recipe_file import apply_override, parse_as, parse_recipe
 
 # Tests are many and small: threads of one would only wait for those of another.
 torch.set_num_threads(1)
@@ -87,6 +89,33 @@ def tiny_recipe(*overrides: str) -> Recipe:
     return parse_recipe(content, "tiny")
 
 
+CLASSIFIER = {
+    "name": "tiny",
+    "model": "runs/tiny",
+    "crop": {"size": 16, "scale": [0.5, 1.0]},
+    "optimizer": {"lr": 0.5},
+    "training": {"epochs": 2, "batch_size": 8, "precision": "float32", "log_every": 1, "workers": 0},
+}  # fmt: skip
+OF_TASK: dict[type[Any], dict[str, Any]] = {
+    LinearRecipe: {
+        "task": "linear",
+        "cached": {"lrs": [0.1, 1.0], "weight_decays": [0.0, 1e-3], "epochs": 5, "batch_size": 8, "holdout": 0.2},
+    },
+    FinetuneRecipe: {"task": "finetune", "optimizer": {"lr": 0.5, "backbone_lr": 0.1}},
+}
+Classifier = TypeVar("Classifier", LinearRecipe, FinetuneRecipe)
+
+
+def classifier_recipe(schema: type[Classifier], *overrides: str) -> Classifier:
+    """A run of 10 steps on 40 pictures."""
+    import copy
+
+    content = copy.deepcopy({**CLASSIFIER, **OF_TASK[schema]})
+    for assignment in overrides:
+        apply_override(content, assignment, schema)
+    return parse_as(schema, content, "tiny")
+
+
 @pytest.fixture
 def tiny_file(tmp_path: Path) -> Path:
     import yaml
@@ -112,6 +141,37 @@ def photos(tmp_path: Path) -> Path:
 
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+class Said(NamedTuple):
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Said]
+
+
+@pytest.fixture
+def swav_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run the command inside this process, which is quicker than one of its own."""
+    monkeypatch.chdir(tmp_path)
+
+    def command(*arguments: object) -> Said:
+        monkeypatch.setattr(sys, "argv", ["swav", *map(str, arguments)])
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+        try:
+            with pytest.raises(SystemExit) as ended:
+                main()
+        finally:  # a command hears them in its own way until its process ends
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+        said = capsys.readouterr()
+        return Said(int(ended.value.code or 0), said.out, said.err)
+
+    return command
 
 
 def environment() -> dict[str, str]:

@@ -76,6 +76,23 @@ def test_output_into_head_is_quiet(tmp_path: Path) -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.skipif(os.name == "nt", reason="no such shell there")
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        ("models >&- 2>&-", 0, ""),
+        ("predict - --model none.pth <&-", 2, "swav: standard input: no paths\n"),
+        ("recipes > /dev/full", 2, "swav: the output can't be written (No space left on device)\n"),
+    ],
+)
+def test_streams_that_are_closed_or_full(tmp_path: Path, arguments: str, code: int, told: str) -> None:
+    if "/dev/full" in arguments and not Path("/dev/full").exists():
+        pytest.skip("no such device here")
+    command = f"{' '.join(swav_command())} {arguments}"
+    done = subprocess.run(command, shell=True, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=environment())
+    assert (done.returncode, done.stderr) == (code, told)
+
+
 def test_the_public_names_are_there() -> None:
     import swav_cli
 

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from swav_cli.errors import Interrupted, UserError
+from swav_cli.commands.classifier_options import Devices, start_processes
 
-if TYPE_CHECKING:
-    from tqdm import tqdm
-
-PLAIN_SECONDS = 15.0  # between lines where there is no terminal
 SHOWN = 10  # failures told of one by one
 
 
@@ -25,8 +18,8 @@ def extract(
         list[str] | None,
         typer.Argument(
             metavar="INPUT",
-            help="Pictures, folders, patterns, a list file, '-' for paths on standard input, torchvision:NAME or "
-            "shapes:COUNT.",
+            help="Pictures, folders, patterns, a list file, shards (.tar), '-' for paths on standard input, "
+            "torchvision:NAME or shapes:COUNT.",
             show_default="the pictures of the model's own run",
         ),
     ] = None,
@@ -47,13 +40,18 @@ def extract(
         ),
     ] = None,
     layer: Annotated[
-        str, typer.Option(help="pooled, embedding, scores, logits, probabilities; or a map: stem, layer1 to layer4.")
+        str,
+        typer.Option(
+            help="pooled, embedding, scores, logits, probabilities; or a map: stem, layer1 to layer4, or a stage of "
+            "timm's by its name there, such as stages.3."
+        ),
     ] = "pooled",
     normalize: Annotated[bool, typer.Option("--normalize", help="Give each row length 1.")] = False,
     multi_scale: Annotated[
         bool, typer.Option("--multi-scale", help="Average over three sizes of each picture: 1, 0.71 and 0.5.")
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    devices: Devices = None,
     precision: Annotated[str, typer.Option(help="auto, float32 or bf16.")] = "auto",
     batch_size: Annotated[int | None, typer.Option(help="Pictures at a time; rows don't depend on it.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that read pictures.")] = None,
@@ -66,108 +64,38 @@ def extract(
     swav extract --out feats.npy
     swav extract photos/ --model runs/quickstart --out feats.parquet
     swav extract photos/ --layer layer4 --out maps.npy
-    torchrun --nproc-per-node 8 -m swav_cli extract imagenet/train --out feats.npy
+    swav extract imagenet/train --devices 8 --out feats.npy
 
     Beside feats.npy lie feats.paths.txt, a path a line, and feats.json.
     A picture that can't be read has a row of NaN.
     Work that was stopped goes on when the same command is typed again.
     """
-    first = os.environ.get("RANK", "0") == "0"
+    start_processes(devices, device)
+    from swav_cli.core.processes import is_first
+    from swav_cli.report.progress import Progress
+    from swav_cli.tasks.extracting import write_features
+
+    first = is_first()  # of several processes one speaks for all
+    screen = Progress(speaks=first)
     try:
-        result = _extract(
-            inputs or [], model, out, first, layer=layer, normalize=normalize, multi_scale=multi_scale, device=device,
+        result = write_features(
+            inputs or [], out, model, layer=layer, normalize=normalize, multi_scale=multi_scale, device=device,
             precision=precision, batch_size=batch_size, workers=workers, resume=resume, overwrite=overwrite,
+            notice=screen.notice, progress=screen,
         )  # fmt: skip
-    except (UserError, Interrupted) as error:
-        if first:
-            raise
-        raise typer.Exit(error.exit_code) from None  # the first of several processes speaks for all
+    finally:
+        screen.close()
+    for line in _closing(result):
+        screen.notice(line)
     if as_json and first:
         print(json.dumps(result), flush=True)
 
 
-def _extract(inputs: list[str], model: str | None, out: Path | None, first: bool, **options: Any) -> dict[str, Any]:
-    from swav_cli.data.inputs import open_inputs
-    from swav_cli.evaluate.extraction import extract as write_features
-    from swav_cli.evaluate.extraction import pictures_of_run
-    from swav_cli.evaluate.features import MAPS
-    from swav_cli.evaluate.writers import open_output
-    from swav_cli.zoo.load import load_model
-
-    source = model or _newest_run()
-    path = out or _default_out(source, options["layer"])
-    open_output(path, is_map=options["layer"] in MAPS)  # before a model is fetched
-    if not inputs and source is None:
-        raise UserError("there is no run whose pictures could be taken; name some: swav extract photos/")
-    if model is None and source is not None and first:
-        _say(f"model: {source}")
-    network, about = load_model(source, _say if first else lambda text: None)
-    pictures = open_inputs(inputs, about.channels) if inputs else pictures_of_run(Path(str(source)))
-    screen = _Screen(first)
-    try:
-        result = write_features(
-            network, about, pictures, path, name=str(source or about.source), notice=screen.notice,
-            progress=screen.progress, **options,
-        )  # fmt: skip
-    finally:
-        screen.close()
-    screen.closing(result)
-    return result
-
-
-def _newest_run() -> str | None:
-    """The run that is meant where none is named; None where there is none, so that `load_model` takes its own."""
-    from swav_cli.zoo.load import newest_run
-
-    try:
-        return str(newest_run())
-    except UserError:
-        return None
-
-
-def _default_out(source: str | None, layer: str) -> Path:
-    """In the run's folder, else here."""
-    folder = Path(source) if source and Path(source).is_dir() else Path()
-    return folder / ("features.npy" if layer == "pooled" else f"features-{layer}.npy")
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-class _Screen:
-    """A bar on a terminal, a plain line now and then elsewhere; the first of several processes speaks for all."""
-
-    def __init__(self, speaks: bool) -> None:
-        self.speaks = speaks
-        self._bar: tqdm[Any] | None = None
-        self._last_line = time.monotonic()
-
-    def notice(self, text: str) -> None:
-        if self.speaks:
-            _say(text)
-
-    def progress(self, done: int, count: int) -> None:
-        if not self.speaks:
-            return
-        if sys.stderr.isatty():
-            from tqdm import tqdm
-
-            self._bar = self._bar or tqdm(total=count, initial=done, unit="img", dynamic_ncols=True, leave=False)
-            self._bar.update(done - self._bar.n)
-        elif time.monotonic() - self._last_line > PLAIN_SECONDS:
-            self._last_line = time.monotonic()
-            _say(f"{done:,} of {count:,} pictures")
-
-    def close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def closing(self, result: dict[str, Any]) -> None:
-        shape = " x ".join(f"{side:,}" for side in result["shape"])
-        failures = result["failures"]
-        self.notice(f"wrote {result['file']}: {shape}, {result['layer']} of {result['model']}")
-        for failure in failures[:SHOWN]:
-            self.notice(f"  row {failure['row']} is NaN: {failure['path']}: {failure['reason']}")
-        if len(failures) > SHOWN:
-            self.notice(f"  and {len(failures) - SHOWN:,} more; all are in {result['description']}")
+def _closing(result: dict[str, Any]) -> list[str]:
+    shape = " x ".join(f"{side:,}" for side in result["shape"])
+    failures = result["failures"]
+    lines = [f"{'wrote ' if result['new'] else ''}{result['file']}: {shape}, {result['layer']} of {result['model']}"]
+    lines += [f"  row {each['row']} is NaN: {each['path']}: {each['reason']}" for each in failures[:SHOWN]]
+    if len(failures) > SHOWN:
+        lines.append(f"  and {len(failures) - SHOWN:,} more; all are in {result['description']}")
+    return lines

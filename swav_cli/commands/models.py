@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -78,23 +77,7 @@ def show(
     swav models show checkpoint.pth
     """
     from swav_cli.report.models import facts_text
+    from swav_cli.zoo.showing import describe_model
 
-    facts = _published(model) if not Path(model).exists() else None
-    if facts is None:
-        from swav_cli.zoo.contents import inspect_file
-
-        facts = inspect_file(model, lambda text: print(text, file=sys.stderr))
+    facts = describe_model(model, lambda text: print(text, file=sys.stderr))
     print(json.dumps(facts) if as_json else facts_text(facts), flush=True)
-
-
-def _published(name: str) -> dict[str, Any] | None:
-    """What the catalogue says of it and where it lies here; None where the word is an address or names a file."""
-    from swav_cli.zoo.catalogue import entry_named, find
-    from swav_cli.zoo.download import cache_folder, is_url
-
-    entry = entry_named(name)
-    if entry is None and (is_url(name) or Path(name).suffix in (".pth", ".pt", ".tar", ".safetensors", ".ckpt")):
-        return None
-    entry = entry or find(name)
-    here = cache_folder() / entry.file
-    return {**entry.facts(), "here": str(here) if here.exists() else None}

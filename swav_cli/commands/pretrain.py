@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from swav_cli.commands.classifier_options import Devices, start_processes
 from swav_cli.completions import recipe_names
+from swav_cli.data.shard_names import is_stream
 from swav_cli.errors import UserError
 
 if TYPE_CHECKING:
+    from swav_cli.core.micro_batch import MicroBatch
     from swav_cli.core.recipe import Recipe
 
 
@@ -28,8 +31,9 @@ def pretrain(
     data: Annotated[
         str | None,
         typer.Option(
-            help="Pictures in place of the recipe's: folder, list of files, torchvision:NAME, shapes:COUNT. "
-            "Labelled ones to judge by: --set data.val=PATH."
+            help="Pictures in place of the recipe's: folder, list of files, shards (.tar), torchvision:NAME, "
+            "shapes:COUNT; or a stream of shards, https://HOST/{000..146}.tar or pipe:COMMAND, with "
+            "--set data.stream_pictures=N. Labelled ones to judge by: --set data.val=PATH."
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder; else runs/<recipe name>.")] = None,
@@ -39,7 +43,16 @@ def pretrain(
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the pictures.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Pictures a step, over all processes.")] = None,
+    micro_batch: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|auto",
+            help="Pictures of a process that go through the network at a time; auto: as many as fit into a GPU. Codes "
+            "still come from the whole batch.",
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    devices: Devices = None,
     workers: Annotated[int | None, typer.Option(help="Processes that read pictures.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of weights, order and crops.")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, float32 or bf16.")] = None,
@@ -85,28 +98,43 @@ def pretrain(
     if data is not None:
         # The recipe's labelled pictures belong to the pictures that are replaced; --set may name others.
         overrides += [f"data.train={json.dumps(data)}", "data.val=null", "data.bank=null"]
+        overrides += [] if is_stream(data) else ["data.stream_pictures=null"]
     settings = load_recipe(recipe, [*overrides, *(assignments or [])])
 
     if dry_run or preview is not None:
-        _look_ahead(settings, device, dry_run, preview, as_json)
+        _look_ahead(settings, device, _micro_batch(micro_batch), dry_run, preview, as_json)
         return
-    from swav_cli.pretraining import pretrain as train
-    from swav_cli.report.console import Console
+    start_processes(devices, device)
+    from swav_cli.core.processes import is_first
+    from swav_cli.report.console import Console, Screen
+    from swav_cli.tasks.pretraining import pretrain as train
 
     results = train(
-        settings, out, device=device, resume=resume, overwrite=overwrite, init_from=init_from, screen=Console()
-    )
-    if as_json:
+        settings, out, device=device, resume=resume, overwrite=overwrite, init_from=init_from,
+        micro_batch=_micro_batch(micro_batch),
+        screen=Console() if is_first() else Screen(),
+    )  # fmt: skip
+    if as_json and is_first():
         print(json.dumps(results), flush=True)
 
 
-def _look_ahead(recipe: Recipe, device: str, dry_run: bool, preview: Path | None, as_json: bool) -> None:
+def _micro_batch(given: str | None) -> MicroBatch | None:
+    if given is None or given == "auto":
+        return given  # type: ignore[return-value]
+    if not given.isdecimal() or int(given) < 2:
+        raise UserError(f"--micro-batch {given}: write a number of pictures from 2 on, or auto")
+    return int(given)
+
+
+def _look_ahead(
+    recipe: Recipe, device: str, micro_batch: MicroBatch | None, dry_run: bool, preview: Path | None, as_json: bool
+) -> None:
     """What would be trained, in words or as a picture."""
-    from swav_cli.pretraining import preview_views, settle
     from swav_cli.report.plan import plan_facts, plan_text
     from swav_cli.report.sheet import save_crops
+    from swav_cli.tasks.pretraining import preview_views, settle
 
-    settled = settle(recipe, device)
+    settled = settle(recipe, device, micro_batch)
     if preview is not None:
         save_crops(preview, *preview_views(settled))
         print(f"wrote {preview}", file=sys.stderr)

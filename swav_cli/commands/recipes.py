@@ -25,14 +25,18 @@ def list_recipes(
     """
     if context.invoked_subcommand is not None:
         return
-    from swav_cli.core.recipe_file import load_recipe, shipped_recipes
+    from swav_cli.core.recipe_file import read_recipe, shipped_recipes
     from swav_cli.report.tables import recipe_rows, recipe_table
 
-    rows = recipe_rows([load_recipe(path) for path in shipped_recipes().values()])
+    rows = recipe_rows([read_recipe(path) for path in shipped_recipes().values()])
     # Flushed, here and below, so that a reader that went away (| head) is noticed here and not at the very end.
     print(json.dumps(rows, ensure_ascii=False) if as_json else recipe_table(rows), flush=True)
     if not as_json:
-        print("\nmore of one: swav recipes show NAME    train it: swav pretrain NAME", file=sys.stderr)
+        print(
+            "\nmore of one: swav recipes show NAME    train it: swav pretrain NAME, or\n"
+            "linear-… and finetune-…: swav linear-eval --recipe NAME, swav finetune --recipe NAME",
+            file=sys.stderr,
+        )
 
 
 @recipes.command()
@@ -43,8 +47,8 @@ def show(
 
     swav recipes show quickstart > mine.yaml
     """
-    from swav_cli.core.recipe_file import find_recipe, load_recipe
+    from swav_cli.core.recipe_file import find_recipe, read_recipe
 
     path = find_recipe(name)
-    load_recipe(path)  # a file that is no recipe is not shown as one
+    read_recipe(path)  # a file that is no recipe is not shown as one
     print(path.read_text(encoding="utf-8"), end="", flush=True)

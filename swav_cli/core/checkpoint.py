@@ -52,6 +52,14 @@ class RunFolder(NamedTuple):
         return self.path / "bad-pictures.txt"
 
     @property
+    def labelled(self) -> Path:
+        return self.path / "labelled.txt"
+
+    @property
+    def confusion(self) -> Path:
+        return self.path / "confusion.csv"
+
+    @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 

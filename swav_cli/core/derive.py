@@ -6,19 +6,22 @@ Each derived value comes with the reason, which is printed; the run's own recipe
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from pydantic import ValidationError
 
+from swav_cli.core.classifier_recipe import ClassifierRecipe
 from swav_cli.core.precision import pick_precision
-from swav_cli.core.recipe import Recipe, settled
+from swav_cli.core.recipe import Part, Recipe, settled
 from swav_cli.core.recipe_keys import explain
 from swav_cli.data.images import BadPicture
-from swav_cli.data.sources import Pictures
+from swav_cli.data.pictures import Pictures
 from swav_cli.errors import UserError
 
+Kind = TypeVar("Kind", bound=Part)
+Classifier = TypeVar("Classifier", bound=ClassifierRecipe)
 SAMPLE_FOR_STATISTICS = 500
 PIXELS_OF_A_SIDE = 256  # about as many are looked at, so that a photo of 50 megapixels counts no more and costs no more
 
@@ -38,11 +41,7 @@ def derive(recipe: Recipe, pictures: Pictures, device: torch.device) -> tuple[Re
     found: list[Derived] = []
 
     def settle(recipe: Recipe, key: str, value: Any, reason: str) -> Recipe:
-        """`key` set to a value, where the recipe leaves it open."""
-        if _get(recipe, key) != "auto":
-            return recipe
-        found.append(Derived(key, value, reason))
-        return _set(recipe, key, value)
+        return _settled_key(recipe, key, value, reason, found)
 
     n = len(pictures)
     recipe = settle(recipe, "training.batch_size", *_batch_size(n))
@@ -56,10 +55,38 @@ def derive(recipe: Recipe, pictures: Pictures, device: torch.device) -> tuple[Re
     recipe = settle(recipe, "training.precision", *pick_precision(device))
     _check_against_pictures(recipe, n)  # before pictures are read
     if "auto" in (recipe.data.mean, recipe.data.std):
-        mean, std = measure_statistics(pictures)
-        why = f"measured on {min(n, SAMPLE_FOR_STATISTICS):,} pictures"
+        looked_at = pictures.some(SAMPLE_FOR_STATISTICS)
+        mean, std = measure_statistics(looked_at)
+        why = f"measured on {min(len(looked_at), SAMPLE_FOR_STATISTICS):,} pictures"
         recipe = settle(recipe, "data.mean", mean, why)
         recipe = settle(recipe, "data.std", std, why)
+    return recipe, found
+
+
+def settle_classifier(
+    recipe: Classifier, model: str, size: int, n: int, device: torch.device
+) -> tuple[Classifier, list[Derived]]:
+    """The recipe of a classifier with every `auto` replaced, and what was replaced.
+
+    Args:
+        model: what the classifier is trained on.
+        size: pixels, at which that model is judged.
+        n: pictures whose labels are used.
+
+    Raises:
+        UserError: the recipe and the pictures contradict each other.
+    """
+    found: list[Derived] = []
+    recipe = with_value(recipe, "model", model)
+    recipe = _settled_key(recipe, "crop.size", size, f"the size at which {model} is judged", found)
+    recipe = _settled_key(recipe, "training.batch_size", *_batch_size(n), found)
+    recipe = _settled_key(recipe, "training.precision", *pick_precision(device), found)
+    batch = settled(recipe.training.batch_size)
+    if batch > n:
+        raise UserError(
+            f"recipe '{recipe.name}': training.batch_size ({batch}) is larger than the number of labelled pictures "
+            f"({n}); try --batch-size {_batch_size(n)[0] if n >= 16 else n}"
+        )
     return recipe, found
 
 
@@ -191,14 +218,23 @@ def _in_the_course(recipe: Recipe, n: int) -> list[str]:
     return problems
 
 
-def _get(recipe: Recipe, key: str) -> Any:
+def _settled_key(recipe: Kind, key: str, value: Any, reason: str, found: list[Derived]) -> Kind:
+    """`key` set to a value, where the recipe leaves it open; what was set joins `found`."""
+    if _get(recipe, key) != "auto":
+        return recipe
+    found.append(Derived(key, value, reason))
+    return with_value(recipe, key, value)
+
+
+def _get(recipe: Part, key: str) -> Any:
     value: Any = recipe
     for step in key.split("."):
         value = getattr(value, step)
     return value
 
 
-def _set(recipe: Recipe, key: str, value: Any) -> Recipe:
+def with_value(recipe: Kind, key: str, value: Any) -> Kind:
+    """The recipe with another value, checked anew."""
     content = recipe.model_dump()
     place = content
     *above, last = key.split(".")
@@ -206,7 +242,7 @@ def _set(recipe: Recipe, key: str, value: Any) -> Recipe:
         place = place[step]
     place[last] = value
     try:
-        return Recipe.model_validate(content)
+        return type(recipe).model_validate(content)
     except ValidationError as error:
-        problems = "\n  ".join(explain(error, content))
-        raise UserError(f"recipe '{recipe.name}', with {key} = {value}: {problems}") from None
+        problems = "\n  ".join(explain(error, content, type(recipe)))
+        raise UserError(f"recipe '{content['name']}', with {key} = {value}: {problems}") from None

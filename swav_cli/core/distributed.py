@@ -5,16 +5,21 @@ The same code serves one process and many: alone, rank is 0 of 1 and a sum chang
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TypeVar
+import inspect
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
+from swav_cli.core.synchronised_norm import is_synchronised
 from swav_cli.errors import UserError
 
-Model = TypeVar("Model", bound=nn.Module)
+T = TypeVar("T")
 
 
 def world_size() -> int:
@@ -44,6 +49,37 @@ def max_over_processes(values: Tensor) -> Tensor:
     return values
 
 
+def largest_of_all(*numbers: int) -> list[int]:
+    """The largest of what all processes say, such as a signal that reached one of them and not yet the others."""
+    return max_over_processes(torch.tensor(numbers)).tolist() if world_size() > 1 else list(numbers)
+
+
+def of_all(values: Tensor) -> list[Tensor]:
+    """The values of every process, in the order of their ranks; they have one shape."""
+    if world_size() == 1:
+        return [values]
+    found = [torch.empty_like(values, memory_format=torch.contiguous_format) for _ in range(world_size())]
+    dist.all_gather(found, values.contiguous())
+    return found
+
+
+def objects_of_all(value: T) -> list[T]:
+    """The same for plain Python values."""
+    if world_size() == 1:
+        return [value]
+    found: list[Any] = [None] * world_size()
+    dist.all_gather_object(found, value)
+    return found
+
+
+def rows_of_all(own: Tensor, count: int) -> Tensor:
+    """`count` rows that the processes divided by `numpy.array_split`, one after the other."""
+    sizes = [len(part) for part in np.array_split(np.arange(count), world_size())]
+    padded = own.new_zeros(max(sizes), *own.shape[1:])
+    padded[: len(own)] = own
+    return torch.cat([each[:size] for each, size in zip(of_all(padded), sizes, strict=True)])
+
+
 def mean_over_processes(values: Tensor) -> Tensor:
     return sum_over_processes(values) / world_size()
 
@@ -52,6 +88,20 @@ def local_share(count: int) -> slice:
     """Which of `count` consecutive items of a batch this process works on (count divides evenly)."""
     share = count // world_size()
     return slice(rank() * share, (rank() + 1) * share)
+
+
+def check_shares(batch: int, parts: int) -> None:
+    """
+    Raises:
+        UserError: the processes do not divide each of a batch's parts evenly, with a batch that they do.
+    """
+    part, world = batch // parts, world_size()
+    if part % world:
+        raise UserError(
+            f"training.batch_size ({batch}) does not divide evenly over {world} processes"
+            + (f" and training.accumulate ({parts})" if parts > 1 else "")
+            + f"; try --batch-size {max(1, part // world) * world * parts}"
+        )
 
 
 def pick_device(name: str) -> torch.device:
@@ -75,22 +125,54 @@ def pick_device(name: str) -> torch.device:
 @torch.no_grad()
 def average_gradients(params: Iterable[Tensor]) -> None:
     """Gradients averaged over all processes, in one reduction."""
+    if world_size() > 1:
+        _average([p.grad for p in params if p.grad is not None])
+
+
+@torch.no_grad()
+def average_running_statistics(model: nn.Module) -> None:
+    """The mean over all processes of what batch normalisation keeps of the pictures that each has seen.
+
+    Done after each step, so that every process holds at any time what is saved. Norms that are synchronised over all
+    processes hold it already.
+    """
     if world_size() == 1:
         return
-    gradients = [p.grad for p in params if p.grad is not None]
-    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and not is_synchronised(m)]
+    kept = [buffer for m in norms for buffer in (m.running_mean, m.running_var) if buffer is not None]
+    _average(kept)
+
+
+def _average(tensors: list[Tensor]) -> None:
+    """Each tensor's mean over all processes in its place, by one reduction."""
+    if not tensors:
+        return
+    flat = torch.cat([tensor.flatten() for tensor in tensors])
     sum_over_processes(flat).div_(world_size())
-    for gradient, averaged in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
-        gradient.copy_(averaged.view_as(gradient))
+    for tensor, averaged in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
+        tensor.copy_(averaged.view_as(tensor))
 
 
-def with_synchronised_norms(model: Model, wanted: bool | int) -> Model:
-    """The model with batch normalisation over all processes, or over neighbouring groups of so many."""
-    if not wanted or world_size() == 1:
-        return model
-    group = None
-    if wanted is not True:
-        if world_size() % int(wanted):
-            raise UserError(f"training.sync_batchnorm ({wanted}) does not divide the {world_size()} processes")
-        group, _ = dist.new_subgroups(int(wanted))
-    return nn.SyncBatchNorm.convert_sync_batchnorm(model, group)  # type: ignore[no-any-return]
+def shared_gradients(network: Any, device: torch.device) -> Any:
+    """The network, whose gradients are averaged over all processes while the backward pass goes on.
+
+    Every parameter has to take part in every backward pass, so that none is looked for in vain: prototypes that are
+    frozen get their gradients too, which are then dropped.
+    """
+    if world_size() == 1:
+        return network
+    # Running statistics are averaged instead. torch 2.14 has another name for it and warns of the one before.
+    known = inspect.signature(DistributedDataParallel).parameters
+    name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+    buffers: dict[str, Any] = {name: False}
+    return DistributedDataParallel(
+        network,
+        device_ids=[device.index or 0] if device.type == "cuda" else None,
+        gradient_as_bucket_view=True,  # no second copy of the gradients
+        **buffers,
+    )
+
+
+def gradients_kept_back(network: Callable[..., Any]) -> AbstractContextManager[Any]:
+    """Within it a backward pass adds up gradients on its own process: for all parts of a batch but the last."""
+    return network.no_sync() if isinstance(network, DistributedDataParallel) else nullcontext()

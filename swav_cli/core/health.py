@@ -11,6 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from swav_cli.core import distributed
+
 FLAT = 0.98  # of ln K: at or above, the predictions tell nothing
 NARROW = 0.02  # spread of scores at or below which all pictures look alike to the prototypes
 
@@ -37,25 +39,27 @@ class HealthMeter:
         self.embeddings, self.scores = embeddings[0], scores[0]
 
     def read(self) -> Health | None:
-        """The epoch's numbers, and a new start; None where nothing was added."""
+        """The epoch's numbers over all processes, and a new start; None where nothing was added."""
         if self.scores is None or self.embeddings is None:
             return None
-        shares = self.counts.double().cpu() / self.counts.sum().clamp(min=1).cpu()
+        counts = distributed.sum_over_processes(self.counts.clone()).cpu()
+        shares = counts.double() / counts.sum().clamp(min=1)
         health = Health(
-            used_prototypes=int((self.counts > 0).sum()),
+            used_prototypes=int((counts > 0).sum()),
             perplexity=float(torch.special.entr(shares).sum().exp()),
             spread=score_spread(self.scores),
-            rank=effective_rank(self.embeddings),
+            rank=effective_rank(torch.cat(distributed.of_all(self.embeddings))),
         )
         self.counts.zero_()
         self.scores = self.embeddings = None
         return health
 
 
-def score_spread(scores: Tensor) -> float:  # (B, K)
+def score_spread(scores: Tensor) -> float:  # (B, K) of this process
     """Deviation of the scores after taking out each picture's and each prototype's mean, which Sinkhorn removes."""
-    centered = scores.float() - scores.float().mean(dim=0) - scores.float().mean(dim=1, keepdim=True) + scores.mean()
-    return float(centered.square().mean().sqrt())
+    centered = scores.float() - scores.float().mean(dim=1, keepdim=True)
+    centered = centered - distributed.mean_over_processes(centered.mean(dim=0))
+    return float(distributed.mean_over_processes(centered.square().mean()).sqrt())
 
 
 def effective_rank(rows: Tensor) -> float:  # (B, D)

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 from swav_cli.core import distributed
 from swav_cli.core.checkpoint import json_ready, write_text
-from swav_cli.core.health import Health
 
 
 class Progress(NamedTuple):
@@ -18,7 +17,7 @@ class Progress(NamedTuple):
     steps: int
     epoch: int
     loss: float
-    share_of_ln_k: float
+    share_of_ln_k: float  # of the loss of a network that knows nothing
     pictures_per_second: float
     waiting: float  # share of the time spent waiting for pictures
 
@@ -47,17 +46,8 @@ class MetricsFile:
             }
         )
 
-    def write_epoch(self, step: int, epoch: int, share_of_ln_k: float, health: Health, more: dict[str, Any]) -> None:
-        self._write(
-            {
-                "kind": "epoch",
-                "epoch": epoch,
-                "step": step,
-                "loss_over_ln_k": share_of_ln_k,
-                **health._asdict(),
-                **more,
-            }
-        )
+    def write_epoch(self, step: int, epoch: int, facts: dict[str, Any]) -> None:
+        self._write({"kind": "epoch", "epoch": epoch, "step": step, **facts})
 
     def _write(self, line: dict[str, Any]) -> None:
         if distributed.is_writer():

@@ -77,7 +77,7 @@ class SwAV(ResNet):
 
     def embed(self, x: Tensor) -> Tensor:  # (B, C, H, W) -> (B, D)
         """Projected features of unit length."""
-        return self._project(self.features(x))
+        return self.project(self.features(x))
 
     def scores(self, x: Tensor) -> Tensor:  # (B, C, H, W) -> (B, K)
         """Cosine of each picture with each prototype (with normalised prototypes)."""
@@ -105,10 +105,11 @@ class SwAV(ResNet):
             self.features(torch.cat(list(same_size)))
             for _, same_size in groupby(crops, key=lambda crop: crop.shape[2:])
         ]
-        embedding = self._project(torch.cat(features))
+        embedding = self.project(torch.cat(features))
         return embedding, self.score(embedding)
 
-    def _project(self, features: Tensor) -> Tensor:
+    def project(self, features: Tensor) -> Tensor:  # (B, F) -> (B, D)
+        """Embeddings of unit length from pooled features."""
         projected = self.projection_head(features)
         # Cosines are compared at differences of a hundredth: normalised in full precision.
         with full_precision(features.device):

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from swav_cli.core import distributed
 from swav_cli.core.sinkhorn import sinkhorn
 
 
@@ -34,7 +35,10 @@ class Queue(nn.Module):
     """The newest embeddings of the assigned crops, which join small batches when codes are computed.
 
     It takes part once it is full; the newest batch stands at its front. Its rows and count are buffers, so that a
-    checkpoint holds them.
+    checkpoint holds them. Of several processes each keeps the rows of its own pictures.
+
+    Args:
+        length: rows of each crop over all processes, which divide them evenly.
     """
 
     embeddings: Tensor
@@ -42,7 +46,8 @@ class Queue(nn.Module):
 
     def __init__(self, assigned: int, length: int, dim: int) -> None:
         super().__init__()
-        self.register_buffer("embeddings", torch.zeros(assigned, length, dim))  # (A, L, D)
+        own = length // distributed.world_size()
+        self.register_buffer("embeddings", torch.zeros(assigned, own, dim))  # (A, L, D)
         self.register_buffer("filled", torch.zeros((), dtype=torch.long))
 
     @property
@@ -57,6 +62,26 @@ class Queue(nn.Module):
         self.embeddings.copy_(joined[:, :length])
         self.filled += min(embeddings.shape[1], length)
 
+    def whole(self, share: int) -> dict[str, Tensor]:
+        """The rows of all processes in the order in which a single one holds them; every process has to ask.
+
+        Args:
+            share: how many pictures of a part of a batch are this process's.
+        """
+        if distributed.world_size() == 1:
+            return dict(self.state_dict())
+        blocks = self.embeddings.unflatten(1, (-1, share))
+        joined = torch.cat(distributed.of_all(blocks), dim=2).flatten(1, 2)
+        return {"embeddings": joined, "filled": self.filled * distributed.world_size()}
+
+    def take_share(self, whole: dict[str, Tensor], share: int) -> None:
+        """This process's rows of what `whole` gave, by however many processes that was."""
+        world, rank = distributed.world_size(), distributed.rank()
+        if world > 1:
+            blocks = whole["embeddings"].unflatten(1, (-1, world, share))
+            whole = {"embeddings": blocks[:, :, rank].flatten(1, 2), "filled": whole["filled"] // world}
+        self.load_state_dict(whole)
+
 
 @torch.no_grad()
 def assign_codes(
@@ -67,13 +92,11 @@ def assign_codes(
     iterations: int,
 ) -> Tensor:  # (A, B, K)
     """Codes of the batch, crop by crop; a full queue's embeddings share in the assignment. The batch is then queued."""
-    codes = []
-    for crop, embedding in enumerate(embeddings):
-        rows = embedding
-        if queue is not None and queue.is_full:
-            rows = torch.cat([queue.embeddings[crop].to(embedding), embedding])
-        scores = rows @ prototypes.to(embedding).T
-        codes.append(sinkhorn(scores, epsilon, iterations)[-len(embedding) :])
+    rows = embeddings
+    if queue is not None and queue.is_full:
+        rows = torch.cat([queue.embeddings.to(embeddings), embeddings], dim=1)
+    scores = rows @ prototypes.to(embeddings).T
+    codes = sinkhorn(scores, epsilon, iterations)[:, -embeddings.shape[1] :]
     if queue is not None:
         queue.push(embeddings)
-    return torch.stack(codes)
+    return codes

@@ -89,9 +89,9 @@ def _scaled(
 
 
 def make_optimizer(
-    name: str, params: Iterable[Tensor], lr: float, momentum: float, weight_decay: float, trust_coefficient: float
+    name: str, params: Iterable[Any], lr: float, momentum: float, weight_decay: float, trust_coefficient: float
 ) -> Optimizer:
-    """`lars`, `sgd` (Nesterov off) or `adamw` over all parameters, decay on every one of them as published."""
+    """`lars`, `sgd` (Nesterov off) or `adamw` over parameters or groups of them, decay on every one as published."""
     if name == "lars":
         return LARS(params, lr, momentum, weight_decay, trust_coefficient)
     if name == "sgd":

@@ -6,6 +6,21 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
+from swav_cli.errors import UserError, nearest
+
+PRECISIONS = ("auto", "float32", "bf16")
+
+
+def settle_precision(wanted: str, device: torch.device) -> str:
+    """`float32` or `bf16` for `--precision`.
+
+    Raises:
+        UserError: no such precision.
+    """
+    if wanted not in PRECISIONS:
+        raise UserError(f"--precision {wanted}: use {', '.join(PRECISIONS)}.{nearest(wanted, PRECISIONS)}")
+    return pick_precision(device)[0] if wanted == "auto" else wanted
+
 
 def pick_precision(device: torch.device) -> tuple[str, str]:
     """What `auto` means on a device, and why."""

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from swav_cli.core.architectures import ARCHITECTURES
+from swav_cli.data.shard_names import is_stream
 from swav_cli.errors import nearest
 
 Auto = Literal["auto"]
@@ -79,14 +80,21 @@ class ModelRecipe(Part):
 
 class DataRecipe(Part):
     train: Annotated[str, Field(min_length=1)] = Field(
-        description="folder, list of files (.txt, .csv), torchvision:NAME or shapes:COUNT"
+        description="folder, list of files (.txt, .csv), shards (.tar), torchvision:NAME, shapes:COUNT, or a stream of "
+        "shards: https://HOST/NAME-{000..146}.tar or pipe:COMMAND, which has to be typed and can't come from a file"
     )
-    val: str | None = Field(default=None, description="labelled pictures for k-NN, in the same forms")
+    val: str | None = Field(default=None, description="labelled pictures for k-NN, in the same forms but no stream")
     bank: str | None = Field(
         default=None, description="labelled pictures that k-NN learns from; the training pictures where nothing is said"
     )
     cache: bool | Auto = Field(default="auto", description="keep decoded pictures in memory; auto: where they fit")
     limit: Count | None = Field(default=None, description="the first N pictures of a shuffle fixed by the seed")
+    stream_pictures: Count | None = Field(
+        default=None, description="pictures of a stream, which can't be counted; an epoch is so many"
+    )
+    shuffle_buffer: Count = Field(
+        default=1000, description="pictures of a stream among which each worker draws the next one"
+    )
     channels: Count = Field(
         default=3, description="channels of a picture: 1 gray, 3 colour, others for TIFF or .npy stacks"
     )
@@ -99,6 +107,13 @@ class DataRecipe(Part):
     max_bad: Share = Field(default=0.01, description="share of unreadable pictures at which the run stops")
 
 
+def ordered_scale(scale: tuple[float, float]) -> tuple[float, float]:
+    """The same; raises ValueError where it does not run from small to large."""
+    if not scale[0] <= scale[1] <= 1:
+        raise ValueError(f"scale runs from small to large within (0, 1], got {scale[0]} to {scale[1]}")
+    return scale
+
+
 class CropRecipe(Part):
     count: Count = Field(description="how many crops of this kind a picture")
     size: Annotated[int, Field(ge=4)] = Field(description="height and width, pixels")
@@ -108,9 +123,7 @@ class CropRecipe(Part):
     @field_validator("scale")
     @classmethod
     def _ordered(cls, scale: tuple[float, float]) -> tuple[float, float]:
-        if not scale[0] <= scale[1] <= 1:
-            raise ValueError(f"scale runs from small to large within (0, 1], got {scale[0]} to {scale[1]}")
-        return scale
+        return ordered_scale(scale)
 
 
 class AugmentRecipe(Part):
@@ -182,6 +195,9 @@ class TrainingRecipe(Part):
     sync_batchnorm: bool | Count = Field(
         default=False,
         description="batch normalisation over all processes, or in groups of so many; not with accumulate",
+    )
+    timeout_minutes: Positive = Field(
+        default=30.0, description="after which processes no longer wait for one that does not come"
     )
     log_every: Count = Field(default=10, description="steps between lines of metrics.jsonl")
 
@@ -259,6 +275,7 @@ def contradictions(recipe: Recipe) -> list[str]:
         *_in_schedule(recipe),
         *_in_batches(recipe),
         *_in_pictures(recipe),
+        *_in_stream(recipe),
     ]
 
 
@@ -268,7 +285,8 @@ def _in_model(recipe: Recipe) -> list[str]:
     if not model.backbone.startswith("timm:"):
         return []
     return [
-        f"model.{name} ({getattr(model, name)}) is of ResNets, and model.backbone is {model.backbone}"
+        f"model.{name} ({getattr(model, name)}) is of ResNets, and model.backbone is {model.backbone}; "
+        f"set it to {str(getattr(plain, name)).lower()}"
         for name in ("width", "stem", "zero_init_residual")
         if getattr(model, name) != getattr(plain, name)
     ]
@@ -333,6 +351,30 @@ def _in_batches(recipe: Recipe) -> list[str]:
             f"loss.queue.length ({queue}) is shorter than training.batch_size ({batch}); "
             "it would hold a part of one batch"
         )
+    return found
+
+
+def _in_stream(recipe: Recipe) -> list[str]:
+    data = recipe.data
+    if not is_stream(data.train):
+        return (
+            [f"data.stream_pictures ({data.stream_pictures}) is of streams, and data.train is none; set it to null"]
+            if data.stream_pictures
+            else []
+        )
+    found = []
+    if data.stream_pictures is None:
+        found.append(
+            "data.train is a stream, whose pictures can't be counted; say about how many they are with "
+            "--set data.stream_pictures=N"
+        )
+    if data.limit is not None:
+        found.append(
+            f"data.limit ({data.limit}) chooses among pictures that are known, and data.train is a stream; set it to "
+            "null and name fewer shards"
+        )
+    if data.cache is True:
+        found.append("data.cache (true) keeps pictures that are read once, and data.train is a stream; set it to auto")
     return found
 
 

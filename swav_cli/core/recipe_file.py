@@ -8,14 +8,20 @@ import re
 from collections.abc import Hashable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from swav_cli.core.recipe import Recipe
+from swav_cli.core.classifier_recipe import FinetuneRecipe, LinearRecipe
+from swav_cli.core.recipe import Part, Recipe
 from swav_cli.core.recipe_keys import explain, place_of, takes_null, takes_text
+from swav_cli.data.shard_names import runs_command
 from swav_cli.errors import UserError, nearest
+
+AnyRecipe = Recipe | LinearRecipe | FinetuneRecipe
+Schema = TypeVar("Schema", bound=Part)
+COMMANDS: dict[type[Part], str] = {Recipe: "pretrain", LinearRecipe: "linear-eval", FinetuneRecipe: "finetune"}
 
 
 def shipped_recipes() -> dict[str, Path]:
@@ -123,7 +129,7 @@ def _yaml_problem(error: Exception) -> str:
     return str(getattr(error, "problem", None) or error).splitlines()[0]
 
 
-def apply_override(content: dict[str, Any], assignment: str) -> None:
+def apply_override(content: dict[str, Any], assignment: str, schema: type[BaseModel] = Recipe) -> None:
     """Set one `a.b.c=value` in a recipe's mapping. `crops.0.size=64` reaches into a list.
 
     The value is read as YAML, but where the recipe holds text, such as a path, it is taken as it stands.
@@ -132,7 +138,7 @@ def apply_override(content: dict[str, Any], assignment: str) -> None:
     steps = key.strip().split(".")
     if not equals or not all(steps):
         raise UserError(f"--set {assignment}: write it as key=value, for example --set loss.epsilon=0.03")
-    value = _read_value(steps, text.strip(), assignment)
+    value = _read_value(steps, text.strip(), assignment, schema)
     place: Any = content
     for step in steps[:-1]:
         place = _descend(place, step, assignment)
@@ -145,8 +151,8 @@ def apply_override(content: dict[str, Any], assignment: str) -> None:
         raise UserError(f"--set {assignment}: '{'.'.join(steps[:-1])}' holds one value and has no keys below it")
 
 
-def _read_value(steps: list[str], text: str, assignment: str) -> Any:
-    place = place_of(steps)
+def _read_value(steps: list[str], text: str, assignment: str, schema: type[BaseModel]) -> Any:
+    place = place_of(steps, schema)
     known = place.field is not None and len(place.path) == len(steps)
     if known and place.field is not None and takes_text(place.field):
         if takes_null(place.field) and text in ("", "~", "null"):
@@ -177,36 +183,101 @@ def _descend(place: Any, step: str, assignment: str) -> Any:
 
 
 def parse_recipe(content: dict[str, Any], source: str) -> Recipe:
+    """A recipe of pretraining from its mapping; see `parse_as`."""
+    return parse_as(Recipe, content, source)
+
+
+def parse_as(schema: type[Schema], content: dict[str, Any], source: str) -> Schema:
     """A recipe from its mapping.
 
     Raises:
         UserError: all mistakes at once, one line each, with the nearest known key for an unknown one.
     """
+    _refuse_other_task(schema, content, source)
     try:
-        return Recipe.model_validate(content)
+        return schema.model_validate(content)
     except ValidationError as error:
-        raise UserError(f"{source}: " + "\n  ".join(explain(error, content))) from None
+        raise UserError(f"{source}: " + "\n  ".join(explain(error, content, schema))) from None
+
+
+def _refuse_other_task(schema: type[Part], content: dict[str, Any], source: str) -> None:
+    found = schema_of(content)
+    if found is not schema:
+        wanted, command = COMMANDS[schema], COMMANDS[found]
+        raise UserError(f"{source}: is a recipe for `swav {command}`, not for `swav {wanted}`. See: swav recipes")
+
+
+def schema_of(content: dict[str, Any]) -> type[AnyRecipe]:
+    """What kind of recipe a mapping is: one without a `task` is one of pretraining."""
+    schemas: dict[Any, type[AnyRecipe]] = {"linear": LinearRecipe, "finetune": FinetuneRecipe}
+    task = content.get("task")
+    return schemas.get(task, Recipe) if isinstance(task, str) else Recipe
 
 
 def load_recipe(name: str | Path, overrides: list[str] | None = None) -> Recipe:
-    """A recipe by path or shipped name, with `key=value` overrides.
+    """A recipe of pretraining by path or shipped name, with `key=value` overrides.
 
     >>> load_recipe("in1k-200e", ["training.epochs=100"]).training.epochs
     100
     """
+    return load_as(Recipe, name, overrides)
+
+
+def load_as(schema: type[Schema], name: str | Path, overrides: list[str] | None = None) -> Schema:
+    """The same for recipes of any kind.
+
+    >>> load_as(LinearRecipe, "linear-in1k").optimizer.lr
+    0.3
+    """
     path = find_recipe(str(name))
     content = read_yaml(path)
+    _refuse_other_task(schema, content, str(path))
+    _mark_sources(content)
     for assignment in overrides or []:
-        apply_override(content, assignment)
-    return parse_recipe(content, f"{path} and the options" if overrides else str(path))
+        apply_override(content, assignment, schema)
+    recipe = parse_as(schema, content, f"{path} and the options" if overrides else str(path))
+    _refuse_commands(recipe, content, path)
+    return recipe
 
 
-def dump_recipe(recipe: Recipe) -> str:
+class _FromFile(str):
+    """Text of a file; what is typed in its place is plain text."""
+
+
+def _mark_sources(content: dict[str, Any]) -> None:
+    data = content.get("data")
+    if isinstance(data, dict):
+        content["data"] = {key: _FromFile(value) if isinstance(value, str) else value for key, value in data.items()}
+
+
+def _refuse_commands(recipe: Any, content: dict[str, Any], path: Path) -> None:
+    """A recipe may come from anybody, and must do no more than train.
+
+    Raises:
+        UserError: its pictures come from a command of the shell that was not typed.
+    """
+    given = content.get("data") or {}
+    for key, source in dict(recipe.data).items():
+        # Asked of the recipe as it was understood, which takes more than text for text: bytes, for one.
+        if isinstance(source, str) and runs_command(source) and type(given.get(key)) is not str:
+            raise UserError(
+                f"{path}: holds the command '{source}', and no command is run that a file brings; if you trust it, "
+                "type it: --data 'pipe:...'"
+            )
+
+
+def read_recipe(path: Path) -> AnyRecipe:
+    """A recipe of whatever kind, such as the one in a run's folder, to look at: `load_recipe` gives one to be run."""
+    content = read_yaml(path)
+    return parse_as(schema_of(content), content, str(path))
+
+
+def dump_recipe(recipe: AnyRecipe) -> str:
     """A recipe as YAML, every value written out."""
     return yaml.dump(recipe.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
-def differences(before: Recipe, after: Recipe) -> list[str]:
+def differences(before: AnyRecipe, after: AnyRecipe) -> list[str]:
     """Keys whose values differ, `key: before -> after`, but for those that don't change what is learnt."""
     a, b = _flat(before.model_dump(mode="json")), _flat(after.model_dump(mode="json"))
     return [
@@ -216,7 +287,10 @@ def differences(before: Recipe, after: Recipe) -> list[str]:
     ]
 
 
-_FREE_TO_CHANGE = ("reference", "data.cache", "data.max_bad", "training.workers", "training.log_every", "checkpoint.")
+_FREE_TO_CHANGE = (
+    "reference", "data.cache", "data.max_bad", "training.workers", "training.timeout_minutes",
+    "training.log_every", "checkpoint.",
+)  # fmt: skip
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:

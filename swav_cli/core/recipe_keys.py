@@ -64,9 +64,9 @@ class Place(NamedTuple):
         return ".".join(map(str, self.path))
 
 
-def place_of(path: Iterable[str | int]) -> Place:
+def place_of(path: Iterable[str | int], schema: type[BaseModel] = Recipe) -> Place:
     """Follow keys and list positions down to a value, and no further: what comes below a value is not ours to name."""
-    part: type[BaseModel] = Recipe
+    part = schema
     field: FieldInfo | None = None
     taken: list[str | int] = []
     in_list = False
@@ -85,7 +85,7 @@ def place_of(path: Iterable[str | int]) -> Place:
 
 def takes_text(field: FieldInfo) -> bool:
     """The field holds any text, such as a path; `auto` and names out of a short list are no such text."""
-    return str in _inside(field.annotation)
+    return str in _inside(field.annotation) and not _is_list(field)
 
 
 def takes_null(field: FieldInfo) -> bool:
@@ -141,7 +141,7 @@ def _plural(kind: str) -> str:
 # --- mistakes in words -------------------------------------------------------------------------------------------
 
 
-def explain(error: ValidationError, content: Any) -> list[str]:
+def explain(error: ValidationError, content: Any, schema: type[BaseModel] = Recipe) -> list[str]:
     """A line for each mistake of a recipe: the key as one writes it, the value, and what may stand there.
 
     pydantic reports a value that fits no branch of a union, or a list with several wrong items, several times.
@@ -153,16 +153,16 @@ def explain(error: ValidationError, content: Any) -> list[str]:
         if isinstance(problem, ContradictionError):
             lines |= dict.fromkeys(problem.problems)
             continue
-        place = place_of(mistake["loc"])
+        place = place_of(mistake["loc"], schema)
         if place.key not in told:
             told.add(place.key)
-            lines[_explain_one(place, mistake, content)] = None
+            lines[_explain_one(place, mistake, content, schema)] = None
     return list(lines)
 
 
-def _explain_one(place: Place, mistake: Any, content: Any) -> str:
+def _explain_one(place: Place, mistake: Any, content: Any, schema: type[BaseModel]) -> str:
     if mistake["type"] in ("extra_forbidden", "invalid_key"):
-        return f"unknown key '{place.key}'.{_suggestion(place)}"
+        return f"unknown key '{place.key}'.{_suggestion(place, schema)}"
     if mistake["type"] == "missing" and len(place.path) == len(mistake["loc"]):
         field = place.field
         return f"{place.key} is missing: " + (_kind_of(field) + _meaning(field) if field is not None else "needed")
@@ -184,10 +184,10 @@ def _meaning(field: FieldInfo) -> str:
     return f" ({field.description})" if field.description else ""
 
 
-def _suggestion(place: Place) -> str:
+def _suggestion(place: Place, schema: type[BaseModel]) -> str:
     """Where the very same key does belong, else the nearest one at this place, else all of this place."""
     word, known = str(place.path[-1]), list(place.part.model_fields)
-    homes = [key.name for key in keys_of() if key.name.rpartition(".")[2] == word]
+    homes = [key.name for key in keys_of(schema) if key.name.rpartition(".")[2] == word]
     if len(homes) == 1:
         return f" It belongs at '{homes[0]}'"
     return nearest(word, known) or f" Known here: {', '.join(known)}"

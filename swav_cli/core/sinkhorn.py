@@ -15,15 +15,15 @@ from swav_cli.core.precision import full_precision
 
 @torch.no_grad()
 def sinkhorn(
-    scores: Tensor,  # (B, K): cosine of each picture of this process with each prototype
+    scores: Tensor,  # (B, K) or (A, B, K): cosine of each picture of this process with each prototype
     epsilon: float = 0.05,
     iterations: int = 3,
-) -> Tensor:  # (B, K): codes; each row sums to one
-    """Soft assignments of pictures to prototypes that use all prototypes equally.
+) -> Tensor:  # like the scores: codes; each row sums to one
+    """Soft assignments of pictures to prototypes that use all prototypes equally; of A crops, each for itself.
 
     The batch is that of all processes: a picture's own sum is local, and the processes are joined by one
-    reduction of K maxima and one of K sums an iteration. Computed in float32 (float64 scores stay float64)
-    as logarithms, so that it is finite at any epsilon and every row sums to one.
+    reduction of K maxima and one of K sums an iteration (A K where there are A crops). Computed in float32 (float64
+    scores stay float64) as logarithms, so that it is finite at any epsilon and every row sums to one.
 
     Raises:
         ValueError: epsilon is not positive, or iterations is below one.
@@ -35,8 +35,9 @@ def sinkhorn(
         log_q = scores.to(precise) / epsilon
         # A prototype's shift goes out with its first normalisation. With it no sum below can underflow: each is at
         # least 1 in the first round, and at least 1 / K after that, since no picture's sum exceeds K.
-        log_q -= max_over_processes(log_q.amax(dim=0))
+        log_q -= max_over_processes(log_q.amax(dim=-2, keepdim=True))
         for _ in range(iterations):
-            log_q -= sum_over_processes(log_q.exp().sum(dim=0)).log()  # prototypes share the batch equally ...
-            log_q -= log_q.logsumexp(dim=1, keepdim=True)  # ... and each picture gives its whole weight
+            # prototypes share the batch equally ...
+            log_q -= sum_over_processes(log_q.exp().sum(dim=-2, keepdim=True)).log()
+            log_q -= log_q.logsumexp(dim=-1, keepdim=True)  # ... and each picture gives its whole weight
         return log_q.exp()

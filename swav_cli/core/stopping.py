@@ -34,3 +34,27 @@ class StopSignal:
         if self.received and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.received = number
+
+
+class Terminated(BaseException):
+    """A signal's end of a command, in work that no `StopSignal` holds; no `except Exception` takes it for damage."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(signal_number).name}")
+        self.exit_code = 128 + signal_number
+
+
+def clear_away_when_ended() -> None:
+    """Let SIGTERM, and the end of a terminal, raise `Terminated`, so that what is half-made is cleared away.
+
+    Without it the process is gone at once, and hidden files stay behind.
+    """
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:  # nohup has it ignored
+            signal.signal(number, _terminate)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_IGN)  # a second one does not break off the clearing
+    raise Terminated(number)

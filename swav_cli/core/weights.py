@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+import torch
+from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from swav_cli.core.architectures import ARCHITECTURES
 from swav_cli.core.checkpoint import write_whole
 from swav_cli.core.model import SwAV
 from swav_cli.core.recipe import Recipe, settled
+from swav_cli.core.timm_backbone import TIMM
 from swav_cli.errors import UserError
 
 FORMAT = "swav-model-1"
+LARGEST, LARGEST_SIZE = 2**20, 2**14  # of any number in a description; of the pixels of a side
 
 
 @dataclass(frozen=True)
@@ -59,17 +65,39 @@ class About:
 
     @classmethod
     def from_json(cls, text: str) -> About:
-        """Raises ValueError where the text is no description of ours."""
+        """
+        Raises:
+            ValueError: the text is no description of ours, or one that nothing can be built from.
+        """
         content = json.loads(text)
         if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
             raise ValueError("holds no description of a swav model")
         known = {field.name for field in fields(cls)}
         if not content.keys() <= known:
             raise ValueError(f"made by a newer swav ({', '.join(sorted(content.keys() - known))})")
-        values: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in content.items()
-        }
-        return cls(**values)
+        try:
+            found = TypeAdapter(cls).validate_json(json.dumps(content), strict=True)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        if wrong := found._impossible():
+            raise ValueError(wrong)
+        return found
+
+    def _impossible(self) -> str:
+        """What no network can be like, or nothing: descriptions come in files that anybody may have made."""
+        if self.backbone not in ARCHITECTURES and not self.backbone.startswith(TIMM):
+            return f"backbone: no '{self.backbone}'"
+        counts = {name: getattr(self, name) for name in ("width", "channels", "size")}
+        parts = {name: getattr(self, name) for name in ("hidden_dim", "embedding_dim", "prototypes")}
+        for name, value in (counts | parts).items():
+            if not (name in counts) <= value <= (LARGEST_SIZE if name == "size" else LARGEST):
+                return f"{name}: {value}"
+        if not len(self.mean) == len(self.std) == self.channels or not all(value > 0 for value in self.std):
+            return f"mean {self.mean} and std {self.std} for {self.channels} channels"
+        if self.prototypes and not self.embedding_dim:
+            return "prototypes without a projection head"
+        return ""
 
 
 def about(recipe: Recipe) -> About:
@@ -88,6 +116,15 @@ def about(recipe: Recipe) -> About:
         std=tuple(settled(recipe.data.std)),
         source=recipe.name,
     )
+
+
+def weights_digest(model: SwAV, described: About) -> str:
+    """Changes with any weight and with how pictures are prepared."""
+    digest = hashlib.sha256(described.to_json().encode())
+    for key, tensor in sorted(model.state_dict().items()):
+        digest.update(key.encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()[:16]
 
 
 def save_model(path: Path, model: SwAV, described: About) -> None:
@@ -119,13 +156,36 @@ def rebuilt(path: Path, described: About, tensors: Mapping[str, Tensor]) -> SwAV
     Raises:
         UserError: some are missing, or don't fit the description.
     """
-    model = described.build()
     try:
+        _check_shapes(described, tensors)
+        model = described.build()
         model.load_state_dict(tensors)
     except RuntimeError as error:
-        problem = " ".join(str(error).splitlines()[1:2]).strip()
+        problem = " ".join(str(error).splitlines()[1:2]).strip() or str(error)
         raise UserError(f"{path}: its tensors are not those of its description ({problem})") from None
     return model.eval()
+
+
+def _check_shapes(described: About, tensors: Mapping[str, Tensor]) -> None:
+    """
+    Raises:
+        RuntimeError: the description asks for more memory than its tensors have; before any of it is taken.
+    """
+    if not described.backbone.startswith(TIMM):
+        with torch.device("meta"):
+            described.build().load_state_dict({name: tensor.to("meta") for name, tensor in tensors.items()})
+        return
+    # Some networks of timm can't be built without memory; their own size goes by their name.
+    first = "projection_head.0.weight" if described.hidden_dim else "projection_head.weight"
+    parts = {
+        first: described.hidden_dim or described.embedding_dim,
+        "prototypes.weight": described.prototypes,
+        "fc.weight": len(described.classes),
+    }
+    for name, count in parts.items():
+        found = tensors[name].shape[0] if name in tensors else 0
+        if found != count:
+            raise RuntimeError(f"{name} has {found} rows, and {count} are described")
 
 
 def take_weights(model: SwAV, weights: Mapping[str, Tensor], source: str | Path) -> str:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from swav_cli.data.images import BadPicture
-from swav_cli.data.sources import Pictures
+from swav_cli.data.pictures import Pictures
 from swav_cli.errors import UserError
 
 SHARE_OF_MEMORY = 0.25  # of what is free; `auto` keeps no more

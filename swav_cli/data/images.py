@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import math
+import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
@@ -18,6 +21,11 @@ from torchcodec.decoders import decode_jpeg  # type: ignore[attr-defined]
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".npy"})
 MAX_PIXELS = 180_000_000  # beyond that a small file that unpacks to gigabytes is likelier than a photograph
 NPY = b"\x93NUMPY"
+PAUSES = (0.1, 0.4, 1.6)  # seconds before each further try to read a file of a disk that fails now and then
+# What a further try does not mend.
+LASTING = frozenset({
+    errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL,
+})  # fmt: skip
 
 
 class BadPicture(Exception):
@@ -28,13 +36,29 @@ def read_picture(path: str | Path, channels: int = 3) -> Tensor:
     """A picture file as uint8 (channels, H, W).
 
     Raises:
-        BadPicture: empty, damaged, no picture, or of another number of channels.
+        BadPicture: empty, damaged, no picture, of another number of channels, or not to be read after several tries.
     """
     try:
-        content = Path(path).read_bytes()
+        content = read_patiently(Path(path).read_bytes)
     except OSError as error:
         raise BadPicture(error.strerror or str(error)) from None
     return decode_picture(content, channels)
+
+
+def read_patiently(read: Callable[[], bytes]) -> bytes:
+    """What `read` returns, which is called again after a pause where a network disk fails for a moment.
+
+    Raises:
+        OSError: the last of several, or at once one that says that there is no such file, or no right to it.
+    """
+    for pause in PAUSES:
+        try:
+            return read()
+        except OSError as error:
+            if error.errno in LASTING:
+                raise
+        time.sleep(pause)
+    return read()
 
 
 def decode_picture(content: bytes, channels: int = 3) -> Tensor:

@@ -8,7 +8,11 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from swav_cli.data.sources import FilePictures, Pictures, TorchvisionPictures, open_pictures
+from swav_cli.data.pictures import Pictures
+from swav_cli.data.shard_names import is_stream, names_shards
+from swav_cli.data.shards import ShardPictures, open_shards
+from swav_cli.data.sources import FilePictures, open_pictures
+from swav_cli.data.torchvision_pictures import TorchvisionPictures
 from swav_cli.errors import UserError, nearest
 
 LISTS = (".txt", ".csv", ".tsv")
@@ -16,8 +20,8 @@ LISTS = (".txt", ".csv", ".tsv")
 
 def open_inputs(inputs: Sequence[str], channels: int = 3, without: Path | None = None) -> Pictures:
     """The pictures of all inputs: a picture, a folder, a pattern such as 'a/*.jpg', a list file, `-` for paths on
-    standard input, or a source such as shapes:100. Files come in sorted order, each once, and under the name they were
-    given by. A picture that a list names and that is not there is for the reader to report.
+    standard input, shards (by themselves), or a source such as shapes:100. Files come in sorted order, each once, and
+    under the name they were given by. A picture that a list names and that is not there is for the reader to report.
 
     Args:
         without: a folder whose pictures are left out, since they are made of the others; but an input within it stays.
@@ -25,8 +29,11 @@ def open_inputs(inputs: Sequence[str], channels: int = 3, without: Path | None =
     Raises:
         UserError: an input that is not there, or nothing found.
     """
+    if inputs and all(map(names_shards, inputs)):  # several, where a shell has put names in place of a pattern
+        return open_shards(inputs, channels)
     if len(inputs) == 1 and _is_whole(inputs[0]) and not (without and _is_within(without, inputs[0])):
-        return _in_order(open_pictures(inputs[0], "val", channels=channels))
+        pictures = open_pictures(inputs[0], "val", channels=channels)
+        return pictures if os.path.isdir(inputs[0]) else _in_order(pictures)  # a folder's are, and may be millions
     names: list[str] = []
     for given in inputs:
         found = _names_of(given, channels)
@@ -36,9 +43,9 @@ def open_inputs(inputs: Sequence[str], channels: int = 3, without: Path | None =
     names = _each_once(names)
     if not names:
         raise UserError(f"{' '.join(inputs)}: no pictures there")
-    pictures = FilePictures(Path(), names, channels, " ".join(inputs))
-    pictures.labels = pictures.classes = None  # the folders of what was picked by hand need not be classes
-    return pictures
+    picked = FilePictures(Path(), names, channels, " ".join(inputs))
+    picked.labels = picked.classes = None  # the folders of what was picked by hand need not be classes
+    return picked
 
 
 def _in_order(pictures: Pictures) -> Pictures:
@@ -46,8 +53,13 @@ def _in_order(pictures: Pictures) -> Pictures:
     if not isinstance(pictures, FilePictures):
         return pictures
     names = list(pictures.paths)
-    ordered = sorted(set(names))
-    return pictures if names == ordered else FilePictures(pictures.root, ordered, pictures.channels, pictures.source)
+    first = {name: position for position, name in reversed(list(enumerate(names)))}
+    ordered = sorted(first)
+    if names == ordered:
+        return pictures
+    labels, known = pictures.labels, pictures.classes
+    classes = None if labels is None or known is None else [known[labels[first[name]]] for name in ordered]
+    return FilePictures(pictures.root, ordered, pictures.channels, pictures.source, classes)
 
 
 def with_channels(pictures: Pictures, channels: int) -> Pictures:
@@ -56,7 +68,7 @@ def with_channels(pictures: Pictures, channels: int) -> Pictures:
     Raises:
         UserError: they have another number.
     """
-    if isinstance(pictures, (FilePictures, TorchvisionPictures)):
+    if isinstance(pictures, (FilePictures, ShardPictures, TorchvisionPictures)):
         pictures.channels = channels
     elif pictures.channels != channels:
         raise UserError(f"{pictures.source}: has {pictures.channels} channels, and the model takes {channels}")
@@ -66,7 +78,8 @@ def with_channels(pictures: Pictures, channels: int) -> Pictures:
 def _is_whole(given: str) -> bool:
     """A folder, a list of files or a source: something that `open_pictures` opens."""
     path = Path(given)
-    return path.is_dir() or (path.suffix.lower() in LISTS and path.is_file()) or _is_source(given)
+    is_list = path.suffix.lower() in LISTS and path.is_file()
+    return path.is_dir() or is_list or _is_source(given) or names_shards(given) or is_stream(given)
 
 
 def _is_source(given: str) -> bool:

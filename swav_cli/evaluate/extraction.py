@@ -6,12 +6,10 @@ goes, and become the file once all are there.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,36 +18,30 @@ import torch
 from numpy.typing import NDArray
 
 from swav_cli.core import distributed
-from swav_cli.core.checkpoint import RunFolder, json_ready
+from swav_cli.core.checkpoint import json_ready
 from swav_cli.core.model import SwAV
 from swav_cli.core.precision import autocast, pick_precision
-from swav_cli.core.recipe_file import parse_recipe, read_yaml
+from swav_cli.core.processes import first_decides, joined_processes, own_gpu
+from swav_cli.core.stages import map_names
 from swav_cli.core.stopping import StopSignal
-from swav_cli.core.weights import About
-from swav_cli.data.sources import Pictures, open_pictures
+from swav_cli.core.weights import About, weights_digest
+from swav_cli.data.pictures import Pictures
 from swav_cli.errors import Interrupted, UserError, nearest
-from swav_cli.evaluate.features import MAPS, Function, layer_function, stream_features, usual_batch, usual_workers
-from swav_cli.evaluate.sharing import first_decides, joined_processes, own_gpu
+from swav_cli.evaluate.described import (
+    Settings,
+    describe,
+    described,
+    differences,
+    is_finished,
+    refuse_others,
+    result_of,
+)
+from swav_cli.evaluate.features import Function, layer_function, stream_features, usual_batch, usual_workers
 from swav_cli.evaluate.unfinished import RowWriter, Unfinished
 from swav_cli.evaluate.writers import Output, Table, open_output
 
-FORMAT = "swav-features-1"
 PRECISIONS = ("auto", "float32", "bf16")
 SPARE_DISK = 64e6  # bytes left free beside what is written
-ANOTHER = {"model": "other weights", "pictures": "other pictures"}  # settings whose values tell nobody anything
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the rows depend on; batch size, workers and number of processes are not among it."""
-
-    model: str  # digest of weights and description
-    pictures: str  # digest of their names
-    layer: str
-    normalize: bool
-    multi_scale: bool
-    precision: str
-    shape: tuple[int, ...]
 
 
 class Work(NamedTuple):
@@ -115,7 +107,7 @@ def extract(
         settled = _settle_precision(precision, where)
         _check_numbers(batch_size, workers)
         function = layer_function(model, layer, normalize=normalize, multi_scale=multi_scale)
-        output = open_output(Path(out), is_map=layer in MAPS)
+        output = open_output(Path(out), is_map=layer in map_names(model))
         _check_pictures(pictures, about)
         model.eval().to(where, memory_format=torch.channels_last)  # type: ignore[call-overload]
         settings = Settings(
@@ -129,26 +121,6 @@ def extract(
             usual_workers(where, len(pictures), about.size) if workers is None else workers, notice, progress,
         )  # fmt: skip
         return _extract(work, resume, overwrite)
-
-
-def pictures_of_run(model: Path) -> Pictures:
-    """What the run trained on to which a model belongs: a run's folder, or a file inside it.
-
-    Raises:
-        UserError: no run, or its pictures are no longer there.
-    """
-    folders = [model] if model.is_dir() else [model.parent, model.parent.parent]
-    recipe_file = next((RunFolder(each).recipe for each in folders if RunFolder(each).recipe.exists()), None)
-    if recipe_file is None:
-        raise UserError(f"{model}: belongs to no run whose pictures could be taken; name some: swav extract photos/")
-    recipe = parse_recipe(read_yaml(recipe_file), str(recipe_file))
-    data = recipe.data
-    try:
-        return open_pictures(data.train, "train", channels=data.channels, limit=data.limit, seed=recipe.training.seed)
-    except UserError:
-        raise UserError(
-            f"{data.train}: the pictures of {recipe_file.parent} are not there; name others: swav extract photos/"
-        ) from None
 
 
 # --- checks, before anything is written -----------------------------------------------------------------------------
@@ -174,15 +146,6 @@ def _check_pictures(pictures: Pictures, about: About) -> None:
         raise UserError(f"{pictures.source}: {pictures.channels} channels, and the model takes {about.channels}")
 
 
-def weights_digest(model: SwAV, about: About) -> str:
-    """Changes with any weight and with how pictures are prepared."""
-    digest = hashlib.sha256(about.to_json().encode())
-    for key, tensor in sorted(model.state_dict().items()):
-        digest.update(key.encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()[:16]
-
-
 def _row_shape(function: Function, about: About, device: torch.device, precision: str) -> tuple[int, ...]:
     picture = torch.zeros(1, about.channels, about.size, about.size, device=device)
     try:
@@ -203,13 +166,13 @@ def _begin(work: Work, unfinished: Unfinished, resume: bool, overwrite: bool) ->
     goes_on = resume and before == wanted
     if resume and before is not None and not goes_on and not overwrite:
         raise UserError(
-            f"{unfinished.folder} holds unfinished rows of something else ({_differences(before, wanted)}); finish it "
+            f"{unfinished.folder} holds unfinished rows of something else ({differences(before, wanted)}); finish it "
             "with its own command, give another --out, or begin anew with --no-resume"
         )
     if not (goes_on and unfinished.is_complete()) and not overwrite:
-        if resume and not goes_on and _is_finished(work.output, wanted):
+        if resume and not goes_on and is_finished(work.output, wanted):
             return None
-        _refuse_others(work.output, wanted)
+        refuse_others(work.output, wanted)
     _check_disk(work, unfinished)
     with _told(work.output.path):
         unfinished.hold()
@@ -220,41 +183,6 @@ def _begin(work: Work, unfinished: Unfinished, resume: bool, overwrite: bool) ->
     if goes_on:
         work.notice(f"going on: {done:,} of {len(work.pictures):,} rows are there")
     return rows
-
-
-def _described(output: Output) -> dict[str, Any]:
-    """What lies beside a file of features of ours; nothing where there is none."""
-    try:
-        content = json.loads(output.description.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    ours = isinstance(content, dict) and content.get("format") == FORMAT and content.get("file") == output.path.name
-    return content if ours else {}
-
-
-def _is_finished(output: Output, wanted: dict[str, Any]) -> bool:
-    return output.path.exists() and _described(output).get("settings") == wanted
-
-
-def _refuse_others(output: Output, wanted: dict[str, Any]) -> None:
-    before = _described(output).get("settings")
-    there = next((path for path in output.files() if path.exists()), None)
-    if there is None:
-        return
-    if before is None:
-        held = "is there, and was not written by this command"
-    elif before == wanted:
-        held = "is there, with the same settings"
-    else:
-        held = f"holds something else ({_differences(before, wanted)})"
-    raise UserError(f"{there} {held}; give another --out, or replace it with --overwrite")
-
-
-def _differences(before: dict[str, Any], wanted: dict[str, Any]) -> str:
-    changed = [key for key in wanted if before.get(key) != wanted[key]]
-    told = [ANOTHER.get(key) or f"{key} {before.get(key)} there, {wanted[key]} asked for" for key in changed]
-    # A shape tells something only where nothing else does: it follows from the layer and the pictures.
-    return "; ".join(told[:-1] if len(told) > 1 and changed[-1] == "shape" else told)
 
 
 def _check_disk(work: Work, unfinished: Unfinished) -> None:
@@ -278,7 +206,7 @@ def _extract(work: Work, resume: bool, overwrite: bool) -> dict[str, Any]:
         rows = first_decides(lambda: _begin(work, unfinished, resume, overwrite))
         if rows is None:
             work.notice(f"{work.output.path} is finished; replace it with --overwrite, or give another --out")
-            return _result(work.output, _described(work.output))
+            return {**result_of(work.output, described(work.output)), "new": False}
         with StopSignal() as stop, _told(work.output.path):
             own = np.array_split(rows, distributed.world_size())[distributed.rank()]
             if len(own):
@@ -321,51 +249,10 @@ def _finish(work: Work, unfinished: Unfinished, stop: StopSignal) -> dict[str, A
 
     pictures = work.pictures
     complete = unfinished.is_complete()
-    description = _describe(work, unfinished.failures())
+    description = describe(work.settings, work.about, work.name, pictures, work.output, unfinished.failures())
     rows = np.empty(0, dtype=np.float32) if complete else unfinished.rows()
     unfinished.finish(Table(rows, pictures.name, pictures.labels, pictures.classes, description, check))
-    return _result(work.output, description)
-
-
-def _describe(work: Work, failures: list[tuple[int, str]]) -> dict[str, Any]:
-    """What a reader needs to know of the file: the content of `feats.json`."""
-    about, output, settings, pictures = work.about, work.output, work.settings, work.pictures
-    labelled = pictures.labels is not None
-    return {
-        "format": FORMAT,
-        "file": output.path.name,
-        "rows": settings.shape[0],
-        "shape": list(settings.shape),
-        "dtype": "float32",
-        "layer": settings.layer,
-        "model": work.name,
-        "model_description": json.loads(about.to_json()),
-        "normalize": settings.normalize,
-        "multi_scale": settings.multi_scale,
-        "precision": settings.precision,
-        "preprocessing": {
-            "resize_shorter_side": round(about.size * 256 / 224),
-            "unless": f"{about.size} x {about.size} already",
-            "interpolation": "bilinear, antialiased",
-            "centre_crop": about.size,
-            "divide_by": 255,
-            "mean": list(about.mean),
-            "std": list(about.std),
-            "channels": about.channels,
-        },
-        "pictures": pictures.source,
-        "paths": output.paths.name if output.paths else None,
-        "labels": output.labels.name if output.labels and labelled else None,
-        "classes": pictures.classes if labelled else None,
-        "failures": [{"row": row, "path": pictures.name(row), "reason": reason} for row, reason in failures],
-        "settings": json_ready(asdict(settings)),
-    }
-
-
-def _result(output: Output, description: dict[str, Any]) -> dict[str, Any]:
-    told = {key: description[key] for key in ("rows", "shape", "layer", "model", "failures")}
-    beside = {key: str(output.path.with_name(description[key])) for key in ("paths", "labels") if description[key]}
-    return {"file": str(output.path), **told, "description": str(output.description), **beside}
+    return {**result_of(work.output, description), "new": True}
 
 
 @contextmanager

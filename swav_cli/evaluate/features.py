@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from swav_cli.core import distributed
 from swav_cli.core.model import SwAV
 from swav_cli.core.precision import autocast
+from swav_cli.core.stages import feature_map, map_names
 from swav_cli.data.images import BadPicture
 from swav_cli.data.loader import spare_processors, start, start_worker
-from swav_cli.data.sources import Pictures
+from swav_cli.data.pictures import Pictures
 from swav_cli.errors import UserError, nearest
 
 SMALL = 64  # pixels; pictures up to this size are compared by their raw pixels too
-MAPS = ("stem", "layer1", "layer2", "layer3", "layer4")  # feature maps, in the order in which they are computed
 SCALES = (1.0, 2**-0.5, 0.5)  # of the size, whose features are averaged as retrieval does
 
 Function = Callable[[Tensor], Tensor]
@@ -31,7 +33,7 @@ def layers_of(model: SwAV) -> list[str]:
     found += ["embedding"] if model.has("projection_head") else []
     found += ["scores"] if model.has("prototypes") else []
     found += ["logits", "probabilities"] if model.has("fc") else []
-    return found + [name for name in MAPS if hasattr(model, "conv1" if name == "stem" else name)]
+    return [*found, *map_names(model)]
 
 
 def layer_function(model: SwAV, layer: str, *, normalize: bool = False, multi_scale: bool = False) -> Function:
@@ -47,11 +49,12 @@ def layer_function(model: SwAV, layer: str, *, normalize: bool = False, multi_sc
     known = layers_of(model)
     if layer not in known:
         raise UserError(_no_such_layer(layer, known))
-    if multi_scale and layer in MAPS:
+    is_map = layer in map_names(model)
+    if multi_scale and is_map:
         raise UserError(f"--multi-scale: a feature map ({layer}) has another size at each scale; leave one out")
     function: Function
-    if layer in MAPS:
-        function = _feature_map(model, layer)
+    if is_map:
+        function = feature_map(model, layer)
     else:
         function = {
             "pooled": model.features,
@@ -74,16 +77,6 @@ def _no_such_layer(layer: str, known: list[str]) -> str:
     }
     told = f"this model has no {missing[layer]}" if layer in missing else "no such layer"
     return f"--layer {layer}: {told}.{nearest(layer, known)} It has {', '.join(known)}"
-
-
-def _feature_map(model: SwAV, layer: str) -> Function:
-    def function(x: Tensor) -> Tensor:
-        x = model.maxpool(model.relu(model.bn1(model.conv1(x))))  # the stem is what enters layer1
-        for name in MAPS[1 : MAPS.index(layer) + 1]:
-            x = getattr(model, name)(x)
-        return x
-
-    return function
 
 
 def _mean_over_scales(function: Function) -> Function:
@@ -171,6 +164,7 @@ def stream_features(
     for batch, reasons in start(loader):
         pixels = batch.to(device, non_blocking=True).contiguous(memory_format=torch.channels_last)
         x = pixels.float().div_(255).sub_(average).div_(deviation)
+        x = x.double() if precision == "float64" else x
         with torch.no_grad(), autocast(device, precision):
             values = function(x).float().cpu()
         own = [int(index) for index in chosen[done : done + len(batch)]]
@@ -199,6 +193,18 @@ def extract_features(
         workers=workers,
     )  # fmt: skip
     return torch.cat([part.values for part in rows])
+
+
+def extract_together(
+    function: Function,  # (B, C, size, size) normalised -> (B, F)
+    pictures: Pictures,
+    **how: Any,
+) -> Tensor:  # (N, F) float32 on the CPU
+    """`extract_features` by all processes of a run, which share the work; each gets all rows."""
+    own = np.array_split(np.arange(len(pictures)), distributed.world_size())[distributed.rank()]
+    parts = [part.values for part in stream_features(function, pictures, indices=own.tolist(), **how)]
+    width = distributed.largest_of_all(parts[0].shape[1] if parts else 0)[0]
+    return distributed.rows_of_all(torch.cat(parts) if parts else torch.zeros(0, width), len(pictures))
 
 
 def usual_batch(size: int, device: torch.device) -> int:

@@ -16,7 +16,8 @@ from typing import Any
 from PIL import Image
 
 from swav_cli.core.answer import Answer
-from swav_cli.data.sources import FilePictures, Pictures
+from swav_cli.data.pictures import Pictures
+from swav_cli.data.sources import FilePictures
 from swav_cli.errors import UserError
 
 RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")  # no names for folders on Windows
@@ -49,6 +50,7 @@ class Sorting:
                 f"--sort-into: {pictures.source} has no files, and {pictures.channels} channels make no PNG"
             )
         self.folder, self.pictures, self.copy, self.notice = folder, pictures, copy, notice
+        self.what = "classes" if names else "clusters"
         self.folders = folder_names(names) if names else [f"cluster-{number:04d}" for number in range(count)]
         self.counts: Counter[int] = Counter()  # of pictures, by class or cluster
         self.already_there = 0
@@ -87,6 +89,18 @@ class Sorting:
             "folders": {self.folders[number]: count for number, count in self.counts.most_common()},
             "empty": len(self.folders) - len(self.counts),
         }
+
+    def in_words(self) -> str:
+        """The summary in two lines: how many went where, and the largest."""
+        found = self.summary()
+        folders, what = found["folders"], self.what
+        largest = ", ".join(f"{name} {count:,}" for name, count in list(folders.items())[:5])
+        there = f" ({found['already_there']:,} were there already)" if found["already_there"] else ""
+        return (
+            f"{found['folder']}: {found['pictures']:,} pictures in {len(folders):,} of "
+            f"{len(folders) + found['empty']:,} {what}{there}; {found['empty']:,} {what} stay empty\n"
+            f"  largest: {largest or 'none'}"
+        )
 
     def _put(self, wanted: Path, identity: str, source: Path | bytes) -> None:
         digest = hashlib.sha256(os.fsencode(identity)).hexdigest()

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from swav_cli.core.answer import Answer, Kind
 from swav_cli.errors import UserError
+from swav_cli.report.printable import printable
 from swav_cli.report.tables import render
 
 Format = Literal["table", "json", "jsonl", "csv"]
@@ -69,11 +70,6 @@ def as_plain(answer: Answer, kind: Kind) -> dict[str, Any]:
         return {"path": answer.path, "error": answer.error, "top": top}
     top = [{"cluster": guess.number, "probability": guess.probability} for guess in answer.top]
     return {"path": answer.path, "error": answer.error, "margin": answer.margin, "top": top}
-
-
-def printable(text: str) -> str:
-    """A name that can't move the cursor of a terminal, or fail to be encoded."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _json(value: Any) -> str:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tqdm import tqdm
 
+from swav_cli.core import distributed
 from swav_cli.core.recipe import Recipe
+from swav_cli.report.printable import printable_lines
 
 if TYPE_CHECKING:
     import torch
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from swav_cli.core.health import Health
     from swav_cli.core.metrics import Progress
     from swav_cli.core.plan import Plan
-    from swav_cli.data.sources import Pictures
+    from swav_cli.data.pictures import Pictures
 
 PLAIN_SECONDS = 15.0  # between lines where there is no terminal
 
@@ -45,6 +47,11 @@ class Screen:
         yield
 
     @contextmanager
+    def counting(self, unit: str = "img") -> Iterator[Callable[[int, int], None]]:
+        """Around work that tells how much of it is done: of so many, so many."""
+        yield lambda done, count: None
+
+    @contextmanager
     def training(self, step: int, steps: int) -> Iterator[None]:
         """Around the steps of a run."""
         yield
@@ -62,7 +69,8 @@ class Screen:
 class Console(Screen):
     """Writes to standard error, as a person at a terminal or a log file wants it."""
 
-    def __init__(self) -> None:
+    def __init__(self, measure: Literal["loss/ln K", "loss"] = "loss/ln K") -> None:
+        self.measure = measure
         self.stream = sys.stderr
         self.is_terminal = self.stream.isatty()
         self._bar: tqdm[Any] | None = None
@@ -71,7 +79,7 @@ class Console(Screen):
     def _say(self, text: str) -> None:
         if self._bar is not None:
             self._bar.clear()
-        print(text, file=self.stream, flush=True)
+        print(printable_lines(text), file=self.stream, flush=True)
         if self._bar is not None:
             self._bar.refresh()
 
@@ -103,6 +111,27 @@ class Console(Screen):
             self._say(f"{what}: {duration(seconds)}")
 
     @contextmanager
+    def counting(self, unit: str = "img") -> Iterator[Callable[[int, int], None]]:
+        bar: tqdm[Any] | None = None
+        told = time.monotonic()
+
+        def progress(done: int, count: int) -> None:
+            nonlocal bar, told
+            if self.is_terminal:
+                if bar is None:
+                    bar = tqdm(total=count, unit=unit, file=self.stream, dynamic_ncols=True, leave=False)
+                bar.update(done - bar.n)
+            elif time.monotonic() - told > PLAIN_SECONDS:
+                told = time.monotonic()
+                self._say(f"{done:,} of {count:,} {unit}")
+
+        try:
+            yield progress
+        finally:
+            if bar is not None:
+                bar.close()
+
+    @contextmanager
     def training(self, step: int, steps: int) -> Iterator[None]:
         self._started, self._first_step = time.monotonic(), step
         if self.is_terminal:
@@ -115,10 +144,8 @@ class Console(Screen):
                 self._bar = None
 
     def step(self, progress: Progress) -> None:
-        told = (
-            f"loss/ln K {progress.share_of_ln_k:.3f}, {progress.pictures_per_second:,.0f} img/s, "
-            f"wait {progress.waiting:.0%}"
-        )
+        loss = progress.loss if self.measure == "loss" else progress.share_of_ln_k
+        told = f"{self.measure} {loss:.3f}, {progress.pictures_per_second:,.0f} img/s, wait {progress.waiting:.0%}"
         if self._bar is not None:
             self._bar.set_postfix_str(told, refresh=False)
             self._bar.update(progress.step - self._bar.n)
@@ -146,10 +173,11 @@ class Console(Screen):
 
 def describe_run(recipe: Recipe, plan: Plan, pictures: Pictures, device: torch.device) -> str:
     labels = "" if pictures.labels is None else ", labels not used for training"
+    world = distributed.world_size()
     return (
         f"{len(pictures):,} pictures of {pictures.source}{labels}; {recipe.training.epochs} epochs of "
         f"{plan.steps_per_epoch:,} steps with {recipe.training.batch_size} pictures, on {device} "
-        f"in {recipe.training.precision}"
+        f"{f'by {world} processes ' if world > 1 else ''}in {recipe.training.precision}"
     )
 
 

@@ -13,8 +13,8 @@ from PIL import Image, ImageDraw, ImageFont
 from swav_cli.core.answer import Answer
 from swav_cli.core.checkpoint import write_whole
 from swav_cli.data.images import BadPicture
-from swav_cli.data.sources import Pictures
-from swav_cli.report.answers import printable
+from swav_cli.data.pictures import Pictures
+from swav_cli.report.printable import printable
 
 MOST = 64  # pictures on a sheet
 GAP = 12

@@ -9,15 +9,16 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from swav_cli.core.recipe import Recipe
+from swav_cli.core.recipe_file import COMMANDS, AnyRecipe
 
 WIDTH_WITHOUT_TERMINAL = 1000  # a file or a pipe gets one line a row, whatever its length
 
 
-def recipe_rows(recipes: list[Recipe]) -> list[dict[str, Any]]:
+def recipe_rows(recipes: list[AnyRecipe]) -> list[dict[str, Any]]:
     return [
         {
             "name": recipe.name,
+            "command": COMMANDS[type(recipe)],
             "data": recipe.data.train,
             "epochs": recipe.training.epochs,
             "batch": recipe.training.batch_size,
@@ -32,7 +33,7 @@ def recipe_table(rows: list[dict[str, Any]]) -> str:
     for name in ("name", "data", "epochs", "batch", "result"):
         table.add_column(name, justify="right" if name in ("epochs", "batch") else "left", no_wrap=name == "name")
     for row in rows:
-        data = row["data"].removeprefix("torchvision:")
+        data = (row["data"] or "the model's").removeprefix("torchvision:")
         table.add_row(row["name"], data, str(row["epochs"]), str(row["batch"]), row["result"] or "")
     return render(table)
 

@@ -173,10 +173,15 @@ def _class_names(given: tuple[str, ...], count: int) -> tuple[str, ...]:
     if len(given) == count:
         return given
     if count == 1000:
-        from torchvision.models import ResNet50_Weights
-
-        return tuple(ResNet50_Weights.IMAGENET1K_V2.meta["categories"])
+        return imagenet_classes()
     return tuple(str(number) for number in range(count))
+
+
+def imagenet_classes() -> tuple[str, ...]:
+    """ImageNet's classes in words, in their usual order, as torchvision names them."""
+    from torchvision.models import ResNet50_Weights
+
+    return tuple(ResNet50_Weights.IMAGENET1K_V2.meta["categories"])
 
 
 def _assumed(named: Named) -> str:

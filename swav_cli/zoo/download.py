@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import os
+import socket
 import sys
 import time
 import urllib.error
@@ -141,9 +142,17 @@ def _fetch_part(url: str, kept: Path, part: Path, sha256: str) -> None:
                 break
         except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
             problem = str(getattr(error, "reason", None) or error) or type(error).__name__
+            if _is_offline(error):
+                break
         fruitless = 0 if _size(part) > before else fruitless + 1
         time.sleep(PAUSE * fruitless)
     raise _unreachable(url, kept, part, problem)
+
+
+def _is_offline(error: Exception) -> bool:
+    """Nobody knows the host's name: most likely there is no internet, and asking again only takes time."""
+    reason = getattr(error, "reason", None)
+    return isinstance(reason, socket.gaierror) and reason.errno == socket.EAI_NONAME
 
 
 def _size(path: Path) -> int:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 import logging
 import os
+import secrets
 import shutil
 import sys
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -52,7 +52,7 @@ class Exported:
 
     Args:
         path: the file, or timm's folder.
-        differences: from our own answers, a batch each.
+        differences: from our own answers, one for each batch and layer.
         lines: of Python, that load it.
         notices: what is worth knowing of it.
     """
@@ -77,8 +77,11 @@ class Exported:
             "format": self.request.format,
             "bytes": self.bytes,
             "half": self.request.half,
-            "largest_difference": max(difference.largest for difference in self.differences),
-            "differences": [{**part._asdict(), "shape": list(part.shape)} for part in self.differences],
+            "largest_difference": max(part.largest for part in self.differences),
+            "largest_relative_difference": max(part.relative for part in self.differences),
+            "differences": [
+                {**part._asdict(), "shape": list(part.shape), "relative": part.relative} for part in self.differences
+            ],
             "tolerance": self.request.tolerance,
             **described,
             "lines": list(self.lines),
@@ -217,16 +220,19 @@ def _check_other(source: Path, out: Path) -> None:
 def _stage(out: Path, size: int) -> Iterator[Path]:
     """A folder beside the export's place, gone afterwards with whatever is still in it; so are folders made for it."""
     made = [parent for parent in out.absolute().parents if not parent.exists()]
+    # Named before it is made, so that no signal comes between its making and the knowledge of its name.
+    stage = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(out.parent).free
         if free < size * 1.1:
             raise UserError(f"{out}: takes {size / 1e6:.0f} MB, and the disk has {free / 1e6:.0f} MB left")
-        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as stage:
-            yield Path(stage)
+        stage.mkdir()
+        yield stage
     except OSError as error:
         raise UserError(f"{out}: can't be written ({error.strerror or error})") from error
     finally:
+        shutil.rmtree(stage, ignore_errors=True)
         for folder in made:
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()

@@ -77,7 +77,7 @@ class ExportRequest:
 
     @property
     def tolerance(self) -> float:
-        """The largest difference that counts as the same, times the largest value where that is above 1."""
+        """The largest difference that counts as the same, times the layer's largest value where that is above 1."""
         return 2e-2 if self.half else 1e-4
 
 

@@ -13,11 +13,13 @@ from torch import Tensor
 
 from swav_cli.core.checkpoint import FORMAT, RunFolder
 from swav_cli.core.model import SwAV
+from swav_cli.core.recipe import Recipe
 from swav_cli.core.recipe_file import parse_recipe, read_yaml
+from swav_cli.core.run_pictures import recipe_of
 from swav_cli.core.weights import About, about, read_model, rebuilt, take_weights
 from swav_cli.errors import UserError, nearest
 from swav_cli.zoo import catalogue
-from swav_cli.zoo.assemble import Foreign, read_network
+from swav_cli.zoo.assemble import Foreign, imagenet_classes, read_network
 from swav_cli.zoo.catalogue import Entry
 from swav_cli.zoo.download import cache_folder, fetch, is_url, kept_as
 from swav_cli.zoo.layouts import linear_alone
@@ -125,17 +127,27 @@ def newest_run(runs: Path = Path("runs")) -> Path:
     return found
 
 
-def _newest(runs: Path = Path("runs")) -> Path | None:
+def newest_pretrained(notice: Notice = lambda text: None) -> str | None:
+    """The newest run that is no classifier's, on which one can be trained; None where there is none."""
+    found = _newest(pretrained=True)
+    if found is not None:
+        notice(f"model: {found}")
+    return str(found) if found is not None else None
+
+
+def _newest(runs: Path = Path("runs"), pretrained: bool = False) -> Path | None:
     found = [path.parent for path in runs.glob("*/model.safetensors")]
+    if pretrained:
+        found = [path for path in found if isinstance(recipe_of(path), Recipe)]
     return max(found, key=lambda path: RunFolder(path).model.stat().st_mtime, default=None)
 
 
 def _load_path(path: Path, source: str, notice: Notice) -> Loaded:
     if _is_ours(path):
         return Loaded(*read_model(path), "swav model", "")
-    content = {} if path.suffix == ".safetensors" else _with_description(path, read_foreign(path))
+    content = None if path.suffix == ".safetensors" else _with_description(path, read_foreign(path))
     if isinstance(content, dict) and content.get("format") == FORMAT:
-        return _from_checkpoint(path, content["model"])
+        return _from_checkpoint(path, content)
     entry = catalogue.entry_named(path.name)
     return _described(_read_foreign_network(path, entry, notice, content), entry, source, notice)
 
@@ -188,8 +200,17 @@ def _is_ours(path: Path) -> bool:
         raise UserError(f"{path}: can't be read as safetensors ({error})") from None
 
 
-def _from_checkpoint(path: Path, tensors: dict[str, Tensor]) -> Loaded:
-    """A run's state: the network in it, described by the recipe that lies beside."""
+def _from_checkpoint(path: Path, state: dict[str, Any]) -> Loaded:
+    """A run's state: the network in it, described by itself where it is a classifier's, else by the recipe beside."""
+    tensors = state.get("model")
+    if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
+        raise UserError(f"{path}: a checkpoint of a run, but without its model")
+    if "about" in state:
+        try:
+            described = About.from_json(state["about"])
+        except (ValueError, TypeError) as error:
+            raise UserError(f"{path}: a checkpoint of a run whose description is none ({error})") from None
+        return Loaded(rebuilt(path, described, tensors), described, "swav checkpoint", "")
     recipe = RunFolder(path.parent.parent).recipe
     if not recipe.exists():
         raise UserError(f"{path}: a checkpoint of a run, which needs the recipe.yaml of its run; not found at {recipe}")
@@ -199,7 +220,7 @@ def _from_checkpoint(path: Path, tensors: dict[str, Tensor]) -> Loaded:
 
 def _read_foreign_network(path: Path, entry: Entry | None, notice: Notice, content: Any = None) -> Foreign:
     """The network of a foreign file; a linear layer alone is joined to the backbone that the catalogue names."""
-    content = content or read_foreign(path)
+    content = read_foreign(path) if content is None else content
     linear = linear_alone(content)
     if linear is None or entry is None or not entry.backbone:
         return read_network(content, str(path))
@@ -215,7 +236,8 @@ def _described(foreign: Foreign, entry: Entry | None, source: str, notice: Notic
         described = replace(foreign.about, source=Path(source).name)
         notice(f"{source}: {foreign.loaded}; {foreign.assumed}")
     else:
-        described = replace(foreign.about, source=entry.name, licence=entry.licence)
+        classes = imagenet_classes() if entry.classes == len(foreign.about.classes) == 1000 else foreign.about.classes
+        described = replace(foreign.about, source=entry.name, licence=entry.licence, classes=classes)
         notice(f"{source}: {foreign.loaded}")
         if not entry.free:
             notice(f"{source}: licence {entry.licence}: for non-commercial use alone; {entry.source}")

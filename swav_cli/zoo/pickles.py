@@ -8,7 +8,9 @@ Those few names get stand-ins here that hold nothing and do nothing; torch's own
 from __future__ import annotations
 
 import pickle
+import pickletools
 import re
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -72,16 +74,18 @@ def read_foreign(path: Path) -> Any:
         with safe_globals([(stand_in, name) for name, stand_in in STAND_INS.items()]):
             return _load(path)
     except pickle.UnpicklingError as error:
-        raise UserError(f"{path}: {_refusal(str(error))}") from None
+        raise UserError(f"{path}: {_refusal(str(error), path)}") from None
 
 
 def _load(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # of pickles that are refused a moment later
+            warnings.simplefilter("ignore", UserWarning)
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise
     except Exception as error:  # damage shows in a dozen kinds of errors, from EOFError to AttributeError
-        raise UserError(f"{path}: can't be read as weights; damaged, or no such file ({_first_line(error)})") from None
+        raise UserError(f"{path}: can't be read as weights: damaged or cut short ({_first_line(error)})") from None
 
 
 def _check_sums(path: Path) -> None:
@@ -97,11 +101,11 @@ def _check_sums(path: Path) -> None:
         raise UserError(f"{path}: damaged (checksum of {damaged}); fetch or copy it again")
 
 
-def _refusal(message: str) -> str:
+def _refusal(message: str, path: Path) -> str:
     """torch's long advice, which ends in switching the check off, as one line of ours."""
     found = re.search(r"GLOBAL (\S+)", message)
-    if found:
-        name = found[1].rstrip(".,")
+    name = found[1].rstrip(".,") if found else _first_global(path)
+    if name:
         return f"refused: it asks for '{name}', which is code and not weights. Nothing in it was run"
     problem = message.rpartition("WeightsUnpickler error:")[2].strip() or message
     if "Nothing" in problem:
@@ -111,5 +115,23 @@ def _refusal(message: str) -> str:
     return f"refused: it holds more than weights ({problem.splitlines()[0]}). Nothing in it was run"
 
 
+def _first_global(path: Path) -> str:
+    """What a plain pickle, which torch does not read at all, asks for first; looked up in it and not run."""
+    strings: list[str] = []
+    try:
+        with open(path, "rb") as file:
+            for code, argument, _ in pickletools.genops(file):
+                if code.name == "GLOBAL":
+                    return str(argument).replace(" ", ".")
+                if code.name == "STACK_GLOBAL":
+                    return ".".join(strings[-2:])
+                if isinstance(argument, str):
+                    strings.append(argument)
+    except Exception:  # no pickle: genops raises whatever its readers meet
+        pass
+    return ""
+
+
 def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
+    """The first sentence: torch goes on with advice."""
+    return (str(error) or type(error).__name__).splitlines()[0].partition(". ")[0]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from swav_cli.core.weights import About, save_model
-from tests.conftest import Run, environment
+from tests.conftest import Run, environment, swav_command
 
 TINY = About(
     "resnet18", width=4, stem="small", hidden_dim=8, embedding_dim=4, prototypes=6, size=16, source="tiny",
@@ -33,6 +36,8 @@ def test_nothing_named_is_the_newest_run_as_onnx(swav: Run, run_folder: Path, tm
     assert said[0].startswith("model: ")
     assert said[1].startswith("wrote runs/tiny/export/tiny.onnx, ")
     assert said[2].startswith("largest difference from ours ")
+    assert said[2].endswith("and 1e-04 is allowed")
+    assert said[3].startswith("compared: pooled, on batches of drawn pictures: 1 of 16x16, 7 of 16x16, 2 of ")
     assert said[-1] == "loaded by:"
     assert "arning" not in done.stderr
     assert (run_folder / "export" / "tiny.onnx").exists()
@@ -50,7 +55,10 @@ def test_the_result_for_machines(swav: Run, run_folder: Path) -> None:
     assert done.stderr == ""
     assert (facts["file"], facts["format"], facts["half"], facts["source"]) == ("w.pth", "official", True, "tiny")
     assert facts["largest_difference"] <= facts["tolerance"] == 2e-2
-    assert [part["shape"] for part in facts["differences"]] == [[1, 16, 16], [7, 16, 16]]
+    compared = [(part["shape"], part["layer"]) for part in facts["differences"]]
+    layers = ("pooled", "embedding", "scores")
+    assert compared == [(shape, layer) for shape in ([1, 16, 16], [7, 16, 16]) for layer in layers]
+    assert facts["largest_relative_difference"] <= facts["largest_difference"]
 
 
 def test_a_file_that_is_there_is_kept(swav: Run, run_folder: Path, tmp_path: Path) -> None:
@@ -77,6 +85,26 @@ def test_what_cannot_be_is_one_line_and_nothing_is_written(
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert [path.name for path in run_folder.iterdir()] == ["model.safetensors"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such signals there")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_in_the_middle(number: signal.Signals, run_folder: Path, tmp_path: Path) -> None:
+    """What is half-made goes, and so does the folder that was made for it."""
+    command = swav_command("export", run_folder, "--format", "torch-export", "--out", "new/tiny.pt2")
+    started = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=environment())
+    try:
+        for _ in range(600):
+            if (tmp_path / "new").exists():
+                break
+            time.sleep(0.02)
+        started.send_signal(number)
+        _, told = started.communicate(timeout=60)
+    finally:
+        started.kill()
+    assert started.returncode == 128 + number
+    assert "Traceback" not in told
+    assert not (tmp_path / "new").exists()
 
 
 def test_help_has_examples_and_every_option(swav: Run) -> None:

@@ -75,11 +75,22 @@ def test_the_newest_run_and_its_own_pictures(swav: Run, home: Path) -> None:
     assert "wrote feats.npy: 10 x 32, pooled of runs/tiny" in done.stderr
     assert json.loads(done.stdout) == {
         "file": "feats.npy", "rows": 10, "shape": [10, 32], "layer": "pooled", "model": "runs/tiny", "failures": [],
-        "description": "feats.json", "paths": "feats.paths.txt", "labels": "feats.labels.npy",
+        "description": "feats.json", "paths": "feats.paths.txt", "labels": "feats.labels.npy", "new": True,
     }  # fmt: skip
     paths = (home / "feats.paths.txt").read_text().splitlines()
     assert len(paths) == 10
     assert all(path.startswith("shapes/train/") for path in paths)
+
+
+def test_the_same_twice_writes_nothing_and_says_so(extract: Command, home: Path) -> None:
+    assert "wrote feats.npy: 10 x 32" in extract("--out", "feats.npy").err
+    again = extract("--out", "feats.npy", "--json")
+    assert again.err.splitlines() == [
+        f"model: {Path('runs/tiny')}",
+        "feats.npy is finished; replace it with --overwrite, or give another --out",
+        f"feats.npy: 10 x 32, pooled of {Path('runs/tiny')}",
+    ]
+    assert json.loads(again.out)["new"] is False
 
 
 def test_the_default_file_lies_beside_the_run(extract: Command, home: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from swav_cli import UserError
+from swav_cli import UserError, describe_model
 from swav_cli.report.models import facts_text
 from swav_cli.zoo.contents import inspect_file
 from tests.conftest import REFERENCE, Run, environment
@@ -41,6 +41,13 @@ def test_all_of_a_published_one(swav: Run) -> None:
         assert words in shown
     assert json.loads(swav("models", "show", "swav-800e", "--json").stdout)["here"] is None
     assert "Did you mean 'swav-800e'" in swav("models", "show", "swav-80e").stderr
+
+
+def test_python_tells_the_same() -> None:
+    assert describe_model("swav_800ep_pretrain")["licence"] == "CC-BY-NC-4.0"
+    assert describe_model(RAW)["layout"] == "mmpretrain 1.x"
+    with pytest.raises(UserError, match="Did you mean 'swav-800e'"):
+        describe_model("swav-80e")
 
 
 def test_all_of_a_foreign_file(swav: Run) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import importlib.util
 import io
 import json
@@ -11,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,8 @@ from typer.testing import CliRunner, Result
 from swav_cli.app import app
 from swav_cli.core.weights import About, save_model
 from swav_cli.errors import UserError
+from swav_cli.zoo import catalogue
+from swav_cli.zoo.assemble import imagenet_classes
 from tests.conftest import environment, swav_command
 
 DEMO = Path(__file__).parent.parent.parent / "demo"
@@ -83,6 +87,46 @@ def test_classes_of_a_classifier() -> None:
     assert rows[0]["error"] == "a web page, not a picture"
     assert {row["class_1"] for row in rows[1:]} <= {"cat", "dog", "eel"}
     assert "1 of 40 pictures could not be read; first photos/plain/00.png: a web page" in done.stderr
+
+
+def published_classifier(mirror: Path) -> str:
+    """A file laid out as mmpretrain's published classifier is, of a narrow ResNet-50; the beginning of its hash."""
+    torch.manual_seed(0)
+    network = About(
+        "resnet50", width=4, embedding_dim=0, prototypes=0, hidden_dim=0, classes=tuple(map(str, range(1000)))
+    )
+    weights = network.build().state_dict().items()
+    named = {f"head.{name}" if name.startswith("fc.") else f"backbone.{name}": tensor for name, tensor in weights}
+    meta = {"dataset_meta": {"classes": ["tench, Tinca tinca", *(f"class {number}" for number in range(1, 1000))]}}
+    file = mirror / catalogue.find(catalogue.DEFAULT).file
+    mirror.mkdir()
+    torch.save({"meta": meta, "state_dict": named}, file)
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:8]
+
+
+def test_the_demo_picture_where_nothing_was_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The published classifier from a mirror: refused where its hash is another, else top-5 in torchvision's words."""
+    shutil.rmtree("runs")
+    shutil.copytree(DEMO, tmp_path / "demo")
+    monkeypatch.setenv("SWAV_MIRROR", str(tmp_path / "mirror"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    begins = published_classifier(tmp_path / "mirror")
+    assert f"its sha256 begins with {begins} and should with 80341e08; remove or replace it" in refusal(
+        "demo/bird.JPEG"
+    )
+    entry = replace(catalogue.find(catalogue.DEFAULT), sha256=begins)
+    monkeypatch.setattr(catalogue, "entries", lambda: (entry,))
+    done = predict("demo/bird.JPEG")
+    assert done.exit_code == 0, done.stderr
+    assert done.stderr.splitlines() == [
+        "model: swav-200e-mmpretrain-linear",
+        "swav-200e-mmpretrain-linear: mmpretrain classifier: 318 of 318 backbone tensors, classifier of 1000 classes",
+    ]
+    lines = done.stdout.splitlines()
+    assert lines[0].split() == ["picture", "class", "probability"]
+    assert len(lines) == 6
+    named = [line.removeprefix("demo/bird.JPEG").rsplit(None, 2)[0].strip() for line in lines[1:]]
+    assert set(named) <= set(imagenet_classes())
 
 
 def test_one_object_of_json() -> None:
@@ -216,22 +260,31 @@ def test_the_other_work_goes_on_when_the_reader_leaves() -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no such signals there")
-def test_stopped_in_the_middle(here: Path) -> None:
-    """Ctrl-C leaves no file and shows no traceback."""
+@pytest.mark.parametrize(
+    ("number", "workers", "says"),
+    [
+        (signal.SIGINT, 0, ""),
+        (signal.SIGTERM, 0, "swav: stopped by SIGTERM\n"),
+        (signal.SIGTERM, 2, "swav: stopped by"),
+    ],
+)
+def test_stopped_in_the_middle(here: Path, number: signal.Signals, workers: int, says: str) -> None:
+    """Ctrl-C, and a scheduler's end, leave no file and show no traceback."""
     (here / "list.txt").write_text("photos/plain/02.png\n" + "".join(f"photos/{n}.png\n" for n in range(400_000)))
-    command = swav_command("predict", "list.txt", "--out", "new/a.csv", "--workers", 0)
+    command = swav_command("predict", "list.txt", "--out", "new/a.csv", "--workers", workers)
     started = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment())
     try:
         for _ in range(600):
             if (here / "new").exists():
                 break
             time.sleep(0.05)
-        started.send_signal(signal.SIGINT)
+        started.send_signal(number)
         _, told = started.communicate(timeout=30)
     finally:
         started.kill()
-    assert started.returncode == 130
+    assert started.returncode == 128 + number
     assert "Traceback" not in told
+    assert says in told
     assert list((here / "new").iterdir()) == []
 
 

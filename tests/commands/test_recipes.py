@@ -71,9 +71,12 @@ def test_the_list_for_machines(swav: Run) -> None:
     assert done.stderr == ""
     assert sorted(rows) == sorted(shipped_recipes())
     assert rows["in1k-200e"] == {
-        "name": "in1k-200e", "data": "imagenet/train", "epochs": 200, "batch": 256, "result": "linear top-1 70.5",
+        "name": "in1k-200e", "command": "pretrain", "data": "imagenet/train", "epochs": 200, "batch": 256,
+        "result": "linear top-1 70.5",
     }  # fmt: skip
     assert rows["small-folder"]["epochs"] == "auto"
+    assert (rows["linear-in1k"]["command"], rows["finetune-in1k-1pct"]["command"]) == ("linear-eval", "finetune")
+    assert rows["linear-in1k"]["data"] is None
     assert rows["small-folder"]["result"] is None
 
 

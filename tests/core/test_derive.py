@@ -13,7 +13,7 @@ from swav_cli.core.derive import SAMPLE_FOR_STATISTICS, Derived, derive, measure
 from swav_cli.core.recipe import Recipe
 from swav_cli.core.recipe_file import dump_recipe, load_recipe, parse_recipe
 from swav_cli.data.images import BadPicture
-from swav_cli.data.sources import Pictures
+from swav_cli.data.pictures import Pictures
 from swav_cli.errors import UserError
 
 CPU = torch.device("cpu")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from swav_cli.core import loop
 from swav_cli.core.checkpoint import RunFolder, newest_checkpoint
 from swav_cli.core.engine import Trainer, statistics_left_alone
 from swav_cli.core.metrics import Progress, read_metrics
@@ -147,7 +148,7 @@ def test_a_stopped_run_goes_on_as_if_it_never_was(tmp_path: Path, stop_at: int, 
     assert state is not None
     restarted = trainer_of(recipe)
     restarted.restore(state)
-    assert restarted.step == stop_at
+    assert restarted.course.step == stop_at
     restarted.run(folder, workers, lambda progress: None, lambda epoch, health, loss: {})
 
     assert restarted.queue is not None
@@ -257,7 +258,7 @@ def test_a_few_bad_pictures_are_replaced_and_counted(tmp_path: Path, photos: Pat
     (photos / "plain" / "broken.jpg").write_bytes(b"\xff\xd8 nothing")
     trainer = trainer_of(tiny_recipe(f"data.train={photos}", "loss.queue.length=0", "data.max_bad=0.1"))
     run(trainer, tmp_path)
-    assert len(trainer.bad) == 1
+    assert len(trainer.course.bad) == 1
     assert (tmp_path / "bad-pictures.txt").read_text().count("\n") == 1
 
 
@@ -280,10 +281,9 @@ def test_checkpoints_are_kept_for_good_where_the_recipe_asks(tmp_path: Path) -> 
     assert torch.load(tmp_path / "checkpoints" / "epoch-0002.pt", weights_only=True)["step"] == 12
 
 
-def test_checkpoints_between_epochs_come_with_the_minutes(tmp_path: Path) -> None:
+def test_checkpoints_between_epochs_come_with_the_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     saved = []
     trainer = trainer_of(tiny_recipe("checkpoint.every_minutes=0.00001", "training.epochs=2"))
-    original = trainer._save
-    trainer._save = lambda folder, epochs: (saved.append(trainer.step), original(folder, epochs))[1]  # type: ignore[method-assign]
+    monkeypatch.setattr(loop, "save_checkpoint", lambda folder, state, kept: saved.append(state["step"]))
     run(trainer, tmp_path)
     assert saved == list(range(1, 13))

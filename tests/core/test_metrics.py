@@ -15,7 +15,7 @@ HEALTH = Health(used_prototypes=2, perplexity=1.5, spread=0.1, rank=float("inf")
 def test_lines_are_json_whatever_the_numbers(tmp_path: Path) -> None:
     metrics = MetricsFile(tmp_path / "m.jsonl", 0)
     metrics.write_step(PROGRESS, 0.1, 2.0, 5.0)
-    metrics.write_epoch(3, 0, 0.5, HEALTH, {"knn": 40.0})
+    metrics.write_epoch(3, 0, {"loss_over_ln_k": 0.5, **HEALTH._asdict(), "knn": 40.0})
     step, epoch = (json.loads(line) for line in (tmp_path / "m.jsonl").read_text().splitlines())
     assert step["loss"] is None
     assert epoch["rank"] is None

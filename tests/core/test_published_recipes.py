@@ -11,11 +11,15 @@ import pytest
 import yaml
 
 import swav_cli
+from swav_cli.core.classifier_recipe import FinetuneRecipe, LinearRecipe
 from swav_cli.core.recipe import Recipe
-from swav_cli.core.recipe_file import load_recipe, shipped_recipes
+from swav_cli.core.recipe_file import load_recipe, read_recipe, schema_of, shipped_recipes
 from swav_cli.core.recipe_keys import keys_of
 
 SHIPPED = shipped_recipes()
+CLASSIFIERS = [
+    "finetune-in1k-10pct", "finetune-in1k-1pct", "finetune-small", "linear-in1k", "linear-in1k-lars", "linear-small",
+]  # fmt: skip
 NAMES = [
     "cifar10", "imagenette", "in1k-100e-bs4096", "in1k-200e", "in1k-200e-bs256", "in1k-200e-bs4096",
     "in1k-400e-2x224", "in1k-400e-bs256", "in1k-400e-bs4096", "in1k-400e-w2", "in1k-400e-w4", "in1k-800e-bs4096",
@@ -118,12 +122,38 @@ def test_what_all_published_runs_share(name: str) -> None:
 
 
 def test_the_shipped_recipes_are_those() -> None:
-    assert sorted(SHIPPED) == NAMES
+    assert sorted(SHIPPED) == sorted([*NAMES, *CLASSIFIERS])
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, *CLASSIFIERS])
 def test_a_recipe_is_named_as_its_file_and_parses(name: str) -> None:
-    assert load_recipe(SHIPPED[name]).name == name
+    assert read_recipe(SHIPPED[name]).name == name
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_a_recipe_of_a_classifier_writes_every_key(name: str) -> None:
+    content = yaml.safe_load(SHIPPED[name].read_text(encoding="utf-8"))
+    assert set(_paths(content)) == {key.name for key in keys_of(schema_of(content))}
+
+
+def test_published_protocols() -> None:
+    """Rates of the whole batch, epochs, decay and drops, as published."""
+
+    def facts(name: str) -> tuple[Any, ...]:
+        recipe = read_recipe(SHIPPED[name])
+        assert not isinstance(recipe, Recipe)
+        batch = recipe.training.batch_size
+        assert batch != "auto"
+        rates = [recipe.optimizer.lr, getattr(recipe.optimizer, "backbone_lr", 0.0)]
+        return (
+            recipe.optimizer.name, [rate * batch / 256 for rate in rates], batch, recipe.training.epochs,
+            recipe.optimizer.weight_decay, recipe.schedule.drop_epochs, recipe.crop.scale, recipe.data.labels,
+        )  # fmt: skip
+
+    assert facts("linear-in1k") == ("sgd", [0.3, 0.0], 256, 100, 1e-6, [], (0.08, 1.0), "all")
+    assert facts("linear-in1k-lars") == ("lars", [1.6, 0.0], 4096, 90, 0.0, [], (0.08, 1.0), "all")
+    assert facts("finetune-in1k-1pct") == ("sgd", [5.0, 0.02], 256, 20, 0.0, [12, 16], (0.08, 1.0), "1%")
+    assert facts("finetune-in1k-10pct") == ("sgd", [0.2, 0.01], 256, 20, 0.0, [12, 16], (0.08, 1.0), "10%")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -143,14 +173,15 @@ def _paths(content: dict[str, Any], prefix: str = "") -> list[str]:
     return paths
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, *CLASSIFIERS])
 def test_a_recipe_opens_with_what_one_has_to_know(name: str) -> None:
     opening = SHIPPED[name].read_text(encoding="utf-8").split("\n\n")[0]
     lines = opening.splitlines()
     assert all(line.startswith("#") for line in lines)
     for word in ("source", "command", "hardware", "accuracy"):
         assert [line for line in lines if re.match(rf"# {word} +\S", line)], f"no line '# {word} ...'"
-    assert f"pretrain {name} " in opening + " " or f"pretrain {name}\n" in opening
+    if name in NAMES:
+        assert f"pretrain {name} " in opening + " " or f"pretrain {name}\n" in opening
     assert max(map(len, SHIPPED[name].read_text(encoding="utf-8").splitlines())) <= 120
 
 
@@ -158,11 +189,13 @@ def test_every_field_of_a_recipe_is_read_by_some_code() -> None:
     package = Path(swav_cli.__file__).parent
     read = set()
     for path in package.rglob("*.py"):
-        if path.name == "recipe.py":
+        if path.name in ("recipe.py", "classifier_recipe.py"):
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
                 read.add(node.attr)
-    fields = {key.name.rpartition(".")[2] for key in keys_of()} | set(Recipe.model_fields)
+    schemas = (Recipe, LinearRecipe, FinetuneRecipe)
+    fields = {key.name.rpartition(".")[2] for schema in schemas for key in keys_of(schema)}
+    fields |= {field for schema in schemas for field in schema.model_fields}
     read_through = {"assign": "assigned_crops"}  # a property of the recipe that code reads in its place
     assert {field for field in fields if read_through.get(field, field) not in read} == set()

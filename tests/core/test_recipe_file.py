@@ -10,13 +10,16 @@ import pytest
 import yaml
 
 from swav_cli.core import recipe_file
+from swav_cli.core.classifier_recipe import FinetuneRecipe, LinearRecipe
 from swav_cli.core.recipe_file import (
     apply_override,
     differences,
     dump_recipe,
     find_recipe,
+    load_as,
     load_recipe,
     parse_recipe,
+    read_recipe,
     read_yaml,
     shipped_recipes,
 )
@@ -287,8 +290,29 @@ def test_of_two_overrides_the_last_counts(tiny_file: Path) -> None:
 
 @pytest.mark.parametrize("name", sorted(shipped_recipes()))
 def test_a_recipe_survives_being_written_and_read(name: str, tmp_path: Path) -> None:
-    recipe = load_recipe(name)
-    assert load_recipe(write(tmp_path, dump_recipe(recipe))) == recipe
+    recipe = read_recipe(shipped_recipes()[name])
+    assert read_recipe(write(tmp_path, dump_recipe(recipe))) == recipe
+
+
+def test_a_recipe_of_another_kind_is_refused_in_one_line() -> None:
+    with pytest.raises(
+        UserError, match=r"linear-in1k\.yaml: is a recipe for `swav linear-eval`, not for `swav pretrain`"
+    ):
+        load_recipe("linear-in1k")
+    with pytest.raises(UserError, match=r"quickstart\.yaml: is a recipe for `swav pretrain`, not for `swav finetune`"):
+        load_as(FinetuneRecipe, "quickstart")
+
+
+def test_mistakes_in_a_recipe_of_a_classifier() -> None:
+    overrides = ["optimizer.rate=1", "cached.holdout=0.9", "training.epochs=0"]
+    with pytest.raises(UserError) as caught:
+        load_as(LinearRecipe, "linear-small", overrides)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 3
+    assert "cached.holdout = 0.9: should be a number above 0 to 0.5" in str(caught.value)
+    assert "unknown key 'optimizer.rate'" in str(caught.value)
+    with pytest.raises(UserError, match=r"schedule.drop_epochs \(40\) is not within training.epochs \(30\)"):
+        load_as(FinetuneRecipe, "finetune-small", ["schedule.drop_epochs=[10, 40]"])
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def test_features_are_timms_pooled_output_at_several_sizes(name: str) -> None:
             torch.testing.assert_close(features, pooled)
 
 
-SHAPE = ("model.width=64", "model.stem=imagenet", "crops.0.size=32", "crops.1.size=32", "training.epochs=2")
+SHAPE = ("model.width=64", "model.stem=imagenet", "crops.0.size=48", "crops.1.size=32", "training.epochs=2")
 
 
 @pytest.mark.parametrize("name", ["resnet10t", "test_vit"])

@@ -31,6 +31,21 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     [
         ("null", "holds no description"),
         ("[1", "not a model of swav"),
+        *(
+            (DESCRIBED.to_json().replace(said, other), rf"not a model of swav \({told}")
+            for said, other, told in (
+                ('"size": 32', '"size": "32"', "size: Input should be a valid integer"),
+                ('"size": 32', '"size": -1', "size: -1"),
+                ('"size": 32', '"size": 100000', "size: 100000"),
+                ('"backbone": "resnet18"', '"backbone": "resnet1"', "backbone: no 'resnet1'"),
+                ('"mean": [0.5]', '"mean": "x"', "mean: Input should be a valid"),
+                ('"std": [0.25]', '"std": [0.0]', "mean .* and std .* for 1 channels"),
+                ('"std": [0.25]', '"std": [0.25, 0.25]', "mean .* and std .* for 1 channels"),
+                ('"embedding_dim": 4', '"embedding_dim": 0', "prototypes without"),
+            )
+        ),
+        # what would take terabytes is refused before memory is asked for
+        (DESCRIBED.to_json().replace('"width": 4', '"width": 1000000'), "not those of its description .*size mismatch"),
         (DESCRIBED.to_json().replace('"size"', '"zoom"'), r"made by a newer swav \(zoom\)"),
         (DESCRIBED.to_json().replace('"width": 4', '"width": 8'), "not those of its description .*size mismatch"),
         (
@@ -44,6 +59,17 @@ def test_a_file_that_is_not_whole_is_refused(tmp_path: Path, text: str, told: st
     save_model(path, DESCRIBED.build(), DESCRIBED)
     save_file(load_file(path), path, {"swav": text})
     with pytest.raises(UserError, match=told):
+        read_model(path)
+
+
+def test_heads_of_a_network_of_timm_are_compared_first(tmp_path: Path) -> None:
+    pytest.importorskip("timm")
+    described = About("timm:test_convnext", hidden_dim=8, embedding_dim=4, prototypes=5, size=32)
+    path = tmp_path / "model.safetensors"
+    save_model(path, described.build(), described)
+    assert read_model(path)[1] == described
+    save_file(load_file(path), path, {"swav": described.to_json().replace('"prototypes": 5', '"prototypes": 1000000')})
+    with pytest.raises(UserError, match=r"prototypes\.weight has 5 rows, and 1000000 are described"):
         read_model(path)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -344,6 +346,55 @@ def test_files_that_cannot_be_opened(tmp_path: Path) -> None:
         read_picture(tmp_path / "gone.jpg")
     with pytest.raises(BadPicture, match="directory"):
         read_picture(tmp_path)
+
+
+class Disk:
+    """Stands for a disk in `Path.read_bytes`: fails as often as it is told to, and notes the waits in between."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *failures: int) -> None:
+        self.failures, self.pauses, self.reads = list(failures), [], 0
+        self.read_bytes = Path.read_bytes
+        monkeypatch.setattr(Path, "read_bytes", lambda path: self.read(path))
+        monkeypatch.setattr("swav_cli.data.images.time.sleep", self.pauses.append)
+
+    def read(self, path: Path) -> bytes:
+        self.reads += 1
+        if self.failures:
+            number = self.failures.pop(0)
+            raise OSError(number, os.strerror(number), str(path))
+        return self.read_bytes(path)
+
+
+@pytest.mark.parametrize("failures", [(errno.EIO,), (errno.ESTALE, errno.ETIMEDOUT), (errno.EIO,) * 3])
+def test_a_disk_that_fails_now_and_then(
+    failures: tuple[int, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    PHOTO.save(tmp_path / "a.png")
+    disk = Disk(monkeypatch, *failures)
+    assert (read_picture(tmp_path / "a.png").permute(1, 2, 0).numpy() == expected(PHOTO)).all()
+    assert disk.reads == len(failures) + 1
+    assert disk.pauses == sorted(disk.pauses)
+    assert len(disk.pauses) == len(failures)
+
+
+def test_a_disk_that_goes_on_failing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    PHOTO.save(tmp_path / "a.png")
+    disk = Disk(monkeypatch, *[errno.EIO] * 100)
+    with pytest.raises(BadPicture, match=r"^Input/output error$"):
+        read_picture(tmp_path / "a.png")
+    assert disk.reads == 4
+    assert sum(disk.pauses) < 3
+
+
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [(errno.ENOENT, "No such file"), (errno.EACCES, "Permission denied"), (errno.EISDIR, "Is a directory")],
+)
+def test_what_no_further_try_mends(failure: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = Disk(monkeypatch, failure)
+    with pytest.raises(BadPicture, match=said):
+        read_picture(tmp_path / "a.png")
+    assert (disk.reads, disk.pauses) == (1, [])
 
 
 def test_any_layout_is_seen_as_pixels_in_a_row() -> None:

@@ -16,7 +16,8 @@ from torch import Tensor
 from swav_cli.core.multicrop import Colour, CropSize, MultiCrop
 from swav_cli.data.images import BadPicture
 from swav_cli.data.loader import Batch, Crops, Order, epoch_order, load_batches
-from swav_cli.data.sources import Pictures, open_pictures
+from swav_cli.data.pictures import Pictures
+from swav_cli.data.sources import open_pictures
 from swav_cli.errors import UserError
 
 MAKE = MultiCrop([CropSize(2, 16, (0.4, 1.0)), CropSize(1, 8, (0.2, 0.5))], Colour(), seed=3)
@@ -189,6 +190,51 @@ def test_a_bad_file_is_replaced(tmp_path: Path) -> None:
     batch = Crops(pictures, MAKE).__getitems__([(0, index) for index in range(8)])
     assert batch.bad == [(5, "not a picture")]
     assert batch.indices.tolist() == list(range(8))
+
+
+def spoil(root: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Every way in which a picture that was found can fail to be read, by name, with what is said of it."""
+    (root / "empty.png").write_bytes(b"")
+    (root / "corrupt.png").write_bytes((root / "00.png").read_bytes()[:60])
+    Image.new("1", (14_000, 13_000)).save(root / "huge.png")  # 180 megapixels in 25 kB
+    (root / "gone.png").unlink()
+    (root / "replaced.png").unlink()
+    (root / "replaced.png").mkdir()
+    read_bytes = Path.read_bytes
+
+    def guarded(path: Path) -> bytes:  # whoever runs the tests may be allowed to read everything
+        if path.name == "secret.png":
+            raise PermissionError(13, "Permission denied")
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", guarded)
+    return {
+        "empty.png": "the file is empty", "corrupt.png": "truncated", "huge.png": "too many pixels to be a picture",
+        "gone.png": "No such file", "replaced.png": "Is a directory", "secret.png": "Permission denied",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_whatever_is_wrong_with_a_picture(workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is named once an epoch with its reason, others stand in for it, and the run goes on."""
+    for number in range(18):
+        Image.effect_noise((12, 12), 50).save(tmp_path / f"{number:02d}.png")
+    for name in ("empty", "corrupt", "huge", "gone", "replaced", "secret"):
+        Image.new("RGB", (9, 9)).save(tmp_path / f"{name}.png")
+    (tmp_path / "folder.png").mkdir()  # a folder from the start is none of the pictures
+    pictures = open_pictures(str(tmp_path))
+    assert len(pictures) == 24
+    faults = spoil(tmp_path, monkeypatch)
+    found = batches(pictures, workers)
+    assert len(found) == 12
+    for epoch in range(EPOCHS):
+        own = found[4 * epoch : 4 * epoch + 4]
+        asked = [index for batch in own for index in batch.indices.tolist()]
+        assert sorted(asked) == list(range(24))
+        told = {Path(pictures.name(index)).name: why for batch in own for index, why in batch.bad}
+        assert set(told) == set(faults)
+        for name, why in told.items():
+            assert faults[name] in why
 
 
 # --- workers ------------------------------------------------------------------------------------------------------

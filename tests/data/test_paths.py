@@ -1,4 +1,4 @@
-"""Names of files: kept in little memory, and found below a folder."""
+"""Names of files in little memory."""
 
 from __future__ import annotations
 
@@ -8,16 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from swav_cli.data.paths import PathTable, find_files
-
-SUFFIXES = frozenset({".jpg", ".png"})
-
-
-def touch(root: Path, *names: str) -> None:
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(b"x")
-
+from swav_cli.data.paths import PathTable, cache_folder
 
 NAMES = ["a.jpg", "b/ü 1.png", "", "日本/猫.jpg", os.fsdecode(b"odd-\xff\xfe.jpg")]
 
@@ -40,54 +31,37 @@ def test_a_digest_changes_with_any_name() -> None:
     assert PathTable(NAMES).digest() == PathTable(list(NAMES)).digest()
 
 
-def test_nested_and_in_any_case(tmp_path: Path) -> None:
-    touch(tmp_path, "b.JPG", "a.png", "x/y/z/deep.Jpg", "x/text.txt", "x/none", "x.jpg/inside.png", "jpg", ".jpg/a.txt")
-    assert find_files(tmp_path, SUFFIXES) == ["a.png", "b.JPG", "x.jpg/inside.png", "x/y/z/deep.Jpg"]
+def test_a_digest_is_what_runs_have_recorded() -> None:
+    """A run goes on only where the digest of its pictures is what it was when the run began."""
+    assert PathTable(NAMES).digest() == "0d946f42fcf1bc6a39e4a2bf2e50b2c5998fa57e289095fa0259fa07f125d846"
 
 
-def test_hidden_entries_are_passed_over(tmp_path: Path) -> None:
-    touch(tmp_path, ".hidden.jpg", ".git/a.jpg", "a/.thumbnails/b.jpg", "a/._c.jpg", "a/d.jpg", ".jpg")
-    assert find_files(tmp_path, SUFFIXES) == ["a/d.jpg"]
-    assert find_files(tmp_path / ".git", SUFFIXES) == ["a.jpg"]  # but what is asked for is asked for
+def test_parts_and_joins() -> None:
+    table = PathTable(NAMES)
+    for start in range(6):
+        for stop in range(start, 6):
+            part = table.part(start, stop)
+            assert list(part) == NAMES[start:stop]
+            assert part.digest() == PathTable(NAMES[start:stop]).digest()
+            assert list(PathTable.from_arrays(*part.arrays())) == NAMES[start:stop]
+            assert list(pickle.loads(pickle.dumps(part))) == NAMES[start:stop]
+    again = PathTable.joined([table.part(0, 2), table.part(2, 2), PathTable([]), table.part(2, 5)])
+    assert list(again) == NAMES
+    assert again.digest() == table.digest()
+    assert list(PathTable.joined([])) == []
 
 
-def test_links_are_followed(tmp_path: Path) -> None:
-    touch(tmp_path, "store/one/a.jpg", "store/b.jpg", "data/own.jpg")
-    (tmp_path / "data/linked").symlink_to(tmp_path / "store", target_is_directory=True)
-    (tmp_path / "data/c.jpg").symlink_to(tmp_path / "store/b.jpg")
-    expected = ["c.jpg", "linked/b.jpg", "linked/one/a.jpg", "own.jpg"]
-    assert find_files(tmp_path / "data", SUFFIXES) == expected
-    (tmp_path / "whole").symlink_to(tmp_path / "data", target_is_directory=True)
-    assert find_files(tmp_path / "whole", SUFFIXES) == expected
+@pytest.mark.parametrize("prefix", ["", "a/ü/"])
+@pytest.mark.parametrize("names", [[], ["a.jpg"], ["b", "ü 1.png", os.fsdecode(b"odd-\xff\xfe.jpg")]])
+def test_a_folders_names_are_encoded_at_once(prefix: str, names: list[str]) -> None:
+    table, plain = PathTable.of_folder(prefix, names), PathTable([prefix + name for name in names])
+    assert list(table) == list(plain)
+    assert table.digest() == plain.digest()
 
 
-def test_links_in_a_circle_end(tmp_path: Path) -> None:
-    touch(tmp_path, "a/x.jpg", "b/y.jpg")
-    (tmp_path / "a/up").symlink_to(tmp_path, target_is_directory=True)
-    (tmp_path / "a/self").symlink_to(tmp_path / "a", target_is_directory=True)
-    (tmp_path / "b/a").symlink_to(tmp_path / "a", target_is_directory=True)
-    (tmp_path / "loop.jpg").symlink_to(tmp_path / "loop.jpg")
-    assert find_files(tmp_path, SUFFIXES) == ["a/x.jpg", "b/y.jpg", "loop.jpg"]
-
-
-def test_a_folder_goes_by_its_own_name(tmp_path: Path) -> None:
-    touch(tmp_path, "real/x.jpg")
-    (tmp_path / "alias").symlink_to(tmp_path / "real", target_is_directory=True)
-    assert find_files(tmp_path, SUFFIXES) == ["real/x.jpg"]
-
-
-def test_a_link_that_leads_nowhere_is_listed_for_the_reader_to_report(tmp_path: Path) -> None:
-    (tmp_path / "gone.jpg").symlink_to(tmp_path / "nothing.jpg")
-    assert find_files(tmp_path, SUFFIXES) == ["gone.jpg"]
-
-
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
-def test_a_pipe_is_no_picture(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe.jpg")
-    assert find_files(tmp_path, SUFFIXES) == []
-
-
-def test_deep_folders(tmp_path: Path) -> None:
-    deep = tmp_path.joinpath(*["d"] * 300)
-    touch(deep, "a.jpg")
-    assert find_files(tmp_path, SUFFIXES) == ["d/" * 300 + "a.jpg"]
+def test_the_cache_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert cache_folder() == Path("/home/me/.cache/swav")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
+    assert cache_folder() == Path("/cache/swav")

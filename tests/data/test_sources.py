@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import urllib.request
 from pathlib import Path
@@ -14,7 +15,10 @@ from PIL import Image
 from torchvision import datasets
 
 from swav_cli.data.images import BadPicture
-from swav_cli.data.sources import Limited, TorchvisionPictures, data_folder, open_pictures
+from swav_cli.data.paths import PathTable
+from swav_cli.data.pictures import Limited
+from swav_cli.data.sources import open_pictures
+from swav_cli.data.torchvision_pictures import TorchvisionPictures, data_folder
 from swav_cli.errors import UserError
 
 
@@ -81,7 +85,21 @@ def test_a_list_of_paths(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(LISTS[name], encoding="utf-8", newline="")
     pictures = open_pictures(str(tmp_path / name))
     assert [level(pictures, i) for i in range(len(pictures))] == [0, 1, 0]
-    assert pictures.labels is None
+    labelled = "label" in LISTS[name]
+    assert (pictures.labels is not None) == labelled
+    if labelled:
+        assert pictures.labels.tolist() == [0, 1, 2]
+
+
+def test_a_table_with_labels(tmp_path: Path) -> None:
+    draw(tmp_path, "a.png", "b.png", "c.png")
+    (tmp_path / "l.csv").write_text("Path,Label\na.png,dog\nb.png,cat\nc.png,dog\n")
+    pictures = open_pictures(str(tmp_path / "l.csv"))
+    assert pictures.classes == ["cat", "dog"]
+    assert pictures.labels is not None
+    assert pictures.labels.tolist() == [1, 0, 1]
+    (tmp_path / "l.csv").write_text("path,label\na.png,dog\nb.png,\nc.png,dog\n")
+    assert open_pictures(str(tmp_path / "l.csv")).labels is None
 
 
 def test_a_list_of_absolute_and_other_paths(tmp_path: Path) -> None:
@@ -388,3 +406,20 @@ def test_where_downloads_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     assert data_folder() == Path("/cache/swav/data")
     monkeypatch.setenv("SWAV_DATA", "/data")
     assert data_folder() == Path("/data")
+
+
+def test_fingerprints_are_what_runs_have_recorded(tmp_path: Path) -> None:
+    """A run goes on only where the fingerprint of its pictures is what it was when the run began."""
+    draw(tmp_path, "cat/a.png", "cat-/b.png", "ü/c.png")
+
+    def digest(text: str) -> str:
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    names = ["cat-/b.png", "cat/a.png", "ü/c.png"]
+    whole = open_pictures(str(tmp_path))
+    assert whole.fingerprint() == digest(PathTable(names).digest())
+    few = open_pictures(str(tmp_path), limit=2)
+    assert isinstance(few, Limited)
+    assert few.fingerprint() == digest(f"{whole.fingerprint()} {few.chosen.tolist()}")
+    plain = TorchvisionPictures(Fake([GRAY, GRAY]), 3, "torchvision:Fake")
+    assert plain.fingerprint() == digest("torchvision:Fake/0\ntorchvision:Fake/1")

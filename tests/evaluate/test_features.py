@@ -14,7 +14,8 @@ from torchvision.transforms import CenterCrop, Compose, Resize
 from torchvision.transforms import functional as tv
 
 from swav_cli.core.model import SwAV
-from swav_cli.data.sources import Pictures, open_pictures
+from swav_cli.data.pictures import Pictures
+from swav_cli.data.sources import open_pictures
 from swav_cli.errors import UserError
 from swav_cli.evaluate.features import (
     extract_features,

@@ -9,7 +9,8 @@ import pytest
 
 from swav_cli.core.answer import Answer, Guess
 from swav_cli.data.inputs import open_inputs
-from swav_cli.data.sources import Pictures, open_pictures
+from swav_cli.data.pictures import Pictures
+from swav_cli.data.sources import open_pictures
 from swav_cli.errors import UserError
 from swav_cli.evaluate.sorting import Sorting, folder_names
 

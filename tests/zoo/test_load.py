@@ -67,12 +67,31 @@ def test_a_checkpoint_without_its_recipe() -> None:
         load_model("runs/a/checkpoints/last.pt")
 
 
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [({"model": 3}, "without its model"), ({"about": "{}"}, "whose description is none"), ({"about": 7}, "is none")],
+)
+def test_a_checkpoint_of_ours_that_somebody_has_changed(state: dict[str, object], told: str) -> None:
+    run_of_ours("a")
+    path = Path("runs/a/checkpoints/last.pt")
+    torch.save({**torch.load(path), **state}, path)
+    with pytest.raises(UserError, match=told):
+        load_model(path)
+
+
 def test_a_foreign_file_tells_what_was_loaded() -> None:
     told: list[str] = []
     _, described = load_model(OFFICIAL, told.append)
     assert "120 of 120 backbone tensors, projection head 9 of 9, prototypes 30 x 16; assumed" in told[0]
     assert described.source == "official_ckpt.pth.tar"
     assert described.licence == ""
+
+
+@pytest.mark.parametrize("content", [torch.ones(3), [torch.ones(2)], {}])
+def test_a_file_without_names(content: object) -> None:
+    torch.save(content, "odd.pth")
+    with pytest.raises(UserError, match=r"odd\.pth: holds no tensors by name"):
+        load_model("odd.pth")
 
 
 def test_foreign_safetensors(empty_folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,26 @@ def test_code_is_refused_by_name_and_not_run(tmp_path: Path, case: str, zipped: 
     with pytest.raises(UserError, match=rf"refused: it asks for '[\w.]*{name}[\w.]*'.*Nothing in it was run"):
         read_foreign(path)
     assert not marked(tmp_path).exists()
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_a_plain_pickle_too_is_refused_by_name(tmp_path: Path, protocol: int, recwarn: pytest.WarningsRecorder) -> None:
+    path = tmp_path / "weights.pth"
+    path.write_bytes(pickle.dumps({"x": Call(os.system, f"touch {marked(tmp_path)}")}, protocol))
+    with pytest.raises(UserError, match=r"refused: it asks for '\w+\.system'.*Nothing in it was run") as refused:
+        read_foreign(path)
+    assert "\n" not in str(refused.value)
+    assert not marked(tmp_path).exists()
+    assert not recwarn
+
+
+def test_a_file_that_was_cut_short_is_told_in_a_few_words(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save({"x": torch.ones(1000)}, path)
+    path.write_bytes(path.read_bytes()[:3000])
+    with pytest.raises(UserError, match="damaged or cut short") as refused:
+        read_foreign(path)
+    assert len(str(refused.value)) - len(str(path)) < 150
 
 
 def zipped_pickle(path: Path, code: bytes) -> None:

@@ -16,16 +16,18 @@ from swav_cli.core.metrics import read_metrics
 from swav_cli.core.model import SwAV
 from swav_cli.core.plan import make_model
 from swav_cli.core.recipe import Recipe, settled
-from swav_cli.data.cache import CachedPictures, cached
+from swav_cli.data.cache import cached
 from swav_cli.data.images import BadPicture
-from swav_cli.data.loader import spare_processors
-from swav_cli.data.sources import Limited, Pictures, open_pictures
-from swav_cli.evaluate.features import SMALL, extract_features
+from swav_cli.data.loader import pick_workers
+from swav_cli.data.pictures import Limited, Pictures
+from swav_cli.data.sources import open_pictures
+from swav_cli.evaluate.features import SMALL, extract_features, extract_together
 from swav_cli.evaluate.knn import knn_accuracy, shared_labels
 from swav_cli.report.sheet import save_rows
 
 SHOWN = 10  # prototypes on a sheet, and pictures of each
 LOOKED_THROUGH = 5000  # pictures among which those are chosen
+HELD = 1000  # of a stream, which are kept in memory meanwhile
 
 
 class Judge:
@@ -55,10 +57,11 @@ class Judge:
             model.eval()
         function = model.features if model is not None else torch.nn.Flatten()
         bank, queries = (
-            extract_features(
+            extract_together(
                 function, pictures, size=self.size, mean=settled(self.recipe.data.mean),
                 std=settled(self.recipe.data.std), device=self.device,
-                precision=self.recipe.training.precision, workers=pick_workers(self.recipe, pictures, self.device),
+                precision=self.recipe.training.precision,
+                workers=pick_workers(self.recipe.training.workers, pictures, self.device),
             )
             for pictures in (self.bank, self.queries)
         )  # fmt: skip
@@ -74,24 +77,15 @@ class Judge:
         )
 
 
-def pick_workers(recipe: Recipe, pictures: Pictures, device: torch.device) -> int:
-    """Processes that read pictures. None where they are in memory and the processor trains: it has no time to spare."""
-    wanted = recipe.training.workers
-    if wanted != "auto":
-        return wanted
-    if device.type == "cpu" and isinstance(pictures, CachedPictures):
-        return 0
-    return spare_processors(device)
-
-
 def show_prototypes(trainer: Trainer, path: Path) -> None:
     """A sheet with a line for each of the most used prototypes: the pictures nearest to it."""
     recipe = trainer.recipe
-    sample = Limited(trainer.pictures, LOOKED_THROUGH, recipe.training.seed)
+    sample = Limited(trainer.pictures.some(HELD), LOOKED_THROUGH, recipe.training.seed)
     scores = extract_features(
         trainer.model.eval().scores, sample, size=max(crop.size for crop in recipe.crops),
         mean=settled(recipe.data.mean), std=settled(recipe.data.std), device=trainer.device,
-        precision=recipe.training.precision, workers=pick_workers(recipe, trainer.pictures, trainer.device),
+        precision=recipe.training.precision,
+        workers=pick_workers(recipe.training.workers, trainer.pictures, trainer.device),
     )  # fmt: skip
     nearest = scores.argmax(dim=1).bincount(minlength=scores.shape[1]).argsort(descending=True, stable=True)
     best = scores.topk(min(SHOWN, len(sample)), dim=0).indices
@@ -118,11 +112,12 @@ def results_of(trainer: Trainer, judge: Judge | None, folder: RunFolder) -> dict
         "loss": share * ln_k,
         "loss_over_ln_k": share,
         "health": {key: last_epoch.get(key) for key in Health._fields},
-        "bad_pictures": len(trainer.bad),
+        "bad_pictures": len(trainer.course.bad),
     }
     if judge is not None:
         results["knn"] = judge.accuracy(trainer.model)
-        results["knn_untrained"] = judge.accuracy(make_model(trainer.recipe).to(trainer.device))
+        untrained = make_model(trainer.recipe).to(next(trainer.model.parameters()))  # its device and its precision
+        results["knn_untrained"] = judge.accuracy(untrained)
         if judge.size <= SMALL:
             results["knn_raw_pixels"] = judge.accuracy(None)
     return results

@@ -1,0 +1,257 @@
+"""Training a classifier on a model: on frozen features (linear evaluation), or with the network (fine-tuning).
+
+The state of a run, and its step. The loop, the order of pictures and their crops are those of pretraining.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from swav_cli.core import distributed
+from swav_cli.core.checkpoint import RunFolder
+from swav_cli.core.classifier_recipe import FinetuneRecipe, LinearRecipe
+from swav_cli.core.loop import Course, EndOfEpoch, Pace, run_steps
+from swav_cli.core.metrics import Progress
+from swav_cli.core.model import SwAV
+from swav_cli.core.multicrop import Colour, CropSize, MultiCrop
+from swav_cli.core.optimizer import make_optimizer
+from swav_cli.core.photometric import recolour
+from swav_cli.core.precision import autocast, full_precision
+from swav_cli.core.recipe import settled
+from swav_cli.core.stages import POOLED, Stages
+from swav_cli.core.synchronised_norm import with_synchronised_norms
+from swav_cli.core.weights import About
+from swav_cli.data.loader import Batch, Order, load_batches
+from swav_cli.data.pictures import Pictures
+from swav_cli.errors import Diverged
+
+UNREAD = -100  # the label of a picture that could not be read: another stands in for it, whose class is its own
+
+
+class ClassifierTrainer:
+    """A classifier in training, and all that a checkpoint holds of it.
+
+    Args:
+        model: the network as it was pretrained; it is changed by fine-tuning alone.
+        about: what is known of it.
+        pictures: with labels.
+        fingerprint: of model and pictures together: a checkpoint goes with both.
+    """
+
+    def __init__(
+        self,
+        recipe: LinearRecipe | FinetuneRecipe,
+        model: SwAV,
+        about: About,
+        pictures: Pictures,
+        fingerprint: str,
+        device: torch.device,
+    ) -> None:
+        assert pictures.labels is not None
+        assert pictures.classes is not None
+        self.recipe, self.pictures, self.device = recipe, pictures, device
+        self.about = about
+        self.labels = torch.from_numpy(pictures.labels)
+        self.classes = tuple(pictures.classes)
+        self.course = Course(fingerprint)
+        self.finetunes = isinstance(recipe, FinetuneRecipe)
+        precise = torch.float64 if recipe.training.precision == "float64" else torch.float32
+        self.model = model.to(device, precise).to(memory_format=torch.channels_last).eval()
+        if isinstance(recipe, FinetuneRecipe):
+            self.model = with_synchronised_norms(self.model, recipe.sync_batchnorm)
+        self.stages = Stages(self.model, recipe.layers if isinstance(recipe, LinearRecipe) else [])
+        self.heads = self._new_heads().to(device, precise)
+        self.optimizer = self._new_optimizer()
+        self.best: dict[str, Any] = {}  # the epoch that was best on the held-out pictures
+        self.size = settled(recipe.crop.size)
+        self.mean, self.std = (torch.tensor(values, device=device) for values in (about.mean, about.std))
+        self.steps_per_epoch = len(pictures) // settled(recipe.training.batch_size)
+
+    def _new_heads(self) -> nn.ModuleDict:
+        """A linear layer for each layer judged: weights normal with deviation 0.01, biases 0, as published."""
+        sizes = self.stages.sizes(self.about.channels, self.about.size)
+        # A module's name holds no dot.
+        with torch.random.fork_rng(devices=[]):  # what a new layer draws is replaced below
+            heads = {layer.replace(".", "_"): nn.Linear(size, len(self.classes)) for layer, size in sizes.items()}
+        generator = torch.Generator().manual_seed(self.recipe.training.seed)
+        for head in heads.values():
+            nn.init.normal_(head.weight, std=0.01, generator=generator)
+            nn.init.zeros_(head.bias)
+        return nn.ModuleDict(heads)
+
+    def _new_optimizer(self) -> torch.optim.Optimizer:
+        settings = self.recipe.optimizer
+        scale = settled(self.recipe.training.batch_size) / 256
+        groups: list[dict[str, Any]] = [{"params": list(self.heads.parameters()), "peak": settings.lr * scale}]
+        trained = {*self._trained_backbone()}
+        for name, parameter in self.model.named_parameters():
+            parameter.requires_grad_(name in trained)
+        if isinstance(self.recipe, FinetuneRecipe):
+            own = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+            groups.append({"params": own, "peak": self.recipe.optimizer.backbone_lr * scale})
+        return make_optimizer(
+            settings.name, groups, 0.0, settings.momentum, settings.weight_decay, settings.trust_coefficient
+        )
+
+    def _trained_backbone(self) -> list[str]:
+        """Fine-tuning trains what leads to the features; head and prototypes take no part in them."""
+        aside = ("projection_head.", "prototypes.", "fc.")
+        return [name for name, _ in self.model.named_parameters() if self.finetunes and not name.startswith(aside)]
+
+    # --- state -----------------------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        network, about = self.classifier()
+        return {
+            **self.course.state(),
+            "model": network.state_dict(),
+            "about": about.to_json(),
+            "backbone": self.model.state_dict() if self.finetunes else {},
+            "heads": self.heads.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "best": dict(self.best),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        if self.finetunes:
+            self.model.load_state_dict(state["backbone"])
+        self.heads.load_state_dict(state["heads"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.best = dict(state["best"])
+        self.course.restore(state)
+
+    def classifier(self) -> tuple[SwAV, About]:
+        """The network with the pooled features' classifier, in eval mode and on the CPU, and its description.
+
+        After linear evaluation projection head and prototypes are still those of the backbone; after fine-tuning they
+        belong to another one and are left out.
+        """
+        return with_classifier(self.model, self.about, self.heads[POOLED], self.classes, keep_head=not self.finetunes)
+
+    # --- one step --------------------------------------------------------------------------------------------------
+
+    def lr(self, step: int) -> float:
+        return float(self.optimizer.param_groups[0]["peak"]) * self._share_of_rate(step)
+
+    def _share_of_rate(self, step: int) -> float:
+        return rate_share(step // self.steps_per_epoch, self.recipe.training.epochs, self.recipe.schedule)
+
+    def train_mode(self) -> None:
+        """A frozen backbone stays in eval mode: its running statistics are part of what is judged."""
+        self.model.train(self.finetunes)
+
+    def pixels(self, batch: Batch) -> Tensor:  # -> (B, C, size, size), flipped and normalised
+        crops = batch.crops[0][:, 0].to(self.device, non_blocking=True)
+        precise = next(self.heads.parameters()).dtype
+        coloured = recolour(crops, batch.numbers[:, 0], self.mean, self.std).to(precise)
+        return coloured.contiguous(memory_format=torch.channels_last)
+
+    def logits(self, x: Tensor) -> dict[str, Tensor]:
+        """What each layer's classifier says of pictures (B, C, H, W): (B, classes)."""
+        learns = self.finetunes and torch.is_grad_enabled()
+        with torch.set_grad_enabled(learns), autocast(self.device, self.recipe.training.precision):
+            features = self.stages(x)
+        with full_precision(x.device):
+            return {
+                layer: self._head(layer)(values.to(next(self.heads.parameters()).dtype))
+                for layer, values in features.items()
+            }
+
+    def _head(self, layer: str) -> nn.Module:
+        return self.heads[layer.replace(".", "_")]
+
+    def train_step(self, parts: list[Batch]) -> tuple[float, float]:
+        """One step: the loss of the pooled features' classifier, and the norm of the whole gradient.
+
+        Raises:
+            Diverged: one of them is not finite; the weights are left as they were.
+        """
+        share = self._share_of_rate(self.course.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak"] * share
+        self.optimizer.zero_grad()
+        total = torch.zeros((), device=self.device)
+        for part in parts:
+            losses = self._losses(part)
+            (sum(losses.values(), torch.zeros((), device=self.device)) / len(parts)).backward()
+            total += losses[POOLED].detach().float() / len(parts)
+        loss = distributed.mean_over_processes(total)
+        trained = [p for group in self.optimizer.param_groups for p in group["params"]]
+        distributed.average_gradients(trained)
+        norm = nn.utils.get_total_norm([p.grad for p in trained if p.grad is not None])
+        numbers = torch.stack([loss, norm.float()]).tolist()  # the step's one wait for the device
+        if not all(map(math.isfinite, numbers)):
+            raise Diverged(
+                f"step {self.course.step}: the loss is {numbers[0]:g} and its gradient's norm {numbers[1]:g}, learning "
+                f"rate {self.lr(self.course.step):g}. The last good checkpoint is kept; begin again with a lower "
+                "--set optimizer.lr and --overwrite"
+            )
+        self.optimizer.step()
+        if self.finetunes:
+            distributed.average_running_statistics(self.model)
+        self.course.step += 1
+        return numbers[0], numbers[1]
+
+    def _losses(self, part: Batch) -> dict[str, Tensor]:
+        """Cross entropy of each layer's classifier in nats: the sum over the pictures read, by the part's size."""
+        labels = self.labels[part.indices]
+        unread = torch.tensor([index for index, _ in part.bad], dtype=torch.long)
+        labels = torch.where(torch.isin(part.indices, unread), torch.tensor(UNREAD), labels).to(self.device)
+        return {
+            layer: F.cross_entropy(logits, labels, ignore_index=UNREAD, reduction="sum") / len(labels)
+            for layer, logits in self.logits(self.pixels(part)).items()
+        }
+
+    # --- the run ---------------------------------------------------------------------------------------------------
+
+    def run(
+        self, folder: RunFolder, workers: int, on_step: Callable[[Progress], None], end_of_epoch: EndOfEpoch
+    ) -> float:
+        """Train to the end, saving on the way; the last loss. See `run_steps` for what it raises."""
+        recipe, training = self.recipe, self.recipe.training
+        batch_size = settled(training.batch_size)
+        order = Order(
+            len(self.pictures), batch_size, training.epochs, training.seed, self.course.step, training.accumulate,
+            distributed.local_share,
+        )  # fmt: skip
+        colour = Colour(flip=recipe.crop.flip, jitter=0, grayscale=0, blur=0)
+        crops = MultiCrop([CropSize(1, self.size, recipe.crop.scale)], colour, training.seed)
+        batches = load_batches(self.pictures, crops, order, workers, self.device.type == "cuda")
+        pace = Pace(
+            self.steps_per_epoch * training.epochs, self.steps_per_epoch, batch_size, training.accumulate,
+            training.log_every, recipe.checkpoint, recipe.data.max_bad, math.log(len(self.classes)),
+        )  # fmt: skip
+        return run_steps(self, pace, batches, folder, on_step, end_of_epoch)
+
+
+def rate_share(epoch: int, epochs: int, schedule: Any) -> float:
+    """What part of the peak rate an epoch has: half a cosine to 0, or a drop at given epochs."""
+    if schedule.drop_epochs:
+        return float(schedule.drop_factor ** sum(epoch >= drop for drop in schedule.drop_epochs))
+    return 0.5 * (1 + math.cos(math.pi * epoch / epochs))
+
+
+def with_classifier(
+    model: SwAV, about: About, head: nn.Module, classes: tuple[str, ...], *, keep_head: bool = True
+) -> tuple[SwAV, About]:
+    """A network of its own with a linear classifier on the pooled features; eval mode, float32, on the CPU."""
+    described = replace(about, classes=classes)
+    if not keep_head:
+        described = replace(described, embedding_dim=0, hidden_dim=0, prototypes=0)
+    with torch.random.fork_rng(devices=[]):  # built in the middle of a run, which goes on as if it had not been
+        network = described.build()
+    weights = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("fc.")}
+    if not keep_head:
+        aside = ("projection_head.", "prototypes.")
+        weights = {name: tensor for name, tensor in weights.items() if not name.startswith(aside)}
+    weights |= {f"fc.{name}": tensor for name, tensor in head.state_dict().items()}
+    network.load_state_dict({name: tensor.detach().float().cpu() if tensor.is_floating_point() else tensor.cpu()
+                             for name, tensor in weights.items()})  # fmt: skip
+    return network.eval(), described

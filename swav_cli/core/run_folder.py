@@ -1,0 +1,100 @@
+"""A run's folder as a whole: where a new run goes, what is there already, what is removed, what is known of it."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from swav_cli.core.checkpoint import RunFolder, write_json
+from swav_cli.core.processes import was_restarted
+from swav_cli.core.recipe_file import COMMANDS, AnyRecipe, differences, read_recipe
+from swav_cli.errors import UserError
+
+
+def choose_folder(out: Path, resume: bool, overwrite: bool) -> Path:
+    """The run's folder.
+
+    Raises:
+        UserError: it holds something else.
+    """
+    if not resume and not overwrite:
+        out = _newest(out) if was_restarted() else _next_free(out)
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out}: is a file; give a folder with --out")
+    if out.is_dir() and any(out.iterdir()) and not RunFolder(out).recipe.exists():
+        raise UserError(f"{out}: holds other files and no run; give another folder with --out")
+    parent = next(folder for folder in [out, *out.absolute().parents] if folder.exists())
+    if not os.access(parent, os.W_OK):
+        raise UserError(f"{parent}: can't be written to; give another folder with --out")
+    return out
+
+
+def _next_free(out: Path) -> Path:
+    number, free = 2, out
+    while free.exists():
+        free = out.with_name(f"{out.name}-{number}")
+        number += 1
+    return free
+
+
+def _newest(out: Path) -> Path:
+    """The folder that `_next_free` gave before processes died and torchrun started them again."""
+    number = 2
+    while out.with_name(f"{out.name}-{number}").exists():
+        number += 1
+    return out if number == 2 else out.with_name(f"{out.name}-{number - 1}")
+
+
+def refuse_other_recipe(folder: RunFolder, recipe: AnyRecipe) -> None:
+    """
+    Raises:
+        UserError: the run in the folder has another recipe, with the keys that differ.
+    """
+    before = read_recipe(folder.recipe)
+    if type(before) is not type(recipe):
+        raise UserError(
+            f"{folder.path} holds a run of `swav {COMMANDS[type(before)]}`; give another folder with --out, or replace "
+            "it with --overwrite"
+        )
+    changed = differences(before, recipe)
+    if changed:
+        raise UserError(
+            f"{folder.path} holds a run with another recipe:\n  " + "\n  ".join(changed) + "\n"
+            "Train elsewhere with --out DIR, in a new folder beside it with --no-resume, or replace it with --overwrite"
+        )
+
+
+def finished_results(folder: RunFolder) -> dict[str, Any] | None:
+    """The results of a run that has come to its end, else None: `swav eval` writes there before that too."""
+    results = read_results(folder)
+    return results if "recipe" in results else None
+
+
+def read_results(folder: RunFolder) -> dict[str, Any]:
+    """What is known of a run so far."""
+    try:
+        return dict(json.loads(folder.results.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return {}
+
+
+def add_results(folder: RunFolder, key: str, found: dict[str, Any]) -> None:
+    """Join what another command found to a run's results."""
+    write_json(folder.results, {**read_results(folder), key: found})
+
+
+def clear(folder: RunFolder) -> None:
+    """Remove what a run writes, and nothing else."""
+    for path in (
+        folder.metrics,
+        folder.results,
+        folder.model,
+        folder.prototypes,
+        folder.bad_pictures,
+        folder.labelled,
+        folder.confusion,
+        *folder.checkpoints.glob("*.pt"),
+    ):
+        path.unlink(missing_ok=True)

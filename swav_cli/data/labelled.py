@@ -1,0 +1,143 @@
+"""Pictures with labels, to train a classifier and to judge one: which keep their labels, and whose classes count."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PurePath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from swav_cli.data.pictures import Chosen, Pictures
+from swav_cli.errors import UserError, nearest
+
+HELD_OUT = 0.2  # of the pictures of each class, where nobody names others to judge by
+PARTS = {"train": ("train",), "val": ("val", "valid", "validation", "test")}
+
+
+def labels_of(pictures: Pictures) -> tuple[NDArray[np.int64], list[str]]:
+    """A class for each picture, and the classes' names in their order.
+
+    Raises:
+        UserError: there are none, or a single class.
+    """
+    labels, classes = pictures.labels, pictures.classes
+    if labels is None or classes is None:
+        raise UserError(
+            f"{pictures.source}: has no labels; put its pictures into a folder a class, or give a table (.csv) with "
+            "the columns path and label"
+        )
+    if len(classes) < 2:
+        raise UserError(f"{pictures.source}: all pictures are of one class, {classes[0]}; give two or more to tell")
+    return labels, classes
+
+
+def match_classes(pictures: Pictures, classes: list[str], known: str) -> tuple[NDArray[np.int64], list[str]]:
+    """Labels in the numbering of the training pictures' classes, matched by name, and the classes that don't occur.
+
+    Raises:
+        UserError: no labels, or a class that is not among those.
+    """
+    labels, own = pictures.labels, pictures.classes
+    if labels is None or own is None:
+        raise UserError(f"{pictures.source}: has no labels to judge by; put its pictures into a folder a class")
+    number = {name: position for position, name in enumerate(classes)}
+    occurring = [own[position] for position in np.unique(labels)]
+    unknown = [name for name in occurring if name not in number]
+    if unknown:
+        more = f" nor are {len(unknown) - 1} others" if len(unknown) > 1 else ""
+        raise UserError(
+            f"{pictures.source}: class '{unknown[0]}' is not among the {len(classes):,} of {known}{more}."
+            f"{nearest(unknown[0], classes)}"
+        )
+    translated = np.array([number.get(name, -1) for name in own], dtype=np.int64)[labels]
+    return translated, sorted(set(classes) - set(occurring), key=number.__getitem__)
+
+
+def train_and_val_in(source: str) -> tuple[str, str] | None:
+    """The two parts of a folder that holds `train` and `val` (or `test`); None where it doesn't."""
+    found = {}
+    for part, names in PARTS.items():
+        there = [name for name in names if (Path(source).expanduser() / name).is_dir()]
+        if not there:
+            return None
+        found[part] = str(Path(source) / there[0])
+    return found["train"], found["val"]
+
+
+def hold_out(pictures: Pictures, seed: int) -> tuple[Chosen, Chosen]:
+    """The pictures in two parts, a fifth of each class in the second; fixed by the seed.
+
+    Raises:
+        UserError: no labels, or a class with too few pictures to be split.
+    """
+    labels, classes = labels_of(pictures)
+    out = np.concatenate(
+        [_drawn(labels, number, max(1, round(HELD_OUT * count)), seed) for number, count in _counts(labels)]
+    )
+    rest = np.setdiff1d(np.arange(len(labels)), out)
+    lost = np.setdiff1d(np.arange(len(classes)), np.unique(labels[rest]))
+    if len(lost):
+        raise UserError(
+            f"{pictures.source}: class '{classes[lost[0]]}' has one picture, which can't be trained on and judged by; "
+            "give more, or name others to judge by with --val"
+        )
+    return Chosen(pictures, rest), Chosen(pictures, np.sort(out))
+
+
+def keep_labelled(pictures: Pictures, wanted: str, seed: int) -> Pictures:
+    """The pictures whose labels are used.
+
+    Args:
+        wanted: `all`; a share such as `10%`, of each class and at least one picture; a number of pictures a class; or a
+            file that lists them by name, as the published lists of 1 and 10 % of ImageNet do.
+        seed: draws them; the pictures of a smaller share are among those of a larger one.
+
+    Raises:
+        UserError: none of these, or not to be had.
+    """
+    if wanted == "all":
+        return pictures
+    labels, classes = labels_of(pictures)
+    share = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", wanted)
+    if share and 0 < float(share[1]) <= 100:
+        part = float(share[1]) / 100
+        chosen = [_drawn(labels, number, max(1, round(part * count)), seed) for number, count in _counts(labels)]
+    elif wanted.isdecimal() and int(wanted) > 0:
+        scarce = [(count, number) for number, count in _counts(labels) if count < int(wanted)]
+        if scarce:
+            count, number = min(scarce)
+            raise UserError(f"--labels {wanted}: class '{classes[number]}' has {count} pictures; ask for {count}")
+        chosen = [_drawn(labels, number, int(wanted), seed) for number, _ in _counts(labels)]
+    elif Path(wanted).is_file():
+        chosen = [_listed(pictures, Path(wanted))]
+    else:
+        raise UserError(
+            f"--labels {wanted}: write all, a share such as 10%, a number a class, or a file that lists pictures"
+        )
+    return Chosen(pictures, np.sort(np.concatenate(chosen)))
+
+
+def _counts(labels: NDArray[np.int64]) -> list[tuple[int, int]]:
+    numbers, counts = np.unique(labels, return_counts=True)
+    return list(zip(numbers.tolist(), counts.tolist(), strict=True))
+
+
+def _drawn(labels: NDArray[np.int64], number: int, count: int, seed: int) -> NDArray[np.int64]:
+    """So many pictures of a class."""
+    own = np.flatnonzero(labels == number)
+    return own[np.random.Generator(np.random.Philox(key=[seed, number])).permutation(len(own))[:count]]
+
+
+def _listed(pictures: Pictures, path: Path) -> NDArray[np.int64]:
+    """Pictures that a file names, by their last part: n01440764/n01440764_10074.JPEG goes by n01440764_10074.JPEG."""
+    lines = path.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
+    names = {PurePath(line.strip()).name for line in lines if line.strip() and not line.startswith("#")}
+    at = {PurePath(pictures.name(index)).name: index for index in range(len(pictures))}
+    missing = [name for name in names if name not in at]
+    if missing or not names:
+        first = f", first {min(missing)}" if missing else ""
+        raise UserError(
+            f"--labels {path}: {len(missing):,} of its {len(names):,} pictures are not in {pictures.source}{first}"
+        )
+    return np.array([at[name] for name in names], dtype=np.int64)

@@ -1,0 +1,72 @@
+"""What the system lets processes share: memory in which workers leave their batches, and the number of open files."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from typing import NamedTuple
+
+ENOUGH_FILES = 65_536  # asked for where more are allowed
+FILES_BESIDE = 64  # open in a process that trains, whatever its workers do
+FILES_A_WORKER = 8  # pipes and the like
+
+
+class Limits(NamedTuple):
+    """What a process may use."""
+
+    shared_bytes: float  # of memory for what processes share
+    files: float  # open at once
+
+
+class Traffic(NamedTuple):
+    """What lies ready at once where workers read ahead."""
+
+    workers: int
+    batches: int
+    bytes_a_batch: int
+    tensors_a_batch: int  # a file each, as long as it is in use
+
+
+def limits(shared: str = "/dev/shm") -> Limits:
+    """This process's limits, once the number of open files has been raised as far as is allowed."""
+    free = math.inf  # no Linux: nothing to be told
+    with contextlib.suppress(OSError, AttributeError):
+        status = os.statvfs(shared)
+        free = status.f_bavail * status.f_frsize / int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    return Limits(free, _raise_open_files())
+
+
+def _raise_open_files() -> float:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return math.inf
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = ENOUGH_FILES if hard == resource.RLIM_INFINITY else min(hard, ENOUGH_FILES)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return math.inf if soft == resource.RLIM_INFINITY else soft
+    with contextlib.suppress(OSError, ValueError):  # less is allowed than is said
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def why_not_shared(traffic: Traffic, allowed: Limits) -> str | None:
+    """Why the batches can't lie in shared memory, with what would make room; None where they can.
+
+    >>> why_not_shared(Traffic(workers=2, batches=10, bytes_a_batch=20_000_000, tensors_a_batch=4), Limits(67e6, 1024))
+    '/dev/shm has 67 MB free of the 200 MB needed (docker run --shm-size=1g gives more)'
+    """
+    needed = traffic.batches * traffic.bytes_a_batch
+    if needed > allowed.shared_bytes:
+        more = math.ceil(2 * needed / 1e9)
+        return (
+            f"/dev/shm has {allowed.shared_bytes / 1e6:.0f} MB free of the {needed / 1e6:,.0f} MB needed (docker run "
+            f"--shm-size={more}g gives more)"
+        )
+    files = FILES_BESIDE + FILES_A_WORKER * traffic.workers + traffic.batches * traffic.tensors_a_batch
+    if files > allowed.files:
+        return (
+            f"{allowed.files:.0f} files may be open at once of the {files} needed (ulimit -n {2 * files} allows more)"
+        )
+    return None

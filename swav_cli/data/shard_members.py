@@ -1,0 +1,206 @@
+"""What is in a tar: its members' headers, and its pictures and classes by the convention of webdataset.
+
+Members of one key are one sample: `dog/0001.jpg`, `dog/0001.cls` and `dog/0001.json` have the key `dog/0001`, the path
+up to the first dot of its last part. A `.cls`, else a `.json` with `label` or `class`, tells the sample's class. Where
+nothing but pictures have a key, each is a sample of its own, so that a folder's a.1.jpg and a.2.jpg stay two.
+
+Nothing is ever unpacked: names are names, wherever they point to.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tarfile
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO
+
+from swav_cli.data.images import SUFFIXES
+from swav_cli.data.shard_names import refuse_compressed
+from swav_cli.errors import UserError
+
+PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")  # gzip, bzip2, xz, zstandard
+MOST_PADDING = 1 << 20  # bytes of zeros that a writer may put behind the end
+LONGEST_CLASS = 1_000  # bytes; what is longer is no name of a class
+LONGEST_JSON = 1 << 24
+TOLD_EVERY = 1_000  # members between two words on how far it is
+WHOLE = re.compile(r"-?[0-9]{1,18}")
+
+Place = tuple[int, int]  # where in the tar a member's data begin, and their bytes
+
+
+class Samples:
+    """Takes members one after another, in any order, and tells the pictures among them."""
+
+    def __init__(self) -> None:
+        # A name that comes again counts as the later member, as it would where a tar is unpacked.
+        self._places: dict[str, Place] = {}
+        self._accompanied: set[str] = set()  # keys of samples that are more than a picture
+        self._classes: dict[str, str | None] = {}  # of keys, from .cls
+        self._described: dict[str, str | None] = {}  # of keys, from .json
+
+    def take(self, name: str, place: Place, read: Callable[[], bytes]) -> None:
+        """A file among the members; `read` gives its data and is called for classes alone."""
+        if os.path.splitext(name)[1].lower() in SUFFIXES:
+            self._places[name] = place
+            return
+        key, extension = split_key(name)
+        self._accompanied.add(key)
+        if extension == "cls" and place[1] <= LONGEST_CLASS:
+            self._classes[key] = class_in_text(read())
+        elif extension == "json" and place[1] <= LONGEST_JSON:
+            self._described[key] = class_in_json(read())
+
+    def pictures(self) -> dict[str, Place]:
+        """A sample's picture is the one with nothing but its suffix behind the key, else its first."""
+        chosen: dict[str, str] = {}
+        drawn = {split_key(name)[0] for name in self._places if not _is_array(name)}
+        for name in self._places:
+            key, extension = split_key(name)
+            if _is_array(name) and key in drawn:
+                continue  # an embedding beside its picture
+            alone = key not in self._accompanied
+            sample = name if alone else f"{key}."  # with a dot at the end, which no picture's name has
+            if sample not in chosen or ("." in split_key(chosen[sample])[1] and "." not in extension):
+                chosen[sample] = name
+        return {name: self._places[name] for name in chosen.values()}
+
+    def __len__(self) -> int:
+        """All pictures, also those that are not their sample's."""
+        return len(self._places)
+
+    def class_of(self, name: str) -> str | None:
+        key = split_key(name)[0]
+        found = self._classes.get(key)
+        return found if found is not None else self._described.get(key)
+
+
+def split_key(name: str) -> tuple[str, str]:
+    """A member's key, and what follows its first dot, in small letters.
+
+    >>> split_key("dog/0001.seg.PNG")
+    ('dog/0001', 'seg.png')
+    """
+    folder, slash, last = name.rpartition("/")
+    stem, _, extension = last.partition(".")
+    return folder + slash + stem, extension.lower()
+
+
+def _is_array(name: str) -> bool:
+    return name.lower().endswith(".npy")
+
+
+def class_in_text(content: bytes) -> str | None:
+    return _as_class(content.decode("utf-8", errors="replace"))
+
+
+def class_in_json(content: bytes) -> str | None:
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(found, dict):
+        return None
+    return next((_as_class(found[word]) for word in ("label", "class") if word in found), None)
+
+
+def _as_class(value: Any) -> str | None:
+    """A class's name on one line; None for nothing, and for a number below 0, which marks what has no label."""
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        return None
+    name = " ".join(str(value).replace("\0", " ").split())
+    if not name or len(name) > LONGEST_CLASS or (WHOLE.fullmatch(name) and int(name) < 0):
+        return None
+    return name
+
+
+def read_samples(path: str, advance: Callable[[int], None]) -> Samples:
+    """All samples of a tar, from its headers; data are read of classes alone.
+
+    Args:
+        advance: is told now and then how many bytes of the file have been passed since.
+
+    Raises:
+        UserError: no tar, compressed, or damaged.
+        OSError: it can't be read.
+    """
+    samples = Samples()
+    told = 0
+    with open(path, "rb") as file:
+        if file.read(8).startswith(PACKED):
+            raise refuse_compressed(path)
+        file.seek(0)
+        for number, member in enumerate(members(path, file)):
+            name = plain_name(member.name)
+            if is_file(member) and not is_hidden(name):
+                samples.take(name, (member.offset_data, member.size), lambda: _data(file, member))  # noqa: B023
+            if number % TOLD_EVERY == 0:
+                advance(member.offset - told)
+                told = member.offset
+        advance(os.fstat(file.fileno()).st_size - told)
+    return samples
+
+
+def _data(file: BinaryIO, member: tarfile.TarInfo) -> bytes:
+    file.seek(member.offset_data)
+    return file.read(member.size)
+
+
+def is_file(member: tarfile.TarInfo) -> bool:
+    """No folder, link or device, and no file with holes, whose data don't lie together."""
+    return member.isreg() and not member.issparse()
+
+
+def plain_name(name: str) -> str:
+    """Without the ./ that tar writes before all names when it is given the folder `.`"""
+    return re.sub(r"^(\./+)+", "", name)
+
+
+def is_hidden(name: str) -> bool:
+    return any(part.startswith(".") and part not in (".", "..") for part in name.split("/"))
+
+
+def members(path: str, file: BinaryIO) -> Iterator[tarfile.TarInfo]:
+    """The headers of a tar to its end.
+
+    Raises:
+        UserError: it is damaged, or ends too early.
+    """
+    count = end = 0
+    tar = None
+    while True:
+        try:
+            # Opening reads the first header.
+            tar = tar or tarfile.open(  # noqa: SIM115
+                fileobj=file, mode="r:", encoding="utf-8", errors="surrogateescape"
+            )
+            member = tar.next()
+            tar.members.clear()  # type: ignore[attr-defined]  # else all that were read are kept
+            if member is not None and (member.size < 0 or tar.offset <= end):
+                raise tarfile.ReadError("a member that ends before it begins")
+        except OSError:
+            raise
+        except Exception as error:  # tarfile raises whatever a damaged header leads it to
+            raise _damaged(path, count, str(error) or type(error).__name__) from None
+        if member is None:
+            _check_end(path, file, end, count)
+            return
+        count, end = count + 1, tar.offset
+        yield member
+
+
+def _check_end(path: str, file: BinaryIO, end: int, count: int) -> None:
+    """tarfile takes a damaged header for the end, behind which there really are zeros alone and few of them."""
+    size = os.fstat(file.fileno()).st_size
+    file.seek(end)
+    if file.read(tarfile.BLOCKSIZE).strip(b"\0"):
+        raise _damaged(path, count, f"no header at byte {end:,} of {size:,}")
+    if size - end > MOST_PADDING:
+        raise _damaged(path, count, f"an end at byte {end:,} of {size:,}")
+
+
+def _damaged(path: str, count: int, reason: str) -> UserError:
+    if not count:
+        return UserError(f"{path}: is no tar file ({reason})")
+    return UserError(f"{path}: is damaged after {count:,} members ({reason}); fetch it anew, or leave it out")

@@ -1,0 +1,64 @@
+"""How often classifiers are right on labelled pictures, each counted once whatever the number of processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from swav_cli.core import distributed
+from swav_cli.core.weights import About
+from swav_cli.data.pictures import Pictures
+from swav_cli.evaluate.accuracy import Tally
+from swav_cli.evaluate.features import stream_features, usual_batch
+
+Classifiers = Callable[[Tensor], dict[str, Tensor]]  # (B, C, H, W) normalised -> logits (B, classes) by name
+
+
+def tally(
+    classifiers: Classifiers,
+    names: list[str],
+    pictures: Pictures,
+    labels: Tensor,  # (N,)
+    about: About,
+    classes: int,
+    *,
+    device: torch.device,
+    precision: str,
+    workers: int,
+    batch_size: int | None = None,
+    flip: bool = False,
+) -> dict[str, Tally]:
+    """Right and wrong answers of each classifier, all from one pass over the pictures.
+
+    Args:
+        names: of the classifiers.
+        flip: the mean of the probabilities of a picture and its mirror image.
+    """
+    own = np.array_split(np.arange(len(pictures)), distributed.world_size())[distributed.rank()]
+    found = {name: Tally(classes) for name in names}
+
+    def function(x: Tensor) -> Tensor:
+        logits = classifiers(x)
+        if flip:
+            mirrored = classifiers(x.flip(-1))
+            logits = {name: _mean_of_probabilities(logits[name], mirrored[name]) for name in names}
+        return torch.stack([logits[name].float() for name in names], dim=1)
+
+    if len(own):
+        for rows in stream_features(
+            function, pictures, size=about.size, mean=about.mean, std=about.std, device=device, precision=precision,
+            batch_size=min(batch_size or usual_batch(about.size, device), len(own)), workers=workers,
+            indices=own.tolist(),
+        ):  # fmt: skip
+            for position, name in enumerate(names):
+                found[name].add(rows.values[:, position], labels[rows.indices])
+    return found
+
+
+def _mean_of_probabilities(first: Tensor, second: Tensor) -> Tensor:
+    """As logits again, and finite: the probability of a class may be 0 in float32."""
+    mean = (first.float().softmax(dim=1) + second.float().softmax(dim=1)) / 2
+    return mean.clamp_min(torch.finfo(torch.float32).tiny).log()

@@ -1,0 +1,118 @@
+"""What lies beside a file of features, `feats.json`: how they were made, and so whether they are what is asked for."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from swav_cli.core.checkpoint import json_ready
+from swav_cli.core.weights import About
+from swav_cli.data.pictures import Pictures
+from swav_cli.errors import UserError
+from swav_cli.evaluate.writers import Output
+
+FORMAT = "swav-features-1"
+ANOTHER = {"model": "other weights", "pictures": "other pictures"}  # settings whose values tell nobody anything
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the rows depend on; batch size, workers and number of processes are not among it."""
+
+    model: str  # digest of weights and description
+    pictures: str  # digest of their names
+    layer: str
+    normalize: bool
+    multi_scale: bool
+    precision: str
+    shape: tuple[int, ...]
+
+
+def describe(
+    settings: Settings, about: About, name: str, pictures: Pictures, output: Output, failures: list[tuple[int, str]]
+) -> dict[str, Any]:
+    """The content of the file.
+
+    Args:
+        name: how the model is called.
+        failures: rows of pictures that can't be read, and why.
+    """
+    labelled = pictures.labels is not None
+    return {
+        "format": FORMAT,
+        "file": output.path.name,
+        "rows": settings.shape[0],
+        "shape": list(settings.shape),
+        "dtype": "float32",
+        "layer": settings.layer,
+        "model": name,
+        "model_description": json.loads(about.to_json()),
+        "normalize": settings.normalize,
+        "multi_scale": settings.multi_scale,
+        "precision": settings.precision,
+        "preprocessing": {
+            "resize_shorter_side": round(about.size * 256 / 224),
+            "unless": f"{about.size} x {about.size} already",
+            "interpolation": "bilinear, antialiased",
+            "centre_crop": about.size,
+            "divide_by": 255,
+            "mean": list(about.mean),
+            "std": list(about.std),
+            "channels": about.channels,
+        },
+        "pictures": pictures.source,
+        "paths": output.paths.name if output.paths else None,
+        "labels": output.labels.name if output.labels and labelled else None,
+        "classes": pictures.classes if labelled else None,
+        "failures": [{"row": row, "path": pictures.name(row), "reason": reason} for row, reason in failures],
+        "settings": json_ready(asdict(settings)),
+    }
+
+
+def result_of(output: Output, description: dict[str, Any]) -> dict[str, Any]:
+    """What is told of a finished file."""
+    told = {key: description[key] for key in ("rows", "shape", "layer", "model", "failures")}
+    beside = {key: str(output.path.with_name(description[key])) for key in ("paths", "labels") if description[key]}
+    return {"file": str(output.path), **told, "description": str(output.description), **beside}
+
+
+def described(output: Output) -> dict[str, Any]:
+    """What lies beside a file of features of ours; nothing where there is none."""
+    try:
+        content = json.loads(output.description.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    ours = isinstance(content, dict) and content.get("format") == FORMAT and content.get("file") == output.path.name
+    return content if ours else {}
+
+
+def is_finished(output: Output, wanted: dict[str, Any]) -> bool:
+    """Whether the file is there and was made with these settings."""
+    return output.path.exists() and described(output).get("settings") == wanted
+
+
+def refuse_others(output: Output, wanted: dict[str, Any]) -> None:
+    """
+    Raises:
+        UserError: one of the output's files is there, with what it is.
+    """
+    before = described(output).get("settings")
+    there = next((path for path in output.files() if path.exists()), None)
+    if there is None:
+        return
+    if before is None:
+        held = "is there, and was not written by this command"
+    elif before == wanted:
+        held = "is there, with the same settings"
+    else:
+        held = f"holds something else ({differences(before, wanted)})"
+    raise UserError(f"{there} {held}; give another --out, or replace it with --overwrite")
+
+
+def differences(before: dict[str, Any], wanted: dict[str, Any]) -> str:
+    """Which settings differ, in words."""
+    changed = [key for key in wanted if before.get(key) != wanted[key]]
+    told = [ANOTHER.get(key) or f"{key} {before.get(key)} there, {wanted[key]} asked for" for key in changed]
+    # A shape tells something only where nothing else does: it follows from the layer and the pictures.
+    return "; ".join(told[:-1] if len(told) > 1 and changed[-1] == "shape" else told)

@@ -1,0 +1,364 @@
+"""How good a model is: what `swav eval` does. A classifier by its answers; another by what its features tell."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from swav_cli.core import distributed
+from swav_cli.core.classifier_recipe import ClassifierRecipe
+from swav_cli.core.model import SwAV
+from swav_cli.core.multicrop import Colour
+from swav_cli.core.precision import settle_precision
+from swav_cli.core.processes import first_decides, joined_processes, own_gpu
+from swav_cli.core.recipe import Recipe
+from swav_cli.core.run_folder import add_results
+from swav_cli.core.run_pictures import bank_of, named_by, pretraining_of, recipe_of, run_of, training_pictures
+from swav_cli.core.weights import About
+from swav_cli.data.cache import cached
+from swav_cli.data.labelled import labels_of, match_classes, train_and_val_in
+from swav_cli.data.loader import pick_workers
+from swav_cli.data.pictures import Limited, Pictures
+from swav_cli.data.sources import open_pictures
+from swav_cli.errors import UserError
+from swav_cli.evaluate.classification import tally
+from swav_cli.evaluate.clustering import agreement, usage
+from swav_cli.evaluate.features import SMALL
+from swav_cli.evaluate.geometry import alignment, rankme, uniformity
+from swav_cli.evaluate.knn import knn_accuracies
+from swav_cli.evaluate.representation import Representation, raw_pixels, represent, two_views
+from swav_cli.report.classifier import judged_at
+from swav_cli.report.confusion import save_confusion
+from swav_cli.report.console import Screen
+from swav_cli.report.judgement import describe_classifier, describe_features
+from swav_cli.tasks.classifying import held_out_by
+from swav_cli.zoo.load import load, newest_run
+
+KS, TEMPERATURES = (10, 20, 100, 200), (0.07, 0.1)
+LOOKED_AT = 25_600  # pictures without labels among which features are looked at: RankMe's number
+PAIRED = 1_000  # pictures of which two views are compared
+VIEWS = (0.14, 1.0)  # of the picture's area, where no recipe says otherwise
+
+
+class Setting(NamedTuple):
+    """A model and how it is run."""
+
+    source: str
+    model: SwAV
+    about: About
+    device: torch.device
+    precision: str
+    workers: int | None
+    batch_size: int | None
+    screen: Screen
+
+    def workers_for(self, pictures: Pictures) -> int:
+        return pick_workers("auto" if self.workers is None else self.workers, pictures, self.device)
+
+
+class Labelled(NamedTuple):
+    """Pictures that judge features, and those they learn the classes from."""
+
+    queries: Pictures
+    query_labels: Tensor | None  # (M,) in the bank's numbering; None: nothing is known of classes
+    bank: Pictures | None  # None: the queries themselves, each without itself
+    bank_labels: Tensor | None  # (N,)
+
+
+def judge(
+    model: str | Path | None = None,
+    *,
+    data: str | None = None,
+    bank: str | None = None,
+    flip: bool = False,
+    plot: Path | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    batch_size: int | None = None,
+    workers: int | None = None,
+    screen: Screen | None = None,
+) -> dict[str, Any]:
+    """Judge a model; what `swav eval --json` prints, and what joins its run's `results.json`.
+
+    >>> judge("runs/quickstart")["features"]["rank"]    # doctest: +SKIP
+
+    A classifier: top-1 and top-5 on labelled pictures. Another model: k-NN and clusters against labels where there are
+    labels, and always numbers that need none, beside those of an untrained network of the same shape.
+
+    Args:
+        data: labelled pictures to judge by; those of the model's run where nothing is said.
+        bank: labelled pictures that k-NN learns from; the rest of `data` where nothing is said.
+        flip: answers of a classifier are the mean over a picture and its mirror image.
+        plot: where a classifier's confusion is drawn.
+
+    Raises:
+        UserError: no such model or pictures, or a class that the model does not know.
+    """
+    screen = screen or Screen()
+    with joined_processes(device):
+        setting = open_setting(model, device, precision, batch_size, workers, screen)
+        if setting.about.classes:
+            found = _judge_classifier(setting, data, flip, plot)
+        else:
+            _refuse_for_features(flip, plot)
+            found = _judge_features(setting, data, bank)
+        run = run_of(setting.source)
+        if run is not None and distributed.is_writer():
+            add_results(run, "eval", found)
+        return found
+
+
+def open_setting(
+    model: str | Path | None,
+    device: str,
+    precision: str,
+    batch_size: int | None,
+    workers: int | None,
+    screen: Screen,
+) -> Setting:
+    """A model on its device."""
+    where = distributed.pick_device(own_gpu(device))
+    settled = settle_precision(precision, where)
+    source = str(model) if model is not None else _newest(screen.notice)
+    loaded = load(source, screen.notice)
+    network = loaded.model.to(where, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Setting(source or loaded.about.source, network, loaded.about, where, settled, workers, batch_size, screen)
+
+
+def _newest(notice: Callable[[str], None]) -> str | None:
+    """The newest run; None where there is none, so that `load` takes what is published."""
+    try:
+        run = newest_run()
+    except UserError:
+        return None
+    notice(f"model: {run}")
+    return str(run)
+
+
+def _refuse_for_features(flip: bool, plot: Path | None) -> None:
+    for option, wanted in (("--tta", flip), ("--plot", plot is not None)):
+        if wanted:
+            raise UserError(
+                f"{option}: is of classifiers, and this model has none; train one on it with: swav linear-eval"
+            )
+
+
+# --- classifiers ------------------------------------------------------------------------------------------------------
+
+
+def _judge_classifier(setting: Setting, data: str | None, flip: bool, plot: Path | None) -> dict[str, Any]:
+    about = setting.about
+    pictures = _pictures_for_classifier(setting, data)
+    labels, missing = match_classes(pictures, list(about.classes), setting.source)
+    if missing:
+        setting.screen.notice(
+            f"{pictures.source}: {len(missing):,} of {len(about.classes):,} classes do not occur there, "
+            f"first {missing[0]}"
+        )
+    with setting.screen.working(f"{len(pictures):,} pictures"):
+        found = tally(
+            lambda x: {"": setting.model.logits(x)}, [""], pictures, torch.from_numpy(labels), about,
+            len(about.classes), device=setting.device, precision=setting.precision,
+            workers=setting.workers_for(pictures), batch_size=setting.batch_size, flip=flip,
+        )[""]  # fmt: skip
+    results = {
+        "model": setting.source,
+        "kind": "classifier",
+        "judged_by": pictures.source,
+        "classes": len(about.classes),
+        "missing_classes": missing,
+        **found.summary(),
+        "majority_class": 100 * float(found.confusion.sum(dim=1).max()) / max(1, found.count),
+        "per_class": dict(zip(about.classes, found.per_class(), strict=True)),
+        "protocol": f"{judged_at(about)}, {setting.precision}" + (", mean with the mirror image" if flip else ""),
+    }
+    if plot is not None and distributed.is_writer():
+        save_confusion(plot, found.confusion, list(about.classes), setting.source)
+        setting.screen.notice(f"wrote {plot}")
+    setting.screen.notice(describe_classifier(results))
+    return results
+
+
+def _pictures_for_classifier(setting: Setting, data: str | None) -> Pictures:
+    channels = setting.about.channels
+    if data is not None:
+        parts = train_and_val_in(data)
+        return open_pictures(parts[1] if parts else data, "val", channels=channels)
+    recipe = recipe_of(setting.source)
+    if not isinstance(recipe, ClassifierRecipe):
+        raise UserError(f"{setting.source}: belongs to no run whose pictures could judge it; name some with --data")
+    return held_out_by(recipe, channels, setting.screen.notice)
+
+
+# --- features ---------------------------------------------------------------------------------------------------------
+
+
+def _judge_features(setting: Setting, data: str | None, bank: str | None) -> dict[str, Any]:
+    labelled = pictures_for_features(setting, data, bank)
+    with setting.screen.working("reading pictures"):
+        labelled = _in_memory(labelled)  # each is looked at several times
+    queries = labelled.queries
+    untrained = setting._replace(model=_untrained(setting.about).to(setting.device))
+    learnt = _numbers(setting, labelled, "learnt")
+    before = _numbers(untrained, labelled, "untrained")
+    results: dict[str, Any] = {
+        "model": setting.source,
+        "kind": "features",
+        "judged_by": queries.source,
+        "pictures": len(queries),
+        "bank": labelled.bank.source if labelled.bank is not None else None,
+        "learnt": learnt,
+        "untrained": before,
+        "protocol": f"cosine k-NN on pooled features, votes weigh exp(cosine / T); {judged_at(setting.about)}, "
+        f"{setting.precision}",
+    }
+    if labelled.query_labels is not None and setting.about.size <= SMALL:
+        results["raw_pixels"] = {"knn": _knn_of_pixels(setting, labelled)}
+    setting.screen.notice(describe_features(results))
+    return results
+
+
+def _in_memory(labelled: Labelled) -> Labelled:
+    """Pictures decoded once where they fit."""
+    threads = torch.get_num_threads()
+    bank = labelled.bank
+    return labelled._replace(
+        queries=cached(labelled.queries, "auto", threads),
+        bank=cached(bank, "auto", threads) if bank is not None else None,
+    )
+
+
+def _untrained(about: About) -> SwAV:
+    """The same network, with weights that are always the same."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return replace(about).build().to(memory_format=torch.channels_last)
+
+
+def pictures_for_features(setting: Setting, data: str | None, bank: str | None) -> Labelled:
+    channels = setting.about.channels
+    if data is None:
+        if bank is not None:
+            raise UserError(f"--bank {bank}: goes with --data, the pictures to judge by")
+        return _pictures_of_run(setting)
+    parts = train_and_val_in(data) if bank is None else None
+    if parts:
+        bank, data = parts
+    elif bank is None and data.startswith(("torchvision:", "shapes")):
+        bank = data
+    queries = open_pictures(data, "val", channels=channels)
+    labels_of(queries)
+    return _labelled(queries, open_pictures(bank, "train", channels=channels) if bank else None)
+
+
+def _pictures_of_run(setting: Setting) -> Labelled:
+    recipe = pretraining_of(setting.source)
+    if recipe is None:
+        raise UserError(f"{setting.source}: belongs to no run whose pictures could judge it; name some with --data")
+    if recipe.data.val is not None:
+        return _labelled(named_by(recipe, setting.source, "val"), bank_of(recipe))
+    setting.screen.notice("its run names no labelled pictures, so nothing is said of classes; name some with --data")
+    return Labelled(Limited(training_pictures(recipe), LOOKED_AT, 0), None, None, None)
+
+
+def _labelled(queries: Pictures, bank: Pictures | None) -> Labelled:
+    labels, classes = labels_of(bank or queries)
+    matched, _ = match_classes(queries, classes, (bank or queries).source)
+    return Labelled(queries, torch.from_numpy(matched), bank, torch.from_numpy(labels))
+
+
+def _numbers(setting: Setting, labelled: Labelled, whose: str) -> dict[str, Any]:
+    """All that is read from one network's features."""
+    asked = represent_pictures(setting, labelled.queries, f"{whose}: features of {len(labelled.queries):,} pictures")
+    found: dict[str, Any] = {"unread": asked.unread}
+    if labelled.query_labels is not None:
+        found["knn"] = _knn(setting, labelled, asked, whose)
+    if setting.about.prototypes:
+        found["prototypes"] = usage(asked.nearest, setting.about.prototypes)._asdict()
+        if labelled.query_labels is not None:
+            found["clusters"] = agreement(asked.nearest, labelled.query_labels[asked.rows])._asdict()
+    found["rank"] = rankme(asked.pooled)
+    embedded = setting.about.embedding_dim > 0
+    if embedded:
+        found["rank_of_embeddings"] = rankme(asked.embedding)
+    found["uniformity"] = uniformity(asked.embedding if embedded else asked.pooled)
+    with setting.screen.working(f"{whose}: two views of {min(PAIRED, len(labelled.queries)):,} pictures"):
+        found["alignment"] = _alignment(setting, labelled.queries)
+    return found
+
+
+def represent_pictures(setting: Setting, pictures: Pictures, what: str) -> Representation:
+    with setting.screen.working(what), setting.screen.counting() as progress:
+        return represent(
+            setting.model, setting.about, pictures, device=setting.device, precision=setting.precision,
+            workers=setting.workers_for(pictures), batch_size=setting.batch_size, progress=progress,
+        )  # fmt: skip
+
+
+def _knn(setting: Setting, labelled: Labelled, asked: Representation, whose: str) -> list[dict[str, Any]]:
+    bank = asked
+    if labelled.bank is not None:
+        bank = represent_pictures(
+            setting, labelled.bank, f"{whose}: features of {len(labelled.bank):,} pictures to learn from"
+        )
+    with setting.screen.working(f"{whose}: neighbours of {len(asked.rows):,} among {len(bank.rows):,}"):
+        return _neighbours(labelled, (bank.rows, bank.pooled), (asked.rows, asked.pooled), setting.device)
+
+
+def _neighbours(
+    labelled: Labelled, bank: tuple[Tensor, Tensor], asked: tuple[Tensor, Tensor], device: torch.device
+) -> list[dict[str, Any]]:
+    """k-NN for every k and temperature; a picture that stands on both sides is not its own neighbour."""
+    assert labelled.query_labels is not None
+    assert labelled.bank_labels is not None
+    own = _own_rows(labelled, bank[0], asked[0])
+    bank_labels, query_labels = labelled.bank_labels[bank[0]], labelled.query_labels[asked[0]]
+    return first_decides(
+        lambda: [
+            found._asdict()
+            for found in knn_accuracies(
+                bank[1], bank_labels, asked[1], query_labels, KS, TEMPERATURES, own=own, device=device
+            )
+        ]
+    )
+
+
+def _own_rows(labelled: Labelled, bank_rows: Tensor, query_rows: Tensor) -> Tensor:  # -> (M,)
+    """Where each query stands in the bank; -1 where it doesn't."""
+    if labelled.bank is None:
+        return torch.arange(len(query_rows))
+    bank, queries = labelled.bank, labelled.queries
+    at = {os.path.realpath(bank.name(index)): row for row, index in enumerate(bank_rows.tolist())}
+    return torch.tensor([at.get(os.path.realpath(queries.name(index)), -1) for index in query_rows.tolist()])
+
+
+def _knn_of_pixels(setting: Setting, labelled: Labelled) -> list[dict[str, Any]]:
+    with setting.screen.working("raw pixels"):
+        sides = [
+            raw_pixels(pictures, setting.about, setting.workers_for(pictures))
+            for pictures in (labelled.bank or labelled.queries, labelled.queries)
+        ]
+        return _neighbours(labelled, sides[0], sides[1], setting.device)
+
+
+def _alignment(setting: Setting, queries: Pictures) -> float:
+    recipe = pretraining_of(setting.source)
+    scale, colour = _augmentation(recipe)
+    drawn = Limited(queries, PAIRED, 0) if len(queries) > PAIRED else queries
+    views = two_views(
+        setting.model, setting.about, drawn, scale, colour, device=setting.device, precision=setting.precision
+    )
+    return alignment(*views)
+
+
+def _augmentation(recipe: Recipe | None) -> tuple[tuple[float, float], Colour]:
+    """Of the run's assigned crops, else the published one's."""
+    if recipe is None:
+        return VIEWS, Colour()
+    return next(crop.scale for crop in recipe.crops if crop.assign), Colour(**recipe.augment.model_dump())

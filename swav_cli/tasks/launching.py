@@ -1,0 +1,73 @@
+"""Several processes of one command on this machine: what `--devices N` does, by torchrun's own launcher."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import uuid
+
+from swav_cli.errors import UserError
+
+SIGNALS = "SIGTERM,SIGINT,SIGHUP,SIGUSR1"  # handed on to every process, which saves and ends
+SECONDS_TO_SAVE = 120  # after a signal; processes that take longer are killed
+
+
+def in_processes(wanted: int | None, device: str) -> int | None:
+    """Run the command that was typed in so many processes, and return its exit code; None where this is one of them.
+
+    Raises:
+        UserError: more processes than GPUs.
+    """
+    if wanted is None or wanted == 1 or "RANK" in os.environ:
+        return None
+    _check(wanted, device)
+    return _launch(wanted)
+
+
+def _check(wanted: int, device: str) -> None:
+    import torch
+
+    from swav_cli.core.distributed import pick_device
+
+    kind = pick_device(device)
+    there = torch.cuda.device_count() if device in ("auto", "cuda") else 1
+    if kind.type == "cuda" and wanted > there:
+        raise UserError(f"--devices {wanted} with --device {device}: there are {there}; each process takes one")
+    if kind.type == "mps":
+        raise UserError(f"--devices {wanted}: an Apple GPU is one; use --device cpu or leave --devices out")
+    if kind.type == "cpu":
+        processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, processors // wanted)))
+
+
+def _launch(wanted: int) -> int:
+    from torch.distributed.elastic.multiprocessing import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    # The processes say themselves what happened; a launcher's account of it would stand around each line.
+    logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)
+    config = LaunchConfig(
+        min_nodes=1, max_nodes=1, nproc_per_node=wanted, run_id=uuid.uuid4().hex, rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",  # a free port
+        max_restarts=0, monitor_interval=0.1, signals_to_handle=SIGNALS, shutdown_timeout=SECONDS_TO_SAVE,
+    )  # fmt: skip
+    try:
+        elastic_launch(config, sys.executable)("-m", "swav_cli", *sys.argv[1:])
+    except ChildFailedError as failed:
+        return _exit_code([failure.exitcode for _, failure in sorted(failed.failures.items())])
+    except SignalException as stop:
+        return 128 + int(stop.sigval)
+    return 0
+
+
+def _exit_code(codes: list[int]) -> int:
+    """Of the process that failed for itself; the others end with it, with 1 or as they were told to end."""
+    killed = [-code for code in codes if code < 0 and -code != signal.SIGTERM]
+    if killed:
+        print(f"swav: a process was killed by signal {killed[0]}. Go on with the same command", file=sys.stderr)
+        return 128 + killed[0]
+    own = [code for code in codes if code > 1 and code != 128 + signal.SIGTERM]
+    return own[0] if own else 1

@@ -1,0 +1,241 @@
+"""One pretraining run, from a recipe to a trained model with its results: what `swav pretrain` does."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from swav_cli.core import distributed
+from swav_cli.core.checkpoint import RunFolder, newest_checkpoint, write_json, write_text
+from swav_cli.core.derive import Derived, derive, with_value
+from swav_cli.core.engine import Trainer
+from swav_cli.core.health import Health, warning
+from swav_cli.core.micro_batch import MicroBatch, in_micro_batches
+from swav_cli.core.processes import first_decides, joined_processes, only_run_in, own_gpu, was_restarted
+from swav_cli.core.recipe import Recipe, settled
+from swav_cli.core.recipe_file import dump_recipe, load_recipe
+from swav_cli.core.run_folder import choose_folder, clear, finished_results, refuse_other_recipe
+from swav_cli.core.weights import about, save_model
+from swav_cli.data.cache import cached
+from swav_cli.data.loader import Crops, epoch_order, pick_workers
+from swav_cli.data.pictures import Pictures
+from swav_cli.data.sources import open_pictures
+from swav_cli.data.streams import StreamPictures, open_stream
+from swav_cli.errors import Interrupted, UserError
+from swav_cli.report.console import Screen
+from swav_cli.tasks.outcome import Judge, results_of, show_prototypes
+from swav_cli.zoo.load import start_from
+
+PREVIEWED = 16  # pictures on a sheet of crops
+
+
+class Settled(NamedTuple):
+    """A recipe with its pictures, all checked: nothing has been written."""
+
+    recipe: Recipe
+    derived: list[Derived]
+    pictures: Pictures
+    judge: Judge | None
+    device: torch.device
+
+
+def settle(
+    recipe: Recipe, device: str = "auto", micro_batch: MicroBatch | None = None, goes_on: Path | None = None
+) -> Settled:
+    """Open a recipe's pictures, replace every `auto`, and check all that can be checked before any work.
+
+    Args:
+        micro_batch: see `pretrain`.
+        goes_on: a folder whose run, where there is one, goes on: what fitted when it began is kept to.
+
+    Raises:
+        UserError: something is missing or contradicts itself.
+    """
+    chosen = distributed.pick_device(own_gpu(device))
+    pictures = _training_pictures(recipe)
+    recipe, derived = derive(recipe, pictures, chosen)
+    if micro_batch is not None:
+        begun = RunFolder(goes_on).recipe if goes_on else None
+        if micro_batch == "auto" and begun is not None and begun.exists():
+            recipe = with_value(recipe, "training.accumulate", load_recipe(begun).training.accumulate)
+        else:
+            recipe, found = in_micro_batches(recipe, micro_batch, chosen)
+            derived.append(found)
+    judge = Judge(recipe, pictures, chosen) if recipe.data.val else None
+    return Settled(recipe, derived, pictures, judge, chosen)
+
+
+def _training_pictures(recipe: Recipe) -> Pictures:
+    data = recipe.data
+    if data.stream_pictures is None:
+        return open_pictures(data.train, "train", channels=data.channels, limit=data.limit, seed=recipe.training.seed)
+    return open_stream(data.train, data.stream_pictures, data.shuffle_buffer, data.channels, distributed.world_size())
+
+
+def preview_views(run: Settled) -> tuple[list[Tensor], Tensor, Tensor]:
+    """The first crops of the run as the network sees them, V tensors (B, C, size, size), with mean and deviation."""
+    recipe = run.recipe
+    trainer = Trainer(recipe, run.pictures, run.device)
+    pictures = run.pictures.some(PREVIEWED)
+    crops = Crops(pictures, trainer.multicrop)
+    order = epoch_order(len(pictures), recipe.training.seed, 0)
+    batch = crops.__getitems__([(0, int(index)) for index in order[:PREVIEWED]])
+    return trainer.views(batch), trainer.mean, trainer.std
+
+
+def pretrain(
+    recipe: Recipe,
+    out: str | Path | None = None,
+    *,
+    device: str = "auto",
+    resume: bool = True,
+    overwrite: bool = False,
+    init_from: str | Path | None = None,
+    micro_batch: MicroBatch | None = None,
+    screen: Screen | None = None,
+) -> dict[str, Any]:
+    """Train a recipe in a folder, or go on where it was stopped; what `results.json` holds.
+
+    >>> pretrain(load_recipe("quickstart"))["knn"]    # doctest: +SKIP
+
+    Args:
+        out: the run's folder; `runs/<recipe's name>` where nothing is said.
+        device: auto, cpu, cuda, cuda:1 or mps.
+        resume: False begins a new run in the next free folder, `<out>-2`.
+        overwrite: begin again in the same folder; what an earlier run left there is removed.
+        init_from: a run, a checkpoint or a file of weights to start from.
+        micro_batch: pictures of a process that go through the network at a time, in place of
+            `training.accumulate`; `auto`: as many as a CUDA GPU's memory holds.
+
+    Raises:
+        UserError: a mistake that can be mended; nothing was written.
+        Interrupted: a signal came; all is saved.
+        Diverged: the loss is no longer finite.
+    """
+    screen = screen or Screen()
+    with joined_processes(device, recipe.training.timeout_minutes):
+        place = Path(out) if out else Path("runs") / recipe.name
+        run = settle(recipe, device, micro_batch, place if resume and not overwrite else None)
+        check_processes(run.recipe)
+        overwrite = overwrite and not was_restarted()
+        folder = first_decides(lambda: _free_folder(run.recipe, place, resume, overwrite))
+        finished = first_decides(lambda: finished_results(folder))
+        if finished is not None and not overwrite:
+            screen.notice(f"{folder.path} is finished; run it again with --overwrite, or elsewhere with --out")
+            return finished
+        return _train(run, folder, overwrite, init_from, screen)
+
+
+def _free_folder(recipe: Recipe, place: Path, resume: bool, overwrite: bool) -> RunFolder:
+    folder = RunFolder(choose_folder(place, resume, overwrite))
+    if folder.recipe.exists() and not overwrite:
+        refuse_other_recipe(folder, recipe)
+    return folder
+
+
+def check_processes(recipe: Recipe) -> None:
+    """
+    Raises:
+        UserError: the processes do not divide batch, queue or groups of the recipe evenly.
+    """
+    world, training = distributed.world_size(), recipe.training
+    batch, queue = settled(training.batch_size), settled(recipe.loss.queue.length)
+    part = batch // training.accumulate
+    distributed.check_shares(batch, training.accumulate)
+    if part // world < 2 and not training.sync_batchnorm:
+        raise UserError(
+            f"training.batch_size ({batch}) leaves a process 1 picture a part, and batch normalisation needs 2; "
+            "start fewer processes or set training.sync_batchnorm=true"
+        )
+    if world > 1 and queue % batch:
+        raise UserError(
+            f"loss.queue.length ({queue}) holds no whole number of batches of {batch}, which several processes need "
+            f"to divide it alike; set it to {queue // batch * batch}"
+        )
+
+
+def _train(
+    run: Settled, folder: RunFolder, overwrite: bool, init_from: str | Path | None, screen: Screen
+) -> dict[str, Any]:
+    recipe, device = run.recipe, run.device
+    trainer = Trainer(recipe, run.pictures, device)
+    state = None if overwrite else newest_checkpoint(folder, screen.notice)
+    started_with = None
+    if state is not None:
+        if state["fingerprint"] != trainer.course.fingerprint:
+            raise UserError(
+                f"{folder.path}: the pictures of {run.pictures.source} have changed since the run began; "
+                "begin again with --overwrite or elsewhere with --out"
+            )
+        trainer.restore(state)
+    elif init_from is not None:
+        started_with = start_from(trainer.model, init_from, screen.notice)
+    # All is checked; from here on files are written.
+    with only_run_in(folder):
+        if distributed.is_writer():
+            if overwrite:
+                clear(folder)
+            write_text(folder.recipe, dump_recipe(recipe))
+        screen.opening(run.recipe, run.derived, trainer.plan, run.pictures, device, folder.path)
+        if started_with:
+            screen.notice(f"started from {init_from}: {started_with}")
+        if state is not None:
+            screen.notice(f"going on at step {trainer.course.step} of {trainer.plan.steps}")
+        threads = torch.get_num_threads()
+        with screen.working("reading pictures"):
+            if not isinstance(run.pictures, StreamPictures):
+                trainer.pictures = cached(run.pictures, recipe.data.cache, threads)
+            if run.judge is not None:
+                run.judge.keep_in_memory(trainer.pictures, threads)
+        return _run_and_judge(trainer, run.judge, folder, screen)
+
+
+def _run_and_judge(trainer: Trainer, judge: Judge | None, folder: RunFolder, screen: Screen) -> dict[str, Any]:
+    recipe, plan = trainer.recipe, trainer.plan
+    every = recipe.evaluation.knn_every
+    epochs = plan.steps // plan.steps_per_epoch
+    warned = False
+
+    def on_epoch(epoch: int, health: Health, loss: float) -> dict[str, Any]:
+        nonlocal warned
+        found: dict[str, Any] = {}
+        if judge is not None and every and (epoch + 1) % every == 0 and epoch + 1 < epochs:
+            found["knn"] = judge.accuracy(trainer.model)
+        share = loss / math.log(trainer.model.prototypes.out_features)
+        screen.epoch(epoch, epochs, share, health, found.get("knn"))
+        warm = trainer.course.step > max(plan.frozen_steps, plan.warmup_steps) + plan.steps_per_epoch
+        advice = warning(health, share, epoch, warm)
+        if advice and not warned:
+            screen.warn(advice)
+            warned = True
+        return found
+
+    try:
+        with screen.training(trainer.course.step, plan.steps):
+            workers = pick_workers(recipe.training.workers, trainer.pictures, trainer.device)
+            trainer.run(folder, workers, screen.step, on_epoch)
+    except Interrupted:
+        first_decides(lambda: save_model(folder.model, trainer.model, about(recipe)))
+        raise
+    first_decides(lambda: save_model(folder.model, trainer.model, about(recipe)))
+    with screen.working("judging the features"):
+        results = results_of(trainer, judge, folder)
+    with screen.working("drawing prototypes.png"):
+        _draw_prototypes(trainer, folder, screen)
+    results["seconds"] = round(trainer.course.seconds, 1)
+    first_decides(lambda: write_json(folder.results, results))
+    screen.closing(recipe, results, folder.path)
+    return results
+
+
+def _draw_prototypes(trainer: Trainer, folder: RunFolder, screen: Screen) -> None:
+    try:
+        first_decides(lambda: show_prototypes(trainer, folder.prototypes))
+    except UserError as error:
+        if not isinstance(trainer.pictures, StreamPictures):
+            raise
+        screen.notice(f"{folder.prototypes.name} is not drawn: {error}")  # a stream that gave all that was to be learnt

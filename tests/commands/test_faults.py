@@ -1,0 +1,212 @@
+"""Faults made on purpose in runs of two processes: killed, told to end, held up; nothing but time is lost.
+
+SWAV_FAULT_ROUNDS=10 kills ten times instead of once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.conftest import environment, swav_command
+
+ROUNDS = int(os.environ.get("SWAV_FAULT_ROUNDS", "1"))
+RUN = (
+    "pretrain", "tiny.yaml", "--set", "data.val=null", "--set", "data.train=shapes:240", "--set",
+    f"training.epochs={3 + ROUNDS}",
+    "--set", "checkpoint.every_minutes=0.0001", "--out", "run",
+)  # fmt: skip
+STEPS = 30 * (3 + ROUNDS)
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
+
+
+STARTED: list[subprocess.Popen[str]] = []
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_running() -> Iterator[None]:
+    """Whatever a test that failed had started."""
+    yield
+    for process in STARTED:
+        if process.poll() is None:
+            for pid in ranks(process).values():
+                os.kill(pid, signal.SIGKILL)
+            process.kill()
+            process.communicate()
+    STARTED.clear()
+
+
+def begin(folder: Path, *more: str, launcher: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+    command = [*launcher, *RUN, *more] if launcher else swav_command(*RUN, "--devices", "2", *more)
+    process = subprocess.Popen(
+        command, cwd=folder, env=environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    STARTED.append(process)
+    return process
+
+
+def ranks(parent: subprocess.Popen[str]) -> dict[int, int]:
+    """Rank to process, of the processes that a launcher started."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdecimal():
+            continue
+        try:
+            if int(re.search(r"PPid:\s+(\d+)", (entry / "status").read_text())[1]) != parent.pid:  # type: ignore[index]
+                continue
+            variables = dict(item.split("=", 1) for item in (entry / "environ").read_text().split("\0") if "=" in item)
+        except (OSError, TypeError):  # gone meanwhile
+            continue
+        if "RANK" in variables:
+            found[int(variables["RANK"])] = int(entry.name)
+    return found
+
+
+def step_of(folder: Path) -> int:
+    try:
+        lines = (folder / "run" / "metrics.jsonl").read_text().splitlines()
+        return max((json.loads(line)["step"] for line in lines if line.endswith("}")), default=0)
+    except (OSError, ValueError):
+        return 0
+
+
+def wait_until(ready: Callable[[], Any], process: subprocess.Popen[str], seconds: float = 120) -> None:
+    until = time.monotonic() + seconds
+    while not ready():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < until
+        time.sleep(0.005)
+
+
+def is_past(folder: Path, process: subprocess.Popen[str], step: int) -> bool:
+    """Whether both processes run, and have come further."""
+    return len(ranks(process)) == 2 and step_of(folder) > step
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    state = torch.load(folder / "run" / "checkpoints" / "last.pt", weights_only=True)
+    assert state["step"] == STEPS
+    return dict(state["model"])
+
+
+def assert_equal_weights(a: Path, b: Path) -> None:
+    one, other = weights(a), weights(b)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    write_tiny(folder)
+    process = begin(folder)
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 0, said
+    return folder
+
+
+def write_tiny(folder: Path) -> None:
+    import yaml
+
+    from tests.conftest import TINY
+
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(TINY, sort_keys=False))
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    write_tiny(tmp_path)
+    return tmp_path
+
+
+def go_on_to_the_end(folder: Path) -> str:
+    process = begin(folder)
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 0, said
+    return said
+
+
+@pytest.mark.parametrize("while_saving", [False, True], ids=["at-a-step", "while-saving"])
+def test_a_killed_process_costs_minutes_and_no_more(undisturbed: Path, place: Path, while_saving: bool) -> None:
+    """kill -9 of either process at a step drawn, or of the one that writes while a checkpoint is half written."""
+    drawn = random.Random(while_saving)
+    for _ in range(ROUNDS):
+        process, first = begin(place), step_of(place)
+        wait_until(partial(is_past, place, process, first), process)
+        if while_saving:
+            saving = place / "run" / "checkpoints" / ".next.pt.part"
+            wait_until(saving.exists, process)
+            victim = 0
+        else:
+            time.sleep(drawn.random())
+            victim = drawn.randrange(2)
+        os.kill(ranks(process)[victim], signal.SIGKILL)
+        _, said = process.communicate(timeout=120)
+        assert process.returncode not in (0, None)
+        assert "Traceback" not in said
+        assert "Go on with the same command" in said
+        assert step_of(place) < STEPS - 10, "too short a run for so many rounds"
+    go_on_to_the_end(place)
+    assert_equal_weights(undisturbed, place)
+
+
+@pytest.mark.parametrize(("sent", "code"), [("SIGTERM", 143), ("SIGUSR1", 138), ("SIGINT", 130)])
+def test_a_signal_saves_and_says_how_to_go_on(undisturbed: Path, place: Path, sent: str, code: int) -> None:
+    process = begin(place)
+    wait_until(lambda: step_of(place) >= 5, process)
+    process.send_signal(getattr(signal, sent))
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == code, said
+    assert "Traceback" not in said
+    assert said.count("all is saved. Go on with the same command") == 1
+    if sent == "SIGUSR1":
+        assert f"going on at step {step_of(place)} of {STEPS}" in go_on_to_the_end(place)
+        assert_equal_weights(undisturbed, place)
+
+
+def test_torchrun_starts_again_what_died(undisturbed: Path, place: Path) -> None:
+    """--max-restarts: all processes are started anew and go on from the last checkpoint, --overwrite or not."""
+    launcher = (
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", "2",
+        "-m", "swav_cli",
+    )  # fmt: skip
+    process = begin(place, "--overwrite", launcher=launcher)
+    wait_until(lambda: is_past(place, process, 10), process)
+    os.kill(ranks(process)[1], signal.SIGKILL)
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 0, said
+    assert "going on at step" in said
+    assert_equal_weights(undisturbed, place)
+
+
+def test_one_that_does_not_come_is_named(place: Path) -> None:
+    process = begin(place, "--set", "training.timeout_minutes=0.05")
+    wait_until(lambda: is_past(place, process, 3), process)
+    held = ranks(process)[1]
+    os.kill(held, signal.SIGSTOP)
+    wait_until(lambda: 0 not in ranks(process), process)
+    os.kill(held, signal.SIGCONT)  # so that it can be ended
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "processes 1 of 2 did not come within 0.05 minutes; all end. Go on with the same command" in said
+
+
+def test_a_process_that_fails_by_itself_tells_the_reason_once(place: Path) -> None:
+    """The second process's half of the pictures can't be read: its reason, and no other."""
+    process = begin(place, "--set", "training.batch_size=9")
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert said == ("swav: training.batch_size (9) does not divide evenly over 2 processes; try --batch-size 8\n")
+    assert not (place / "run").exists()

@@ -1,0 +1,37 @@
+"""Tar files for tests: small pictures, and whatever else a shard may hold."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from PIL import Image
+
+
+def png(level: int, size: tuple[int, int] = (5, 4)) -> bytes:
+    """A picture of one gray level."""
+    stream = io.BytesIO()
+    Image.new("RGB", size, (level, level, level)).save(stream, format="PNG")
+    return stream.getvalue()
+
+
+def make_tar(path: Path, members: Mapping[str, bytes], form: int = tarfile.PAX_FORMAT) -> Path:
+    """Members in their order."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w", format=form) as tar:
+        for name, content in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return path
+
+
+def sample_tar(path: Path, count: int, first: int = 0, classes: int = 3) -> Path:
+    """Samples 0000.png with 0000.cls, the n-th of gray level n."""
+    members = {}
+    for number in range(first, first + count):
+        members[f"{number:04d}.png"] = png(number)
+        members[f"{number:04d}.cls"] = str(number % classes).encode()
+    return make_tar(path, members)

@@ -1,0 +1,34 @@
+"""What a grid's result says of itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from swav_cli.report.classifier import describe_outcome
+
+
+def results(chosen: float, rates: list[float]) -> dict[str, Any]:
+    grid = [{"lr": rate, "weight_decay": 0.0, "top1": 50.0 + rate} for rate in rates]
+    return {
+        "seconds": 3.0, "top1": 60.0, "top5": 90.0, "mean_class_accuracy": 60.0, "count": 100, "majority_class": 10.0,
+        "best": {}, "layers": {}, "per_class": {"a": 50.0, "b": 70.0}, "unread": 0, "protocol": "a linear layer",
+        "grid": grid, "chosen": next(pair for pair in grid if pair["lr"] == chosen), "chosen_by": 20,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("chosen", "rates", "edge"),
+    [
+        (0.1, [0.01, 0.1, 1.0], False),
+        (1.0, [0.01, 0.1, 1.0], True),
+        (0.01, [0.01, 0.1, 1.0], True),
+        (0.1, [0.1], False),
+    ],
+)
+def test_a_rate_at_the_edge_of_the_grid_is_told(chosen: float, rates: list[float], edge: bool) -> None:
+    said = describe_outcome(results(chosen, rates), Path("run"))
+    assert ("a wider grid may find better" in said) is edge
+    assert f"learning rate {chosen:g}" in said

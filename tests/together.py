@@ -1,0 +1,164 @@
+"""Processes of one run, for tests: this module is also the program that each of them runs.
+
+`python -m tests.together FOLDER RESULT NAME…` trains what `SCENARIOS` calls by those names, by as many processes as the
+environment says, and the first one keeps what came of each in FOLDER/RESULT-NAME.pt.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from swav_cli.core import distributed
+from swav_cli.core.checkpoint import RunFolder, load_checkpoint
+from swav_cli.core.engine import Trainer
+from swav_cli.core.processes import joined_processes
+from swav_cli.data.loader import Order, load_batches
+from swav_cli.data.sources import ShapePictures
+from swav_cli.errors import Interrupted
+from tests.conftest import environment, tiny_recipe
+
+CPU = torch.device("cpu")
+COUNT, BATCH = 144, 24  # pictures in all, and of a step
+# Colours are changed in float32 and rounded otherwise in another batch: they are left alone here. Small crops and a
+# high rate blow up any difference tenfold a step in so small a network.
+RUN = (
+    f"training.batch_size={BATCH}", f"loss.queue.length={2 * BATCH}", f"data.train=shapes:{COUNT}", "training.epochs=3",
+    "optimizer.lr=0.02", "crops.1.size=16", "augment.jitter=0", "augment.grayscale=0", "augment.blur=0",
+)  # fmt: skip
+
+
+def start(world: int, *command: str, cwd: Path, **more: str) -> list[subprocess.Popen[str]]:
+    """So many processes of a command, each with its rank; the first keeps the place where they meet."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(world), "PYTHONPATH": str(Path.cwd())}
+    return [
+        subprocess.Popen(
+            [sys.executable, "-m", *command], cwd=cwd, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env={**environment(), **meeting, "RANK": str(rank), "LOCAL_RANK": str(rank), **more},
+        )
+        for rank in range(world)
+    ]  # fmt: skip
+
+
+def run_together(world: int, folder: Path, *names: str) -> dict[str, Any]:
+    """What came of each scenario by so many processes."""
+    processes = start(world, "tests.together", str(folder), str(world), *names, cwd=folder)
+    for process in processes:
+        _, failed = process.communicate(timeout=300)
+        assert process.returncode == 0, failed[-3000:]
+    return {name: torch.load(folder / f"{world}-{name}.pt", weights_only=True) for name in names}
+
+
+def steps(*overrides: str, count: int = 14) -> dict[str, Any]:
+    """Losses and gradient norms of some steps, across the start of the queue, and the state after them."""
+    recipe = tiny_recipe(*RUN, *overrides)
+    trainer = Trainer(recipe, ShapePictures(COUNT, 0, "train"), CPU)
+    trainer.train_mode()
+    found = []
+    parts = recipe.training.accumulate
+    batches = _batches(trainer)
+    for _ in range(count):
+        found.append(trainer.train_step([next(batches) for _ in range(parts)]))
+    health = trainer.meter.read()
+    assert health is not None
+    return {**trainer.state(), "steps": torch.tensor(found, dtype=torch.float64), "health": list(health)}
+
+
+def _batches(trainer: Trainer) -> Any:
+    training = trainer.recipe.training
+    order = Order(
+        COUNT, BATCH, 3, training.seed, trainer.course.step, training.accumulate, distributed.local_share,
+    )  # fmt: skip
+    return load_batches(trainer.pictures, trainer.multicrop, order, 0)
+
+
+class Counted(ShapePictures):
+    """Notes which pictures are read."""
+
+    def __init__(self, note: Path) -> None:
+        super().__init__(COUNT, 0, "train")
+        self.note = note
+
+    def read(self, index: int) -> Tensor:
+        with open(self.note, "a") as file:
+            file.write(f"{index}\n")
+        return super().read(index)
+
+
+def a_stretch() -> dict[str, Any]:
+    """Go on with the run in this folder for as many steps as the environment says, and note what is read."""
+    folder = RunFolder(Path("run"))
+    trainer = Trainer(tiny_recipe(*RUN, "training.precision=float64"), Counted(Path("read.txt")), CPU)
+    if folder.last.exists():
+        trainer.restore(load_checkpoint(folder.last))
+    until = trainer.course.step + int(os.environ["STEPS"])
+
+    def stop_there(progress: Any) -> None:
+        if progress.step == until and distributed.rank() == distributed.world_size() - 1:
+            os.kill(os.getpid(), signal.SIGUSR1)  # to one process alone: all have to stop after the same step
+
+    with suppress(Interrupted):
+        trainer.run(folder, 0, stop_there, lambda epoch, health, loss: {})
+    return trainer.state()
+
+
+def statistics() -> dict[str, Any]:
+    """Running means after a step as they are kept, and of every process before they were averaged."""
+    trainer = Trainer(tiny_recipe(*RUN, "training.precision=float64"), ShapePictures(COUNT, 0, "train"), CPU)
+    trainer.train_mode()
+    norm, average, own = trainer.model.bn1, distributed.average_running_statistics, []
+
+    def listen(model: torch.nn.Module) -> None:
+        own.extend(distributed.of_all(norm.running_mean.clone()))
+        average(model)
+
+    distributed.average_running_statistics = listen
+    trainer.train_step([next(_batches(trainer))])
+    distributed.average_running_statistics = average
+    return {"own": own, "kept": distributed.of_all(norm.running_mean)}
+
+
+SCENARIOS: dict[str, Callable[[], dict[str, Any]]] = {
+    "synchronised": lambda: steps("training.precision=float64", "training.sync_batchnorm=true"),
+    # Few steps: torch's own normalisation of channels-last pictures on a CPU is off by 1e-5 from the start.
+    "synchronised-float32": lambda: steps("training.sync_batchnorm=true", "optimizer.lr=0.002", count=3),
+    "grouped": lambda: steps("training.precision=float64", "training.sync_batchnorm=2"),
+    "apart": lambda: steps("training.precision=float64"),
+    "two-parts": lambda: steps("training.precision=float64", "training.accumulate=2"),
+    "three-parts": lambda: steps("training.precision=float64", "training.accumulate=3"),
+    "statistics": statistics,
+    "stretch": a_stretch,
+}
+
+
+def main() -> None:
+    # What is to be gone from torch some day would be printed by every process.
+    warnings.filterwarnings("error", category=FutureWarning, module="swav_cli")
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    folder, result, *names = sys.argv[1:]
+    with joined_processes(minutes=float(os.environ.get("MINUTES", 5))):
+        for name in names:
+            found = SCENARIOS[name]()
+            if distributed.is_writer():
+                torch.save(found, Path(folder) / f"{result}-{name}.pt")
+
+
+if __name__ == "__main__":
+    np.seterr(all="raise", under="ignore")
+    main()
