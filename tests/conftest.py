@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -161,7 +162,7 @@ def swav_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
 
     def command(*arguments: object) -> Said:
         monkeypatch.setattr(sys, "argv", ["swav", *map(str, arguments)])
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
         try:
             with pytest.raises(SystemExit) as ended:
                 main()
@@ -176,6 +177,15 @@ def swav_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
 
 def environment() -> dict[str, str]:
     return {**os.environ, "COLUMNS": "80", "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"}
+
+
+def wait_until(ready: Callable[[], object], process: subprocess.Popen[str], seconds: float = 120) -> None:
+    """Wait for what a process is about to do. That it ended before, or never does it, is an error."""
+    until = time.monotonic() + seconds
+    while not ready():
+        assert process.poll() is None, f"ended too early: {process.communicate()}"
+        assert time.monotonic() < until, "did not get that far"
+        time.sleep(0.005)
 
 
 def swav_command(*arguments: object) -> list[str]:

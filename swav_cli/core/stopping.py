@@ -32,8 +32,16 @@ class StopSignal:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.received and number == signal.SIGINT:
-            raise KeyboardInterrupt
+            raise CtrlC
         self.received = number
+
+
+class CtrlC(KeyboardInterrupt):
+    """Ctrl-C, under a class of its own.
+
+    Where a `KeyboardInterrupt` itself passes through code that was made from text (as torch.export makes it), Python
+    remembers it and ends by the signal, whatever exit code was chosen afterwards.
+    """
 
 
 class Terminated(BaseException):
@@ -47,12 +55,18 @@ class Terminated(BaseException):
 def clear_away_when_ended() -> None:
     """Let SIGTERM, and the end of a terminal, raise `Terminated`, so that what is half-made is cleared away.
 
-    Without it the process is gone at once, and hidden files stay behind.
+    Without it the process is gone at once, and hidden files stay behind. Ctrl-C raises `CtrlC`.
     """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell's background job has it ignored
+        signal.signal(signal.SIGINT, _interrupt)
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) == signal.SIG_DFL:  # nohup has it ignored
             signal.signal(number, _terminate)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise CtrlC
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

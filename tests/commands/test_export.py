@@ -7,13 +7,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from swav_cli.core.weights import About, save_model
-from tests.conftest import Run, environment, swav_command
+from tests.conftest import Run, environment, swav_command, wait_until
 
 TINY = About(
     "resnet18", width=4, stem="small", hidden_dim=8, embedding_dim=4, prototypes=6, size=16, source="tiny",
@@ -94,10 +93,7 @@ def test_stopped_in_the_middle(number: signal.Signals, run_folder: Path, tmp_pat
     command = swav_command("export", run_folder, "--format", "torch-export", "--out", "new/tiny.pt2")
     started = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=environment())
     try:
-        for _ in range(600):
-            if (tmp_path / "new").exists():
-                break
-            time.sleep(0.02)
+        wait_until((tmp_path / "new").exists, started)
         started.send_signal(number)
         _, told = started.communicate(timeout=60)
     finally:

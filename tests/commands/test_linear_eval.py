@@ -8,9 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +19,7 @@ from safetensors.torch import load_file
 from swav_cli.core.recipe_file import dump_recipe, read_recipe
 from swav_cli.core.weights import save_model
 from tests.commands.test_extract import ABOUT
-from tests.conftest import Command, Run, environment, swav_command, tiny_recipe
+from tests.conftest import Command, Run, environment, swav_command, tiny_recipe, wait_until
 
 QUICK = ("--epochs", "2", "--batch-size", "8", "--workers", "0", "--device", "cpu", "--precision", "float32")
 
@@ -167,7 +165,7 @@ def test_a_stopped_run_goes_on_to_the_same_end(home: Path, swav: Run) -> None:
         cwd=home, env=environment(), stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     metrics = home / "runs" / "b" / "metrics.jsonl"
-    wait_for(lambda: metrics.exists() and metrics.read_text().count('"epoch"') > 20, process)
+    wait_until(lambda: metrics.exists() and metrics.read_text().count('"epoch"') > 20, process)
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 143, said
@@ -181,14 +179,6 @@ def test_a_stopped_run_goes_on_to_the_same_end(home: Path, swav: Run) -> None:
         assert results[key] == whole[key]
     a, b = (load_file(home / "runs" / name / "model.safetensors") for name in "ab")
     assert all(torch.equal(a[name], b[name]) for name in a)
-
-
-def wait_for(ready: Any, process: subprocess.Popen[str], seconds: float = 60) -> None:
-    until = time.monotonic() + seconds
-    while not ready():
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < until
-        time.sleep(0.02)
 
 
 def test_several_processes_count_every_picture_once(home: Path, swav: Run) -> None:

@@ -11,7 +11,6 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +25,7 @@ from swav_cli.core.weights import About, save_model
 from swav_cli.errors import UserError
 from swav_cli.zoo import catalogue
 from swav_cli.zoo.assemble import imagenet_classes
-from tests.conftest import environment, swav_command
+from tests.conftest import environment, swav_command, wait_until
 
 DEMO = Path(__file__).parent.parent.parent / "demo"
 NETWORK = {"backbone": "resnet18", "width": 4, "stem": "small", "size": 32}
@@ -274,12 +273,9 @@ def test_stopped_in_the_middle(here: Path, number: signal.Signals, workers: int,
     command = swav_command("predict", "list.txt", "--out", "new/a.csv", "--workers", workers)
     started = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment())
     try:
-        for _ in range(600):
-            if (here / "new").exists():
-                break
-            time.sleep(0.05)
+        wait_until((here / "new").exists, started)
         started.send_signal(number)
-        _, told = started.communicate(timeout=30)
+        _, told = started.communicate(timeout=60)
     finally:
         started.kill()
     assert started.returncode == 128 + number

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from PIL import Image
 
 from swav_cli import load_model
 from swav_cli.core.metrics import read_metrics
-from tests.conftest import Run, environment, swav_command
+from tests.conftest import Run, environment, swav_command, wait_until
 
 
 def test_a_run_from_beginning_to_end(swav: Run, tiny_file: Path, tmp_path: Path) -> None:
@@ -75,14 +74,8 @@ def test_another_recipe_in_the_same_folder_is_refused_with_the_keys(swav: Run, t
 LONG = ("--set", "training.epochs=4", "--set", "data.train=shapes:480", "--set", "data.val=null")
 
 
-def wait_for_step(metrics: Path, step: int, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 200
-    while time.monotonic() < deadline:
-        assert process.poll() is None, "ended too early"
-        if any(line.get("step", 0) >= step for line in read_metrics(metrics)):
-            return
-        time.sleep(0.02)
-    raise AssertionError("the run did not get that far")
+def is_at(metrics: Path, step: int) -> bool:
+    return any(line.get("step", 0) >= step for line in read_metrics(metrics))
 
 
 def weights_of(folder: Path) -> dict[str, torch.Tensor]:
@@ -97,7 +90,7 @@ def test_an_interrupted_run_goes_on_with_the_same_command(
     assert swav("pretrain", tiny_file, *LONG, "--out", undisturbed).returncode == 0
     command = swav_command("pretrain", tiny_file, *LONG, "--out", run)
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=environment())
-    wait_for_step(run / "metrics.jsonl", 75, process)
+    wait_until(lambda: is_at(run / "metrics.jsonl", 75), process)
     process.send_signal(number)
     _, said = process.communicate(timeout=200)
     assert process.returncode == code, said
@@ -250,7 +243,7 @@ def test_pictures_that_changed_since_are_noticed(swav: Run, tiny_file: Path, pho
     options = ("--data", photos, "--set", "loss.queue.length=0", "--epochs", 400)
     command = swav_command("pretrain", tiny_file, *options)
     process = subprocess.Popen(command, cwd=tiny_file.parent, stderr=subprocess.DEVNULL, text=True, env=environment())
-    wait_for_step(tiny_file.parent / "runs/tiny/metrics.jsonl", 3, process)
+    wait_until(lambda: is_at(tiny_file.parent / "runs/tiny/metrics.jsonl", 3), process)
     process.send_signal(signal.SIGINT)
     assert process.wait(200) == 130
     os.rename(photos / "plain" / "00.png", photos / "plain" / "new.png")
