@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
+from tqdm import tqdm
 
 from swav_cli.data.cache import CachedPictures
 from swav_cli.data.images import BadPicture
@@ -150,7 +151,7 @@ def stacked(cut: Iterable[tuple[list[Tensor], Tensor]], count: int) -> tuple[lis
 
 
 def to_standard_error(message: str) -> None:
-    print(message, file=sys.stderr)
+    tqdm.write(message, file=sys.stderr)  # above a bar, if there is one
 
 
 def load_batches(
@@ -190,10 +191,10 @@ def read_batches(
     Args:
         rest: what a `DataLoader` reads of all that comes once so many batches have been taken.
         largest: pictures in the largest batch.
-        sample: a batch of one picture, to tell how large others are; none is needed without workers.
+        sample: a batch of one picture, to tell how large others are; none is needed without workers or pictures.
         notice: told in a line what is not as it should be, and what is done about it.
     """
-    piped = workers > 0 and _must_be_piped(sample[0], largest, workers, limits(), notice)
+    piped = bool(sample) and _must_be_piped(sample[0], largest, workers, limits(), notice)
 
     def read_after(batches: int, killed_by: str = "") -> Readers:
         nonlocal piped
@@ -220,7 +221,7 @@ def _start_reading(source: dict[str, Any], workers: int, pin_memory: bool, piped
         prefetch_factor=PREFETCHED if workers else None,
     )
     try:
-        return start(loader)
+        return _start(loader)
     except OSError as error:
         if error.errno != errno.EMFILE:
             raise
@@ -297,11 +298,11 @@ def _as_tensors(sent: Any, pin_memory: bool) -> Batch:
 
 
 def _as_it_is(batch: Any) -> Any:
-    """Batches come whole from `Crops`."""
+    """Batches come whole from their data set."""
     return batch
 
 
-def start(loader: DataLoader[Any]) -> Readers:
+def _start(loader: DataLoader[Any]) -> Readers:
     """A loader's batches; its workers, if any, start now and outlive a SIGTERM that reaches every process of a run.
 
     A cluster sends one; the main process has then still to finish its step and to save, and ends the workers itself.

@@ -89,11 +89,23 @@ class Readers(Iterator[Any]):
 
     def close(self) -> None:
         """End the processes now; left to the garbage collector it would take up to five seconds."""
+        if any(process.exitcode for process in self._processes):
+            self._end_beside_a_killed_one()
         self._processes = []
         end = getattr(self._batches, "_shutdown_workers", None)  # the loader's own iterator has no public way
         if end is not None:
             end()
         self._batches = iter(())
+
+    def _end_beside_a_killed_one(self) -> None:
+        """End the others from outside.
+
+        To tell them, torch sets an event whose lock the killed one may have held: the main process would wait for ever.
+        """
+        for process in self._processes:
+            process.kill()
+            process.join()
+        self._batches._workers_done_event = multiprocessing.Event()  # type: ignore[attr-defined]
 
 
 def _who(code: int) -> str:

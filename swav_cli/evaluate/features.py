@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from swav_cli.core import distributed
 from swav_cli.core.model import SwAV
 from swav_cli.core.precision import autocast
 from swav_cli.core.stages import feature_map, map_names
 from swav_cli.data.images import BadPicture
-from swav_cli.data.loader import spare_processors, start, start_worker
+from swav_cli.data.loader import Batch, read_batches, spare_processors, stacked
 from swav_cli.data.pictures import Pictures
 from swav_cli.errors import UserError, nearest
 
@@ -104,20 +105,40 @@ class Rows(NamedTuple):
     bad: list[tuple[int, str]]  # index and reason
 
 
-class Prepared(Dataset[tuple[Tensor, str]]):
-    """Pictures at the size at which a model is judged, and why one can't be read (else nothing)."""
+class Squares(Dataset[Batch]):
+    """Pictures at the size at which a model is judged, a batch at a time; runs in the workers.
+
+    Each is the only crop of its picture, and one that can't be read is black.
+    """
 
     def __init__(self, pictures: Pictures, size: int) -> None:
         self.pictures, self.size = pictures, size
 
-    def __len__(self) -> int:
-        return len(self.pictures)
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        bad: list[tuple[int, str]] = []
+        cut = (([self._square(index, bad)[None]], torch.empty(1, 0)) for index in indices)
+        return Batch(*stacked(cut, len(indices)), torch.tensor(indices), bad)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, str]:
+    def _square(self, index: int, bad: list[tuple[int, str]]) -> Tensor:
         try:
-            return middle_square(self.pictures.read(index), self.size), ""
+            return middle_square(self.pictures.read(index), self.size)
         except BadPicture as error:
-            return torch.zeros(self.pictures.channels, self.size, self.size, dtype=torch.uint8), str(error)
+            bad.append((index, str(error)))
+            return torch.zeros(self.pictures.channels, self.size, self.size, dtype=torch.uint8)
+
+
+def _read_squares(
+    squares: Squares, chosen: Sequence[int], batch_size: int, workers: int, pin_memory: bool
+) -> Generator[Batch, None, None]:
+    """The chosen ones in their order; see `read_batches` for what becomes of workers that are killed."""
+
+    def rest(batches: int) -> dict[str, Any]:
+        return {"dataset": squares, "sampler": chosen[batches * batch_size :], "batch_size": batch_size}
+
+    sample = [squares.__getitems__(chosen[:1])] if workers and chosen else []
+    return read_batches(
+        rest, math.ceil(len(chosen) / batch_size), min(batch_size, len(chosen)), sample, workers, pin_memory
+    )
 
 
 def middle_square(picture: Tensor, size: int) -> Tensor:  # (C, H, W) -> (C, size, size)
@@ -150,29 +171,19 @@ def stream_features(
 ) -> Iterator[Rows]:
     """What a function makes of every picture, or of those named by `indices`, in their order and a batch at a time."""
     chosen = range(len(pictures)) if indices is None else indices
-    loader = DataLoader(
-        Prepared(pictures, size),
-        sampler=chosen,
-        batch_size=batch_size,
-        num_workers=workers,
-        worker_init_fn=start_worker,
-        pin_memory=device.type == "cuda",
-    )
     average = torch.tensor(mean, device=device)[:, None, None]
     deviation = torch.tensor(std, device=device)[:, None, None]
-    done = 0
-    for batch, reasons in start(loader):
-        pixels = batch.to(device, non_blocking=True).contiguous(memory_format=torch.channels_last)
-        x = pixels.float().div_(255).sub_(average).div_(deviation)
-        x = x.double() if precision == "float64" else x
-        with torch.no_grad(), autocast(device, precision):
-            values = function(x).float().cpu()
-        own = [int(index) for index in chosen[done : done + len(batch)]]
-        done += len(batch)
-        unread = torch.tensor([bool(reason) for reason in reasons])
-        values[unread] = math.nan
-        bad = [(index, reason) for index, reason in zip(own, reasons, strict=True) if reason]
-        yield Rows(torch.tensor(own), values, bad)
+    squares = Squares(pictures, size)
+    with closing(_read_squares(squares, chosen, batch_size, workers, device.type == "cuda")) as batches:
+        for batch in batches:
+            pixels = batch.crops[0].squeeze(1).to(device, non_blocking=True)
+            x = pixels.contiguous(memory_format=torch.channels_last).float().div_(255).sub_(average).div_(deviation)
+            x = x.double() if precision == "float64" else x
+            with torch.no_grad(), autocast(device, precision):
+                values = function(x).float().cpu()
+            unread = torch.tensor([index for index, _ in batch.bad], dtype=torch.long)
+            values[torch.isin(batch.indices, unread)] = math.nan
+            yield Rows(batch.indices, values, batch.bad)
 
 
 def extract_features(

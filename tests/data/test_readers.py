@@ -22,7 +22,7 @@ from swav_cli.data import loader
 from swav_cli.data.limits import Limits
 from swav_cli.data.loader import Batch, Order, load_batches
 from swav_cli.data.pictures import Pictures
-from swav_cli.data.readers import Killed
+from swav_cli.data.readers import Killed, Readers
 from swav_cli.data.sources import open_pictures
 from swav_cli.errors import UserError
 
@@ -153,9 +153,25 @@ def test_killed_too_often(shapes: Pictures) -> None:
     assert not multiprocessing.active_children()
 
 
+def test_killed_with_the_lock_in_hand_that_ends_the_others(shapes: Pictures) -> None:
+    """Each worker takes it for a moment with each batch, and torch waits for it."""
+    plain = loader.DataLoader(range(1000), num_workers=2, worker_init_fn=loader.start_worker)  # type: ignore[arg-type]
+    readers = Readers(plain)
+    next(readers)
+    readers._batches._workers_done_event._cond.acquire()  # type: ignore[attr-defined]
+    kill_one().join()
+    with pytest.raises(Killed):
+        list(readers)
+    closing = threading.Thread(target=readers.close, daemon=True)
+    closing.start()
+    closing.join(60)
+    assert not closing.is_alive()
+    assert not multiprocessing.active_children()
+
+
 def test_another_loader_says_it_in_one_line(shapes: Pictures) -> None:
     plain = loader.DataLoader(range(1000), num_workers=1, worker_init_fn=loader.start_worker)  # type: ignore[arg-type]
-    readers = loader.start(plain)
+    readers = Readers(plain)
     next(readers)
     kill_one(signal.SIGBUS)
     with pytest.raises(Killed, match=r"ended by SIGBUS \(shared memory full\?\)"):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +18,8 @@ from torchvision.transforms import CenterCrop, Compose, Resize
 from torchvision.transforms import functional as tv
 
 from swav_cli.core.model import SwAV
+from swav_cli.data import loader
+from swav_cli.data.limits import Limits
 from swav_cli.data.pictures import Pictures
 from swav_cli.data.sources import open_pictures
 from swav_cli.errors import UserError
@@ -22,6 +28,7 @@ from swav_cli.evaluate.features import (
     layer_function,
     layers_of,
     middle_square,
+    stream_features,
     usual_batch,
     usual_workers,
 )
@@ -97,6 +104,54 @@ def test_a_bad_picture_keeps_its_row(tmp_path: Path) -> None:
     found = features(open_pictures(str(tmp_path)))
     assert found[1].isnan().all()
     assert float(found[2, 2]) == pytest.approx((200 / 255 - 0.5) / 0.2)
+
+
+def kill_one(after: int) -> Callable[[Tensor], Tensor]:
+    """A function of pictures that kills a process which reads them, once so many batches have come."""
+    seen = 0
+
+    def function(x: Tensor) -> Tensor:
+        nonlocal seen
+        seen += 1
+        if seen == after:
+            child = multiprocessing.active_children()[0]
+            os.kill(child.pid or 0, signal.SIGKILL)
+            child.join()
+        return x.mean((2, 3))
+
+    return function
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="processes of Unix")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_killed_worker_is_replaced(workers: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(40):
+        Image.new("RGB", (32, 32), (number, 9, 9)).save(tmp_path / f"{number:02}.png")
+    (tmp_path / "31.png").write_bytes(b"")
+    how: dict[str, Any] = {"size": 32, "mean": MEAN, "std": STD, "device": torch.device("cpu"), "batch_size": 2}
+    pictures, chosen = open_pictures(str(tmp_path)), [*range(3, 40), 3, 4]
+    rows = list(stream_features(kill_one(5), pictures, workers=workers, indices=chosen, **how))
+    assert torch.cat([part.indices for part in rows]).tolist() == chosen
+    assert [index for part in rows for index, _ in part.bad] == [31]
+    plain = torch.cat([part.values for part in stream_features(kill_one(0), pictures, indices=chosen, **how)])
+    torch.testing.assert_close(torch.cat([part.values for part in rows]), plain, equal_nan=True, rtol=0, atol=0)
+    said = "a process that reads pictures was ended by SIGKILL; reading goes on with new ones\n"
+    assert capsys.readouterr().err == said
+
+
+def test_little_shared_memory(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    pictures = open_pictures("shapes:10")
+    with monkeypatch.context() as small:
+        small.setattr(loader, "limits", lambda: Limits(1000, 20000))
+        found = features(pictures, batch_size=4, workers=1)
+    assert "pictures come through pipes instead" in capsys.readouterr().err
+    assert torch.equal(found, features(pictures, batch_size=4))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_no_picture_at_all(workers: int) -> None:
+    how: dict[str, Any] = {"size": 32, "mean": MEAN, "std": STD, "device": torch.device("cpu"), "workers": workers}
+    assert list(stream_features(torch.flatten, open_pictures("shapes:10"), indices=[], **how)) == []
 
 
 def test_no_gradient_and_float32_whatever_the_precision() -> None:
