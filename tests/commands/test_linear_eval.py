@@ -122,7 +122,7 @@ def test_labels_of_a_part_are_saved_and_the_same_again(home: Path, swav_here: Co
 
 
 def draw(folder: Path, classes: str, count: int) -> Path:
-    rng = np.random.default_rng(len(str(folder)))
+    rng = np.random.default_rng(len(folder.name))
     for number, name in enumerate(classes):
         (folder / name).mkdir(parents=True)
         for index in range(count):
