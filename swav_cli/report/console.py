@@ -204,6 +204,7 @@ def describe_results(results: dict[str, Any], path: Path) -> str:
         f"  run    {path}",
         f"  look   {path / 'prototypes.png'}: pictures that it finds alike, a line a prototype",
         "next",
+        *([f"  swav eval {path}    more about how good it is"] if "knn" in results else []),
         f"  swav predict photos/ --model {path}    which pictures belong together",
         f"  swav extract photos/ --model {path} --out feats.npy    their features in a file",
         "  swav pretrain photos/    train on a folder of your own; swav recipes lists other recipes",

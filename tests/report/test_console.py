@@ -17,8 +17,11 @@ def test_durations(seconds: float, words: str) -> None:
 
 def test_no_accuracy_without_labels() -> None:
     results = {"recipe": "x", "seconds": 1.0, "loss": 2.0, "loss_over_ln_k": 0.5, "bad_pictures": 0}
-    assert "k-NN" not in describe_results(results, Path("runs/x"))
+    plain = describe_results(results, Path("runs/x"))
+    assert "k-NN" not in plain
+    assert "swav eval" not in plain  # there are no labelled pictures to judge by
     judged = describe_results(results | {"knn": 80.0, "knn_untrained": 30.0, "knn_raw_pixels": 35.0}, Path("runs/x"))
+    assert "swav eval runs/x  " in judged
     assert "k-NN   learnt 80.0 %, raw pixels 35.0 %, untrained network 30.0 %" in judged
 
 
