@@ -21,7 +21,7 @@ from swav_cli.commands.pretrain import pretrain
 from swav_cli.commands.recipes import recipes
 from swav_cli.core.slurm import adopt_slurm
 from swav_cli.core.stopping import Terminated, clear_away_when_ended
-from swav_cli.errors import Interrupted, UserError
+from swav_cli.errors import Interrupted, MemoryFull, UserError, is_memory_full
 from swav_cli.report.printable import printable_lines
 
 app = typer.Typer(
@@ -79,6 +79,10 @@ def main() -> None:
         _leave("" if _is_told(stop.told) else f"{stop}. Go on with the same command", stop.exit_code, stop)
     except KeyboardInterrupt as stop:
         _leave("stopped", 130, stop)
+    except RuntimeError as error:
+        if not is_memory_full(error):
+            raise
+        _leave(str(MemoryFull()), MemoryFull.exit_code, error)
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise

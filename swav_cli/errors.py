@@ -28,6 +28,21 @@ class PeerLost(UserError):
     exit_code = 1
 
 
+class MemoryFull(UserError):
+    """A batch finds no room in the memory of the device that computes."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the memory is full; send fewer pictures through the network at a time: swav pretrain does so with "
+            "--micro-batch auto (or a number), all else with a smaller --batch-size"
+        )
+
+
+def is_memory_full(error: BaseException) -> bool:
+    """Of a GPU (by name, so that nothing need import torch for it), or of a processor that is asked for too much."""
+    return type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+
+
 class Interrupted(Exception):
     """A signal ended the work in good order; all is saved.
 

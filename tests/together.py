@@ -133,6 +133,10 @@ def statistics() -> dict[str, Any]:
     return {"own": own, "kept": distributed.of_all(norm.running_mean)}
 
 
+def no_room() -> dict[str, Any]:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 8.00 GiB.")
+
+
 SCENARIOS: dict[str, Callable[[], dict[str, Any]]] = {
     "synchronised": lambda: steps("training.precision=float64", "training.sync_batchnorm=true"),
     # Few steps: torch's own normalisation of channels-last pictures on a CPU is off by 1e-5 from the start.
@@ -143,6 +147,7 @@ SCENARIOS: dict[str, Callable[[], dict[str, Any]]] = {
     "three-parts": lambda: steps("training.precision=float64", "training.accumulate=3"),
     "statistics": statistics,
     "stretch": a_stretch,
+    "full": no_room,
 }
 
 

@@ -17,6 +17,8 @@ from swav_cli.core.precision import autocast
 from swav_cli.core.recipe import Recipe, settled
 from swav_cli.errors import UserError
 
+SPARE = 0.05  # of a GPU's memory
+
 MicroBatch = int | Literal["auto"]
 
 
@@ -65,7 +67,10 @@ def divisors(number: int) -> list[int]:
 
 
 def fits(recipe: Recipe, count: int, device: torch.device) -> bool:
-    """Whether a step on so many made-up pictures, with gradients and the optimiser's memory, finds room."""
+    """Whether a step on so many made-up pictures, with gradients and the optimiser's memory, finds room.
+
+    A part of the memory stays free for what a true step has besides: changed colours, the queue, the next batch.
+    """
     try:
         _make_step(recipe, count, device)
         return True
@@ -78,6 +83,9 @@ def fits(recipe: Recipe, count: int, device: torch.device) -> bool:
 
 
 def _make_step(recipe: Recipe, count: int, device: torch.device) -> None:
+    spare = []  # holds it until the step is done
+    if device.type == "cuda":
+        spare.append(torch.empty(int(SPARE * torch.cuda.mem_get_info(device)[1]), dtype=torch.uint8, device=device))
     model = make_model(recipe).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     settings = recipe.optimizer
     optimizer = make_optimizer(

@@ -17,7 +17,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from swav_cli.core import distributed
 from swav_cli.core.checkpoint import RunFolder, only_process_in
-from swav_cli.errors import Interrupted, PeerLost, UserError
+from swav_cli.errors import Interrupted, MemoryFull, PeerLost, UserError, is_memory_full
 
 T = TypeVar("T")
 _MEETINGS = count()  # a program may join its processes several times, each time anew
@@ -43,6 +43,7 @@ def joined_processes(device: str = "cpu", minutes: float = LONG) -> Iterator[Non
 
     Raises:
         PeerLost: another process ended without a word, or did not come in time.
+        MemoryFull: this process has no room for its pictures.
     """
     if int(os.environ.get("WORLD_SIZE", 1)) == 1 or "RANK" not in os.environ or dist.is_initialized():
         yield
@@ -54,11 +55,11 @@ def joined_processes(device: str = "cpu", minutes: float = LONG) -> Iterator[Non
         error.told = not _first_to_say(store, str(error))
         raise
     except RuntimeError as error:
-        lost = _explain(store, error, minutes)
-        if lost is None:
+        known = MemoryFull() if is_memory_full(error) else _explain(store, error, minutes)
+        if known is None:
             raise
-        lost.told = not _first_to_say(store, str(lost))
-        raise lost from None
+        known.told = not _first_to_say(store, str(known))
+        raise known from None
     finally:
         with suppress(RuntimeError):  # the others may be gone
             dist.destroy_process_group()

@@ -64,6 +64,12 @@ def test_processes_that_do_not_all_come_are_one_line(tmp_path: Path) -> None:
     assert "PeerLost: the 2 processes did not all meet at 127.0.0.1 within 0.05 minutes" in said
 
 
+def test_no_room_is_one_line_of_each(tmp_path: Path) -> None:
+    for process in start(2, "tests.together", str(tmp_path), "it", "full", cwd=tmp_path):
+        said = process.communicate(timeout=300)[1]
+        assert "swav_cli.errors.MemoryFull: the memory is full; send fewer pictures" in said.splitlines()[-1]
+
+
 def test_in_single_precision_too(alone: dict[str, Any], together: tuple[int, dict[str, Any]]) -> None:
     one, several = alone["synchronised-float32"], together[1]["synchronised-float32"]
     torch.testing.assert_close(several["steps"][:, 0], one["steps"][:, 0], rtol=1e-5, atol=0)
