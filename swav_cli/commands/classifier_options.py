@@ -123,14 +123,15 @@ def check_plot(plot: Path | None) -> None:
         raise UserError(f"--plot {plot}: there is no folder {plot.parent}; make it first")
 
 
-def print_plan(recipe: LinearRecipe | FinetuneRecipe, device: str, as_json: bool) -> None:
-    """The settled recipe and what it will do."""
+def print_plan(recipe: LinearRecipe | FinetuneRecipe, devices: int | None, device: str, as_json: bool) -> None:
+    """The settled recipe and what it will do, once it is sure that so many processes can share it."""
     import sys
 
     from swav_cli.core.recipe_file import dump_recipe
-    from swav_cli.tasks.classifying import plan_facts, settle
+    from swav_cli.tasks.classifying import check_processes, plan_facts, settle
 
     job = settle(recipe, device, lambda text: print(text, file=sys.stderr))
+    check_processes(job.recipe, devices or 1)
     facts = plan_facts(job)
     if as_json:
         print(json.dumps(facts), flush=True)

@@ -57,7 +57,7 @@ def finetune(
     settings = load_as(FinetuneRecipe, chosen, [*named, *(assignments or [])])
     options.check_plot(plot)
     if dry_run:
-        options.print_plan(settings, device, as_json)
+        options.print_plan(settings, devices, device, as_json)
         return
     options.start_processes(devices, device)
     from swav_cli.tasks.classifying import train_classifier

@@ -70,7 +70,7 @@ def linear_eval(
     settings = load_as(LinearRecipe, chosen, [*named, *(assignments or [])])
     options.check_plot(plot)
     if dry_run:
-        options.print_plan(settings, device, as_json)
+        options.print_plan(settings, None if cached else devices, device, as_json)
         return
     options.start_processes(devices, device)
     if cached:

@@ -102,7 +102,7 @@ def pretrain(
     settings = load_recipe(recipe, [*overrides, *(assignments or [])])
 
     if dry_run or preview is not None:
-        _look_ahead(settings, device, _micro_batch(micro_batch), dry_run, preview, as_json)
+        _look_ahead(settings, devices, device, _micro_batch(micro_batch), dry_run, preview, as_json)
         return
     start_processes(devices, device)
     from swav_cli.core.processes import is_first
@@ -127,14 +127,21 @@ def _micro_batch(given: str | None) -> MicroBatch | None:
 
 
 def _look_ahead(
-    recipe: Recipe, device: str, micro_batch: MicroBatch | None, dry_run: bool, preview: Path | None, as_json: bool
+    recipe: Recipe,
+    devices: int | None,
+    device: str,
+    micro_batch: MicroBatch | None,
+    dry_run: bool,
+    preview: Path | None,
+    as_json: bool,
 ) -> None:
     """What would be trained, in words or as a picture."""
     from swav_cli.report.plan import plan_facts, plan_text
     from swav_cli.report.sheet import save_crops
-    from swav_cli.tasks.pretraining import preview_views, settle
+    from swav_cli.tasks.pretraining import check_processes, preview_views, settle
 
     settled = settle(recipe, device, micro_batch)
+    check_processes(settled.recipe, devices or 1)
     if preview is not None:
         save_crops(preview, *preview_views(settled))
         print(f"wrote {preview}", file=sys.stderr)

@@ -90,12 +90,12 @@ def local_share(count: int) -> slice:
     return slice(rank() * share, (rank() + 1) * share)
 
 
-def check_shares(batch: int, parts: int) -> None:
+def check_shares(batch: int, parts: int, world: int) -> None:
     """
     Raises:
-        UserError: the processes do not divide each of a batch's parts evenly, with a batch that they do.
+        UserError: so many processes do not divide each of a batch's parts evenly, with a batch that they do.
     """
-    part, world = batch // parts, world_size()
+    part = batch // parts
     if part % world:
         raise UserError(
             f"training.batch_size ({batch}) does not divide evenly over {world} processes"

@@ -193,13 +193,21 @@ def train_classifier(
     overwrite = overwrite and not was_restarted()
     with joined_processes(device):
         job = settle(recipe, device, screen.notice)
-        distributed.check_shares(settled(job.recipe.training.batch_size), job.recipe.training.accumulate)
+        check_processes(job.recipe, distributed.world_size())
         folder = first_decides(lambda: free_folder(job, Path(out) if out else default_folder(job), resume, overwrite))
         finished = finished_results(folder)
         if finished is not None and not overwrite:
             screen.notice(f"{folder.path} is finished; run it again with --overwrite, or elsewhere with --out")
             return finished
         return _train(job, folder, overwrite, screen)
+
+
+def check_processes(recipe: LinearRecipe | FinetuneRecipe, world: int) -> None:
+    """
+    Raises:
+        UserError: so many processes do not divide the recipe's batch evenly.
+    """
+    distributed.check_shares(settled(recipe.training.batch_size), recipe.training.accumulate, world)
 
 
 def free_folder(job: Job, out: Path, resume: bool, overwrite: bool) -> RunFolder:

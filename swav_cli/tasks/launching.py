@@ -47,8 +47,11 @@ def _launch(wanted: int) -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    # The processes say themselves what happened; a launcher's account of it would stand around each line.
-    logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)
+    # The processes say themselves what happened; a launcher's account of it would stand around each line. Its loggers
+    # have levels of their own, so that a level set here would count for nothing.
+    for name in ("torch.distributed.elastic", "torch.distributed.launcher"):
+        logging.getLogger(name).propagate = False
+        logging.getLogger(name).addHandler(logging.NullHandler())
     config = LaunchConfig(
         min_nodes=1, max_nodes=1, nproc_per_node=wanted, run_id=uuid.uuid4().hex, rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",  # a free port

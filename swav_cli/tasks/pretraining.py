@@ -120,7 +120,7 @@ def pretrain(
     with joined_processes(device, recipe.training.timeout_minutes):
         place = Path(out) if out else Path("runs") / recipe.name
         run = settle(recipe, device, micro_batch, place if resume and not overwrite else None)
-        check_processes(run.recipe)
+        check_processes(run.recipe, distributed.world_size())
         overwrite = overwrite and not was_restarted()
         folder = first_decides(lambda: _free_folder(run.recipe, place, resume, overwrite))
         finished = first_decides(lambda: finished_results(folder))
@@ -137,15 +137,15 @@ def _free_folder(recipe: Recipe, place: Path, resume: bool, overwrite: bool) -> 
     return folder
 
 
-def check_processes(recipe: Recipe) -> None:
+def check_processes(recipe: Recipe, world: int) -> None:
     """
     Raises:
-        UserError: the processes do not divide batch, queue or groups of the recipe evenly.
+        UserError: so many processes do not divide batch, queue or groups of the recipe evenly.
     """
-    world, training = distributed.world_size(), recipe.training
+    training = recipe.training
     batch, queue = settled(training.batch_size), settled(recipe.loss.queue.length)
     part = batch // training.accumulate
-    distributed.check_shares(batch, training.accumulate)
+    distributed.check_shares(batch, training.accumulate, world)
     if part // world < 2 and not training.sync_batchnorm:
         raise UserError(
             f"training.batch_size ({batch}) leaves a process 1 picture a part, and batch normalisation needs 2; "

@@ -160,6 +160,7 @@ def test_a_signal_saves_and_says_how_to_go_on(undisturbed: Path, place: Path, se
     assert process.returncode == code, said
     assert "Traceback" not in said
     assert said.count("all is saved. Go on with the same command") == 1
+    assert "torch" not in said  # the launcher keeps quiet
     if sent == "SIGUSR1":
         assert f"going on at step {step_of(place)} of {STEPS}" in go_on_to_the_end(place)
         assert_equal_weights(undisturbed, place)

@@ -89,7 +89,7 @@ def test_cached_features_and_their_grid(home: Path, swav_here: Command) -> None:
     folder = home / "runs" / "tiny-linear-small-cached"
     assert len(results["grid"]) == 25
     assert max(pair["top1"] for pair in results["grid"]) == results["chosen"]["top1"]
-    assert "of 25 pairs" in results["protocol"]
+    assert "of 28 pairs" in results["protocol"]
     features = np.load(folder / "features" / "val.npy")
     weights = load_file(folder / "model.safetensors")
     logits = features @ weights["fc.weight"].numpy().T + weights["fc.bias"].numpy()
@@ -205,6 +205,8 @@ def test_dry_run_tells_and_writes_nothing(home: Path, swav_here: Command) -> Non
     assert "# finetune-small: the whole network of runs/tiny; 20 pictures (50% of the labels)" in told.out
     facts = json.loads(swav_here("finetune", "--dry-run", "--json").out)
     assert facts["steps"] == 90
+    shared = swav_here("finetune", "--dry-run", "--batch-size", 8, "--devices", 3)
+    assert shared.err.endswith("(8) does not divide evenly over 3 processes; try --batch-size 6\n")
     assert sorted(home.rglob("*")) == before
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from swav_cli import load_model
 from swav_cli.core.metrics import read_metrics
-from tests.conftest import Run, environment, swav_command, wait_until
+from tests.conftest import Command, Run, environment, swav_command, wait_until
 
 
 def test_a_run_from_beginning_to_end(swav: Run, tiny_file: Path, tmp_path: Path) -> None:
@@ -188,6 +188,13 @@ def test_dry_run_tells_all_and_writes_nothing(swav: Run, tiny_file: Path, tmp_pa
     assert facts["steps"] == 18
     assert facts["recipe"]["loss"]["queue"]["length"] == 32
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.yaml"]
+
+
+def test_dry_run_for_several_processes(swav_here: Command, tiny_file: Path) -> None:
+    assert swav_here("pretrain", tiny_file, "--dry-run", "--devices", 2).code == 0
+    told = swav_here("pretrain", tiny_file, "--dry-run", "--devices", 3)
+    assert (told.code, told.out) == (2, "")
+    assert told.err == "swav: training.batch_size (8) does not divide evenly over 3 processes; try --batch-size 6\n"
 
 
 def test_dry_run_of_a_published_recipe(swav: Run) -> None:
