@@ -87,7 +87,7 @@ def test_cached_features_and_their_grid(home: Path, swav_here: Command) -> None:
     assert ran.code == 0, ran.err
     results = json.loads(ran.out)
     folder = home / "runs" / "tiny-linear-small-cached"
-    assert len(results["grid"]) == 25
+    assert len(results["grid"]) == 28
     assert max(pair["top1"] for pair in results["grid"]) == results["chosen"]["top1"]
     assert "of 28 pairs" in results["protocol"]
     features = np.load(folder / "features" / "val.npy")

@@ -337,14 +337,14 @@ class KilledOnce:
 def test_new_workers_go_on_with_the_own_part_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     from swav_cli.data import loader
 
-    start, starts = loader.start, []
+    start, starts = loader._start, []
 
     def start_once(*arguments: Any) -> Any:
         starts.append(arguments)
         readers = start(*arguments)
         return KilledOnce(readers, 3) if len(starts) == 1 else readers
 
-    monkeypatch.setattr(loader, "start", start_once)
+    monkeypatch.setattr(loader, "_start", start_once)
     pictures, finished, found = cat(1), set[int](), []
     order = Order(COUNT, 8, 1, 3, share=lambda size: slice(0, size // 2))
     for batch in load_stream(pictures, MAKE, order, finished, 0, rank=0, processes=2, notice=lambda text: None):
