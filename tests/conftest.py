@@ -188,6 +188,18 @@ def wait_until(ready: Callable[[], object], process: subprocess.Popen[str], seco
         time.sleep(0.005)
 
 
+def stopped(command: list[str], number: signal.Signals, ready: Callable[[], object], folder: Path) -> tuple[int, str]:
+    """Run a command in a folder, send it the signal once that is so: the exit code, and what was said."""
+    process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True, env=environment())
+    try:
+        wait_until(ready, process)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    return process.returncode, said
+
+
 def swav_command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "swav_cli", *map(str, arguments)]
 

@@ -29,8 +29,7 @@ def in_micro_batches(recipe: Recipe, wanted: MicroBatch, device: torch.device) -
         UserError: the batch has no such equal parts, or nothing fits.
     """
     batch, world = settled(recipe.training.batch_size), distributed.world_size()
-    if batch % world:
-        raise UserError(f"training.batch_size ({batch}) does not divide evenly over {world} processes")
+    distributed.check_shares(batch, 1, world)
     own = batch // world
     if wanted == "auto":
         count, reason = _found(recipe, own, device), "as many as fit into memory"

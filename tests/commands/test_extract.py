@@ -18,7 +18,7 @@ import torch
 from swav_cli.app import main
 from swav_cli.core.recipe_file import dump_recipe
 from swav_cli.core.weights import About, save_model
-from tests.conftest import Run, environment, swav_command, tiny_recipe, wait_until
+from tests.conftest import Run, environment, stopped, swav_command, tiny_recipe
 
 ABOUT = About(
     "resnet18", width=4, stem="small", hidden_dim=16, embedding_dim=8, prototypes=12, size=16, mean=(0.5, 0.5, 0.5),
@@ -195,12 +195,10 @@ MANY = ("extract", "shapes:1500", "--out", "feats.npy", "--batch-size", 16, *FLO
 
 def interrupted(home: Path, number: signal.Signals, rows: int) -> tuple[int, str]:
     """Run, and send the signal once about so many rows are on the disk: the exit code, and what was said."""
-    process = subprocess.Popen(swav_command(*MANY), cwd=home, stderr=subprocess.PIPE, text=True, env=environment())
     file = home / "feats.npy.part" / "rows.npy"
-    wait_until(lambda: file.exists() and 512 * file.stat().st_blocks > rows * 4 * 32, process)
-    process.send_signal(number)
-    _, said = process.communicate(timeout=60)
-    return process.returncode, said
+    return stopped(
+        swav_command(*MANY), number, lambda: file.exists() and 512 * file.stat().st_blocks > rows * 4 * 32, home
+    )
 
 
 def test_sigterm_and_then_a_kill(swav: Run, extract: Command, home: Path) -> None:

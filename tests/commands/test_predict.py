@@ -25,7 +25,7 @@ from swav_cli.core.weights import About, save_model
 from swav_cli.errors import UserError
 from swav_cli.zoo import catalogue
 from swav_cli.zoo.assemble import imagenet_classes
-from tests.conftest import environment, swav_command, wait_until
+from tests.conftest import environment, stopped, swav_command
 
 DEMO = Path(__file__).parent.parent.parent / "demo"
 NETWORK = {"backbone": "resnet18", "width": 4, "stem": "small", "size": 32}
@@ -271,14 +271,8 @@ def test_stopped_in_the_middle(here: Path, number: signal.Signals, workers: int,
     """Ctrl-C, and a scheduler's end, leave no file and show no traceback."""
     (here / "list.txt").write_text("photos/plain/02.png\n" + "".join(f"photos/{n}.png\n" for n in range(400_000)))
     command = swav_command("predict", "list.txt", "--out", "new/a.csv", "--workers", workers)
-    started = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment())
-    try:
-        wait_until((here / "new").exists, started)
-        started.send_signal(number)
-        _, told = started.communicate(timeout=60)
-    finally:
-        started.kill()
-    assert started.returncode == 128 + number
+    code, told = stopped(command, number, (here / "new").exists, here)
+    assert code == 128 + number
     assert "Traceback" not in told
     assert says in told
     assert list((here / "new").iterdir()) == []
