@@ -1,14 +1,91 @@
-"""ResNet backbones on torchvision's blocks: any depth, width and stem, with the names of published checkpoints."""
+"""ResNet backbones (arXiv 1512.03385) of any depth, width and stem, with the names of published checkpoints.
+
+The blocks are our own, since `import torchvision` takes as long as `import torch` does; a test compares the two.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock, Bottleneck, conv1x1
 
 from swav_cli.core.architectures import ARCHITECTURES
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions and a way past them (section 3.3): `downsample`, or the input itself.
+
+    Args:
+        channels: channels that come in.
+        planes: channels that go out.
+        stride: of the first convolution.
+        downsample: brings the input to the output's shape, where the two differ.
+    """
+
+    expansion = 1
+
+    def __init__(self, channels: int, planes: int, stride: int = 1, downsample: nn.Module | None = None) -> None:
+        super().__init__()
+        self.conv1 = _convolution(3, channels, planes, stride)
+        self.bn1 = nn.BatchNorm2d(planes)
+        self.relu = nn.ReLU(inplace=True)
+        self.conv2 = _convolution(3, planes, planes)
+        self.bn2 = nn.BatchNorm2d(planes)
+        self.downsample = downsample
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, channels, H, W) -> (B, planes, H / stride, W / stride)
+        passed = x if self.downsample is None else self.downsample(x)
+        x = self.relu(self.bn1(self.conv1(x)))
+        x = self.bn2(self.conv2(x))
+        x += passed
+        rectified: Tensor = self.relu(x)
+        return rectified
+
+
+class Bottleneck(nn.Module):
+    """1x1 to fewer channels, 3x3, and 1x1 to four times `planes` (section 4.1), with a way past them.
+
+    The stride stands at the 3x3 convolution, as in all published SwAV weights, where the paper has it at the first.
+
+    Args:
+        channels: channels that come in.
+        planes: a quarter of the channels that go out.
+        stride: of the 3x3 convolution.
+        downsample: brings the input to the output's shape, where the two differ.
+        inner: channels of the 3x3 convolution; `planes` where it is left out.
+    """
+
+    expansion = 4
+
+    def __init__(
+        self, channels: int, planes: int, stride: int = 1, downsample: nn.Module | None = None, inner: int | None = None
+    ) -> None:
+        super().__init__()
+        inner = inner or planes
+        self.conv1 = _convolution(1, channels, inner)
+        self.bn1 = nn.BatchNorm2d(inner)
+        self.conv2 = _convolution(3, inner, inner, stride)
+        self.bn2 = nn.BatchNorm2d(inner)
+        self.conv3 = _convolution(1, inner, planes * self.expansion)
+        self.bn3 = nn.BatchNorm2d(planes * self.expansion)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = downsample
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, channels, H, W) -> (B, 4 planes, H / stride, W / stride)
+        passed = x if self.downsample is None else self.downsample(x)
+        x = self.relu(self.bn1(self.conv1(x)))
+        x = self.relu(self.bn2(self.conv2(x)))
+        x = self.bn3(self.conv3(x))
+        x += passed
+        rectified: Tensor = self.relu(x)
+        return rectified
+
+
+def _convolution(size: int, channels: int, out: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(channels, out, size, stride, padding=size // 2, bias=False)
 
 
 class ResNet(nn.Module):
@@ -35,8 +112,7 @@ class ResNet(nn.Module):
         block = BasicBlock if kind == "basic" else Bottleneck
         planes = width * widen
         self._inplanes = planes
-        # torchvision counts a block's inner width in planes / 64 * base_width, so 64 leaves it at `planes`.
-        self._base_width = bottleneck_width
+        self._inner = bottleneck_width / 64  # of a bottleneck, in planes
         if stem == "imagenet":
             self.conv1 = nn.Conv2d(channels, planes, 7, stride=2, padding=3, bias=False)
             self.maxpool: nn.Module = nn.MaxPool2d(3, stride=2, padding=1)
@@ -57,10 +133,13 @@ class ResNet(nn.Module):
         out = planes * block.expansion
         downsample = None
         if stride != 1 or self._inplanes != out:
-            downsample = nn.Sequential(conv1x1(self._inplanes, out, stride), nn.BatchNorm2d(out))
-        blocks = [block(self._inplanes, planes, stride, downsample, base_width=self._base_width)]
+            downsample = nn.Sequential(_convolution(1, self._inplanes, out, stride), nn.BatchNorm2d(out))
+        make: Callable[..., nn.Module] = block
+        if block is Bottleneck:
+            make = partial(Bottleneck, inner=int(planes * self._inner))
+        blocks = [make(self._inplanes, planes, stride, downsample)]
         self._inplanes = out
-        blocks += [block(out, planes, base_width=self._base_width) for _ in range(count - 1)]
+        blocks += [make(out, planes) for _ in range(count - 1)]
         return nn.Sequential(*blocks)
 
     def _initialise(self, zero_init_residual: bool) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -48,15 +50,31 @@ def test_backbones_are_torchvisions(name: str) -> None:
     assert shapes == {key: value.shape for key, value in theirs.state_dict().items() if not key.startswith("fc")}
 
 
-@pytest.mark.parametrize("name", ["resnet18", "wide_resnet50_2"])
-def test_features_are_torchvisions(name: str) -> None:
-    theirs = getattr(torchvision.models, name)().eval()
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "wide_resnet50_2"])
+def test_features_and_gradients_are_torchvisions_to_the_bit(name: str) -> None:
+    theirs = getattr(torchvision.models, name)(num_classes=1)
     theirs.fc = torch.nn.Identity()
-    ours = SwAV(name, hidden_dim=8, prototypes=4).eval()
+    ours = SwAV(name, hidden_dim=8, prototypes=4)
     ours.load_state_dict(theirs.state_dict(), strict=False)
     pictures = torch.randn(2, 3, 40, 40)
-    with torch.no_grad():
-        torch.testing.assert_close(ours.features(pictures), theirs(pictures))
+    features, expected = ours.features(pictures), theirs(pictures)
+    assert torch.equal(features, expected)
+    features.square().sum().backward()
+    expected.square().sum().backward()
+    gradients = {key: value.grad for key, value in ours.named_parameters() if value.grad is not None}
+    for key, value in theirs.named_parameters():
+        assert torch.equal(gradients[key], value.grad), key
+
+
+def test_loading_and_running_a_network_imports_neither_torchvision_nor_the_compiler() -> None:
+    """They take longer to import than torch itself, and predict, extract, eval and export would all wait for them."""
+    code = (
+        "import sys, torch; from swav_cli import SwAV; import swav_cli.zoo.load, swav_cli.tasks.answering\n"
+        "SwAV('resnet18', width=4).eval().features(torch.zeros(1, 3, 32, 32))\n"
+        "print([name for name in ('torchvision', 'torch._dynamo', 'sympy') if name in sys.modules])"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (ran.stdout.strip(), ran.stderr) == ("[]", "")
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
