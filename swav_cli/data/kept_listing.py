@@ -24,7 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swav_cli.data.listing import Folder, Listing, read_listing
-from swav_cli.data.paths import PathTable, cache_folder
+from swav_cli.data.path_table import PathTable
+from swav_cli.data.paths import kept_at
 
 KEPT_FROM = 10_000  # pictures; fewer are listed as quickly as a file is read
 MAGIC = "swav listing 1"
@@ -42,17 +43,17 @@ def list_folder(root: Path, suffixes: frozenset[str]) -> Listing:
     # Object stores and the like, shown as folders by a program, often have one date for all of them.
     silent = frozenset(device for device, kind in systems.items() if kind.startswith(("fuse", "9p")))
     kept = _place(root, suffixes)
-    before = load_listing(kept, systems)
+    before = load_listing(kept, systems) if kept else None
     listing = read_listing(root, suffixes, before, silent)
-    if len(listing.paths) >= KEPT_FROM and (before is None or _differ(listing, before)):
+    if kept and len(listing.paths) >= KEPT_FROM and (before is None or _differ(listing, before)):
         with contextlib.suppress(OSError):  # no room, or no right to write there
             save_listing(kept, listing)
     return listing
 
 
-def _place(root: Path, suffixes: frozenset[str]) -> Path:
+def _place(root: Path, suffixes: frozenset[str]) -> Path | None:
     named = "\n".join([os.path.abspath(root), *sorted(suffixes)])
-    return cache_folder() / "listings" / f"{hashlib.sha256(os.fsencode(named)).hexdigest()[:32]}.listing"
+    return kept_at("listings", f"{hashlib.sha256(os.fsencode(named)).hexdigest()[:32]}.listing")
 
 
 def _differ(listing: Listing, before: Listing) -> bool:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from swav_cli.data.paths import PathTable
+from swav_cli.data.path_table import PathTable
 
 # File systems note times in steps, of two seconds at most (FAT), and a change within the same step can't be seen.
 SETTLED = 2_000_000_000  # nanoseconds

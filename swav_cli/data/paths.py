@@ -1,93 +1,62 @@
-"""Many file names in little memory: one block of bytes and where each name begins."""
+"""Paths as users write them, and the folder where this program keeps what it can make again. Loads nothing heavy."""
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
+from swav_cli.errors import UserError
 
 
-class PathTable(Sequence[str]):
-    """A list of names kept as flat arrays, which processes share without a copy in each.
+def expanded(written: str | Path) -> Path:
+    """A path as it is meant: a leading `~` or `~user` is that home folder, where a shell has left it as it was.
 
-    >>> PathTable(["a.jpg", "b.jpg"])[1]
-    'b.jpg'
+    Ask `os.path.exists`, `isdir` and `isfile` about it, and not the path's own methods, which raise OSError where a
+    name is longer than any can be.
+
+    >>> str(expanded("~backup.jpg"))    # nobody is called so
+    '~backup.jpg'
+
+    Raises:
+        UserError: `~` is written, and the user has no home folder.
     """
+    name = os.fspath(written)
+    if not name.startswith("~"):
+        return Path(written)
+    path = Path(os.path.expanduser(name))
+    if path.parts[0] == "~" or (path.parts[0] != Path(name).parts[0] and not path.is_absolute()):
+        raise UserError(f"{name}: there is no home folder that ~ could stand for; write the whole path, or set HOME")
+    return path
 
-    def __init__(self, names: Sequence[str]) -> None:
-        encoded = [os.fsencode(name) for name in names]
-        self._bytes = np.frombuffer(b"".join(encoded), dtype=np.uint8)
-        self._ends = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
 
-    @classmethod
-    def from_arrays(
-        cls,
-        block: NDArray[np.uint8],  # all names one after another
-        ends: NDArray[np.int64],  # (N + 1,): name i is block[ends[i]:ends[i + 1]]
-    ) -> PathTable:
-        """A table of arrays as they are; nothing is copied."""
-        table = cls.__new__(cls)
-        table._bytes, table._ends = block, ends
-        return table
-
-    @classmethod
-    def of_folder(cls, prefix: str, names: list[str]) -> PathTable:
-        """What lies in one folder, without a Python object for each whole name: they are encoded all at once."""
-        if not names:
-            return cls([])
-        joint = prefix + ("\0" + prefix).join(names)  # which no name of a file holds
-        text = np.frombuffer(os.fsencode(joint), dtype=np.uint8)
-        gaps = np.flatnonzero(text == 0)
-        ends = np.concatenate([[0], gaps - np.arange(len(gaps)), [len(text) - len(gaps)]]).astype(np.int64)
-        return cls.from_arrays(text[text != 0], ends)
-
-    @classmethod
-    def joined(cls, tables: Sequence[PathTable]) -> PathTable:
-        """The names of all tables, one table after another; those of a single one without a copy."""
-        if len(tables) == 1:
-            return tables[0]
-        lengths = [np.diff(table._ends) for table in tables]
-        ends = np.cumsum(np.concatenate([np.zeros(1, dtype=np.int64), *lengths]))
-        return cls.from_arrays(np.concatenate([np.empty(0, dtype=np.uint8), *(t._own_bytes() for t in tables)]), ends)
-
-    def part(self, start: int, stop: int) -> PathTable:
-        """The names from one position to another, as a view."""
-        return PathTable.from_arrays(self._bytes, self._ends[start : stop + 1])
-
-    def arrays(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """What `from_arrays` takes, the first name beginning at 0."""
-        return self._own_bytes(), self._ends - self._ends[0] if self._ends[0] else self._ends
-
-    def _own_bytes(self) -> NDArray[np.uint8]:
-        return self._bytes[self._ends[0] : self._ends[-1]]
-
-    def __len__(self) -> int:
-        return len(self._ends) - 1
-
-    def digest(self) -> str:
-        """A number that changes with any name."""
-        return self._digest
-
-    @cached_property
-    def _digest(self) -> str:
-        hasher = hashlib.sha256()
-        for array in self.arrays():
-            hasher.update(np.ascontiguousarray(array).data)
-        return hasher.hexdigest()
-
-    def __getitem__(self, index: int) -> str:  # type: ignore[override]
-        if not -len(self) <= index < len(self):
-            raise IndexError(index)
-        index %= len(self)
-        return os.fsdecode(self._bytes[self._ends[index] : self._ends[index + 1]].tobytes())
+def beside(path: Path) -> list[str]:
+    """Names of what lies where a path would, to find the nearest of; none where that can't be read."""
+    try:
+        return os.listdir(path.parent)
+    except OSError:
+        return []
 
 
 def cache_folder() -> Path:
-    """Where this program keeps what it can make or fetch again: `swav` in the user's cache folder."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return Path(base) / "swav"
+    """Where this program keeps what it can make or fetch again: `swav` in the user's cache folder.
+
+    Raises:
+        UserError: the user has no home folder, and none is named for it.
+    """
+    base = os.environ.get("XDG_CACHE_HOME")
+    if base:
+        return expanded(base) / "swav"
+    try:
+        return expanded("~") / ".cache" / "swav"
+    except UserError:
+        raise UserError(
+            "there is no home folder to keep files in; set XDG_CACHE_HOME to a folder that may be written to"
+        ) from None
+
+
+def kept_at(*parts: str) -> Path | None:
+    """The place in the cache folder of what is as well made anew; None where there is no such folder."""
+    try:
+        return cache_folder().joinpath(*parts)
+    except UserError:
+        return None

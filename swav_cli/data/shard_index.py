@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from swav_cli.data.paths import PathTable, cache_folder
+from swav_cli.data.path_table import PathTable
+from swav_cli.data.paths import kept_at
 from swav_cli.data.shard_files import Shard
 from swav_cli.data.shard_members import read_samples
 from swav_cli.errors import UserError
@@ -84,11 +85,12 @@ def index_of(path: str, force: bool = False, advance: Callable[[int], None] = la
     return _from_arrays(arrays, shard, kept=keep(arrays, path), is_new=True)
 
 
-def places(path: str) -> tuple[Path, Path]:
+def places(path: str) -> list[Path]:
     """Where the index of a tar may lie, the likelier first."""
     absolute = os.path.abspath(path)
     name = hashlib.sha256(os.fsencode(absolute)).hexdigest()[:32]
-    return Path(f"{absolute}.index.npz"), cache_folder() / "shards" / f"{name}.npz"
+    cached = kept_at("shards", f"{name}.npz")
+    return [Path(f"{absolute}.index.npz"), *([cached] if cached else [])]
 
 
 def _arrays(shard: Shard, advance: Callable[[int], None]) -> dict[str, NDArray[Any]]:
@@ -162,10 +164,9 @@ def _are_codes(numbers: NDArray[Any], names: NDArray[Any], count: int) -> bool:
 
 def keep(arrays: dict[str, NDArray[Any]], path: str) -> Path | None:
     """Write the index of a tar where that can be done; gives the place."""
-    beside, cached = places(path)
-    for place in (beside, cached):
+    for number, place in enumerate(places(path)):
         try:
-            if place == beside and not os.stat(beside.parent).st_mode & 0o222:
+            if number == 0 and not os.stat(place.parent).st_mode & 0o222:
                 continue  # a folder that nobody may write is left as it is, by root as well
             write_index(place, arrays)
         except OSError:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from swav_cli.data.images import SUFFIXES, decode_picture
-from swav_cli.data.paths import PathTable
+from swav_cli.data.path_table import PathTable
 from swav_cli.data.pictures import Pictures
 from swav_cli.data.shard_files import read_part
 from swav_cli.data.shard_index import Codes, ShardIndex, index_of

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from swav_cli.data.images import SUFFIXES, read_picture
 from swav_cli.data.kept_listing import list_folder
-from swav_cli.data.paths import PathTable
+from swav_cli.data.path_table import PathTable
 from swav_cli.data.pictures import Limited, Pictures, Split, digest
 from swav_cli.data.shapes import KINDS, shape_picture
 from swav_cli.data.shard_names import hint_at_shards, is_stream, names_shards, refuse_stream

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from swav_cli.data.images import BadPicture, from_pillow
-from swav_cli.data.paths import cache_folder
+from swav_cli.data.paths import cache_folder, expanded
 from swav_cli.data.pictures import Pictures, Split
 from swav_cli.errors import UserError, nearest
 
@@ -147,4 +147,5 @@ def _parameters(maker: type) -> set[str]:
 
 def data_folder() -> Path:
     """Where downloaded data sets are kept: $SWAV_DATA, else the user's cache folder."""
-    return Path(os.environ.get("SWAV_DATA") or cache_folder() / "data")
+    named = os.environ.get("SWAV_DATA")
+    return expanded(named) if named else cache_folder() / "data"

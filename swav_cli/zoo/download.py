@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from swav_cli.data import paths
 from swav_cli.errors import UserError
 
 CHUNK = 1 << 20
@@ -27,8 +28,7 @@ Notice = Callable[[str], None]
 
 def cache_folder() -> Path:
     """Where downloads are kept: `swav/models` in the user's cache folder."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "swav" / "models"
+    return paths.cache_folder() / "models"
 
 
 def is_url(word: str) -> bool:
@@ -54,7 +54,7 @@ def fetch(url: str, kept: Path, sha256: str = "", notice: Notice = lambda text: 
     if kept.is_file():
         return _checked(kept, sha256)
     if mirror and not is_url(mirror):
-        path = Path(mirror).expanduser() / name
+        path = paths.expanded(mirror) / name
         if not path.is_file():
             raise UserError(f"{mirror}: SWAV_MIRROR names it, and {name} is not there; put it there, or at {kept}")
         return _checked(path, sha256)

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from swav_cli.data.paths import kept_at
 from swav_cli.zoo.catalogue import entry_named, find
-from swav_cli.zoo.download import cache_folder, is_url
+from swav_cli.zoo.download import is_url
 
 WEIGHTS = (".pth", ".pt", ".tar", ".safetensors", ".ckpt")  # a word that ends so is a file's name, and not a model's
 
@@ -32,5 +33,5 @@ def describe_model(name: str | Path, notice: Callable[[str], None] = lambda text
         from swav_cli.zoo.contents import inspect_file
 
         return inspect_file(word, notice)
-    here = cache_folder() / entry.file
-    return {**entry.facts(), "here": str(here) if here.exists() else None}
+    here = kept_at("models", entry.file)
+    return {**entry.facts(), "here": str(here) if here and here.exists() else None}

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from swav_cli.data.listing import Listing, read_listing
-from swav_cli.data.paths import PathTable
+from swav_cli.data.path_table import PathTable
 
 SUFFIXES = frozenset({".jpg", ".png"})
 

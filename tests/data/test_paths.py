@@ -1,62 +1,64 @@
-"""Names of files in little memory."""
+"""Paths as users write them, and the folder for what can be made again."""
 
 from __future__ import annotations
 
 import os
-import pickle
+import sys
 from pathlib import Path
 
 import pytest
 
-from swav_cli.data.paths import PathTable, cache_folder
+from swav_cli.data.paths import beside, cache_folder, expanded, kept_at
+from swav_cli.errors import UserError
 
-NAMES = ["a.jpg", "b/ü 1.png", "", "日本/猫.jpg", os.fsdecode(b"odd-\xff\xfe.jpg")]
-
-
-def test_a_table_is_its_list() -> None:
-    table = PathTable(NAMES)
-    assert list(table) == NAMES
-    assert len(table) == 5
-    assert [table[-1], table[-5]] == [NAMES[-1], NAMES[0]]
-    assert list(pickle.loads(pickle.dumps(table))) == NAMES
-    assert len(PathTable([])) == 0
-    for outside in (5, -6):
-        with pytest.raises(IndexError):
-            table[outside]
+WITHOUT_HOME = pytest.mark.skipif(sys.platform == "win32", reason="homes are told in another way there")
 
 
-def test_a_digest_changes_with_any_name() -> None:
-    digests = {PathTable(names).digest() for names in (["ab", "c"], ["a", "bc"], ["abc"], ["c", "ab"], [])}
-    assert len(digests) == 5
-    assert PathTable(NAMES).digest() == PathTable(list(NAMES)).digest()
+@pytest.fixture
+def no_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for a user of a container whom its system does not know."""
+    import pwd
+
+    def unknown(number: int) -> object:
+        raise KeyError(number)
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    for name in ("HOME", "XDG_CACHE_HOME", "SWAV_DATA"):
+        monkeypatch.delenv(name, raising=False)
 
 
-def test_a_digest_is_what_runs_have_recorded() -> None:
-    """A run goes on only where the digest of its pictures is what it was when the run began."""
-    assert PathTable(NAMES).digest() == "0d946f42fcf1bc6a39e4a2bf2e50b2c5998fa57e289095fa0259fa07f125d846"
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("~", "/home/me"), ("~/photos/a.jpg", "/home/me/photos/a.jpg"), ("~nobody-is-called-so.jpg", None),
+        ("a/~/b", None), ("./~", None), ("", None), ("/x", None), ("~$sheet.png", None),
+    ],
+)  # fmt: skip
+def test_a_tilde_is_the_home_folder_where_one_is_meant(
+    written: str, meant: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert expanded(written) == Path(meant if meant is not None else written)
 
 
-def test_parts_and_joins() -> None:
-    table = PathTable(NAMES)
-    for start in range(6):
-        for stop in range(start, 6):
-            part = table.part(start, stop)
-            assert list(part) == NAMES[start:stop]
-            assert part.digest() == PathTable(NAMES[start:stop]).digest()
-            assert list(PathTable.from_arrays(*part.arrays())) == NAMES[start:stop]
-            assert list(pickle.loads(pickle.dumps(part))) == NAMES[start:stop]
-    again = PathTable.joined([table.part(0, 2), table.part(2, 2), PathTable([]), table.part(2, 5)])
-    assert list(again) == NAMES
-    assert again.digest() == table.digest()
-    assert list(PathTable.joined([])) == []
+@WITHOUT_HOME
+@pytest.mark.parametrize("home", [None, "~", "relative"])
+def test_without_a_home_no_folder_is_meant(no_home: None, home: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    if home is not None:
+        monkeypatch.setenv("HOME", home)
+    for written in ("~", "~/photos"):
+        with pytest.raises(UserError, match=f"{written}: there is no home folder"):
+            expanded(written)
+    assert expanded("photos") == Path("photos")
+    assert kept_at("models", "a.pth") is None
+    with pytest.raises(UserError, match="set XDG_CACHE_HOME to a folder"):
+        cache_folder()
 
 
-@pytest.mark.parametrize("prefix", ["", "a/ü/"])
-@pytest.mark.parametrize("names", [[], ["a.jpg"], ["b", "ü 1.png", os.fsdecode(b"odd-\xff\xfe.jpg")]])
-def test_a_folders_names_are_encoded_at_once(prefix: str, names: list[str]) -> None:
-    table, plain = PathTable.of_folder(prefix, names), PathTable([prefix + name for name in names])
-    assert list(table) == list(plain)
-    assert table.digest() == plain.digest()
+@WITHOUT_HOME
+def test_without_a_home_a_cache_may_be_named(no_home: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
+    assert kept_at("models", "a.pth") == Path("/cache/swav/models/a.pth")
 
 
 def test_the_cache_folder(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,3 +67,12 @@ def test_the_cache_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cache_folder() == Path("/home/me/.cache/swav")
     monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
     assert cache_folder() == Path("/cache/swav")
+    monkeypatch.setenv("XDG_CACHE_HOME", "~/kept")
+    assert cache_folder() == Path("/home/me/kept/swav")
+
+
+def test_what_lies_beside_a_path(tmp_path: Path) -> None:
+    (tmp_path / "a.png").touch()
+    assert beside(tmp_path / "b.png") == ["a.png"]
+    assert beside(tmp_path / "gone" / "b.png") == beside(Path("x" * 300, "b.png")) == []
+    assert not os.path.exists(Path("x" * 300))

@@ -15,7 +15,7 @@ from PIL import Image
 from torchvision import datasets
 
 from swav_cli.data.images import BadPicture
-from swav_cli.data.paths import PathTable
+from swav_cli.data.path_table import PathTable
 from swav_cli.data.pictures import Limited
 from swav_cli.data.sources import open_pictures
 from swav_cli.data.torchvision_pictures import TorchvisionPictures, data_folder
