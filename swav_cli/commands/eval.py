@@ -91,6 +91,6 @@ def evaluate(
             batch_size=batch_size, workers=workers, screen=screen,
         )  # fmt: skip
     if as_json and is_first():
-        from swav_cli.core.checkpoint import json_ready
+        from swav_cli.files import json_ready
 
         print(json.dumps(json_ready(results)), flush=True)

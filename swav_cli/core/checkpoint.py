@@ -6,18 +6,17 @@ moment leaves one of them whole. A damaged one is noticed by the checksums that 
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
 from swav_cli.errors import UserError
+from swav_cli.files import held, write_whole
 
 FORMAT = "swav-run-1"
 
@@ -79,68 +78,21 @@ def only_process_in(folder: RunFolder) -> Iterator[None]:
     Raises:
         UserError: another process holds it, or it can't be written.
     """
-    try:
-        folder.path.mkdir(parents=True, exist_ok=True)
-        lock = open(folder.path / ".lock", "w")  # noqa: SIM115  (held for as long as the run lasts)
-    except OSError as error:
-        raise UserError(f"{folder.path}: can't be written ({error.strerror}); give another folder with --out") from None
-    with lock:
+
+    def busy() -> None:
+        raise UserError(f"{folder.path}: another process is training here; wait for it, or give --out")
+
+    with ExitStack() as lock:
         try:
-            import fcntl
-
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{folder.path}: another process is training here; wait for it, or give --out") from None
-        except (ImportError, OSError):
-            pass  # no such locks on this system or disk
+            folder.path.mkdir(parents=True, exist_ok=True)
+            lock.enter_context(held(folder.path / ".lock", busy))
+            for part in folder.checkpoints.glob(".*.part"):  # a killed process left it
+                part.unlink(missing_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"{folder.path}: can't be written ({error.strerror}); give another folder with --out"
+            ) from None
         yield
-
-
-def write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` make a file beside its final name, then move it there; on failure nothing is left.
-
-    Raises:
-        UserError: the disk is full or the folder can't be written.
-    """
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(beside)
-        with open(beside, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except BaseException as error:
-        with suppress(OSError):
-            beside.unlink()
-        if isinstance(error, OSError):
-            raise UserError(f"{path}: can't be written ({error.strerror}); what was there before is kept") from None
-        # how torch's writer and safetensors' tell of a full disk
-        if "inline_container" in str(error) or "I/O error" in str(error):
-            raise UserError(f"{path}: can't be written (is the disk full?); what was there before is kept") from None
-        raise
-
-
-def write_text(path: Path, text: str) -> None:
-    write_whole(path, lambda beside: _write_text(beside, text))
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    write_text(path, json.dumps(json_ready(content), indent=2, allow_nan=False) + "\n")
-
-
-def json_ready(value: Any) -> Any:
-    """The value with null for numbers that JSON does not have."""
-    if isinstance(value, dict):
-        return {key: json_ready(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [json_ready(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 def save_checkpoint(folder: RunFolder, state: dict[str, Any], keep_as: str | None = None) -> None:

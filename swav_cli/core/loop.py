@@ -20,6 +20,7 @@ from swav_cli.core.stopping import StopSignal
 from swav_cli.data.loader import Batch
 from swav_cli.data.pictures import Pictures
 from swav_cli.errors import Interrupted, UserError
+from swav_cli.files import write_text
 
 EndOfEpoch = Callable[[int, float], dict[str, Any]]  # epoch and mean loss to what joins the epoch's line of metrics
 
@@ -175,7 +176,7 @@ def _note_bad(trainer: Trains, parts: list[Batch], folder: RunFolder, most: floa
     bad |= fresh
     names = [f"{pictures.name(index)}: {why}" for index, why in sorted(bad.items())]
     if distributed.is_writer():
-        folder.bad_pictures.write_text("\n".join(names) + "\n", encoding="utf-8", errors="surrogateescape")
+        write_text(folder.bad_pictures, "\n".join(names) + "\n")
     if len(bad) > most * len(pictures):
         shown = "\n  ".join(names[:10])
         raise UserError(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from swav_cli.core import distributed
-from swav_cli.core.checkpoint import json_ready, write_text
+from swav_cli.files import json_ready, write_text
 
 
 class Progress(NamedTuple):

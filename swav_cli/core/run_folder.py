@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from swav_cli.core.checkpoint import RunFolder, write_json
+from swav_cli.core.checkpoint import RunFolder
 from swav_cli.core.processes import was_restarted
 from swav_cli.core.recipe_file import COMMANDS, AnyRecipe, differences, read_recipe
 from swav_cli.errors import UserError
+from swav_cli.files import held, write_json
 
 
 def choose_folder(out: Path, resume: bool, overwrite: bool) -> Path:
@@ -81,8 +83,21 @@ def read_results(folder: RunFolder) -> dict[str, Any]:
 
 
 def add_results(folder: RunFolder, key: str, found: dict[str, Any]) -> None:
-    """Join what another command found to a run's results."""
-    write_json(folder.results, {**read_results(folder), key: found})
+    """Join what another command found to a run's results; of two that end at once, both are kept.
+
+    Raises:
+        UserError: they can't be written.
+    """
+    change_results(folder, lambda known: {**known, key: found})
+
+
+def change_results(folder: RunFolder, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Read a run's results, change and write them, with nobody else between."""
+    try:
+        with held(folder.path):
+            write_json(folder.results, change(read_results(folder)))
+    except OSError as error:
+        raise UserError(f"{folder.results}: can't be written ({error.strerror})") from None
 
 
 def clear(folder: RunFolder) -> None:

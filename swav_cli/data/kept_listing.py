@@ -16,7 +16,6 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from numpy.typing import NDArray
 from swav_cli.data.listing import Folder, Listing, read_listing
 from swav_cli.data.path_table import PathTable
 from swav_cli.data.paths import kept_at
+from swav_cli.files import replacing
 
 KEPT_FROM = 10_000  # pictures; fewer are listed as quickly as a file is read
 MAGIC = "swav listing 1"
@@ -86,17 +86,10 @@ def save_listing(path: Path, listing: Listing) -> None:
     described = json.dumps({**_describe(listing), "bytes": len(block), "digest": listing.paths.digest()}).encode()
     head = f"{MAGIC} {len(described)} {hashlib.sha256(described).hexdigest()}\n".encode() + described
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with open(handle, "wb") as file:
-            file.write(head + b"\0" * (-len(head) % 64))
-            file.write(np.ascontiguousarray(ends).data)
-            file.write(np.ascontiguousarray(block).data)
-        os.replace(beside, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(beside)
-        raise
+    with replacing(path, flush=False) as part, open(part, "wb") as file:
+        file.write(head + b"\0" * (-len(head) % 64))
+        file.write(np.ascontiguousarray(ends).data)
+        file.write(np.ascontiguousarray(block).data)
 
 
 def _describe(listing: Listing) -> dict[str, Any]:

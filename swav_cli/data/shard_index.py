@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import uuid
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +21,7 @@ from swav_cli.data.paths import kept_at
 from swav_cli.data.shard_files import Shard
 from swav_cli.data.shard_members import read_samples
 from swav_cli.errors import UserError
+from swav_cli.files import replacing
 
 FORM = 1  # of the file; one of another form is made anew
 NO_CLASS = ("", "..")  # as first folders: pictures that lie in none
@@ -178,14 +177,5 @@ def keep(arrays: dict[str, NDArray[Any]], path: str) -> Path | None:
 def write_index(place: Path, arrays: dict[str, NDArray[Any]]) -> None:
     """Under a name of its own first, so that several processes may do it at once; the last one's counts."""
     place.parent.mkdir(parents=True, exist_ok=True)
-    part = place.with_name(f".{place.name}.{uuid.uuid4().hex}.part")
-    try:
-        with open(part, "xb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, place)
-    except BaseException:
-        with suppress(OSError):
-            part.unlink()
-        raise
+    with replacing(place) as part, open(part, "wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]

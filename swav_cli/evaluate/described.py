@@ -6,11 +6,11 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from swav_cli.core.checkpoint import json_ready
 from swav_cli.core.weights import About
 from swav_cli.data.pictures import Pictures
 from swav_cli.errors import UserError
 from swav_cli.evaluate.writers import Output
+from swav_cli.files import json_ready
 
 FORMAT = "swav-features-1"
 ANOTHER = {"model": "other weights", "pictures": "other pictures"}  # settings whose values tell nobody anything

@@ -18,7 +18,6 @@ import torch
 from numpy.typing import NDArray
 
 from swav_cli.core import distributed
-from swav_cli.core.checkpoint import json_ready
 from swav_cli.core.model import SwAV
 from swav_cli.core.precision import autocast, pick_precision
 from swav_cli.core.processes import first_decides, joined_processes, own_gpu
@@ -39,6 +38,7 @@ from swav_cli.evaluate.described import (
 from swav_cli.evaluate.features import Function, layer_function, stream_features, usual_batch, usual_workers
 from swav_cli.evaluate.unfinished import RowWriter, Unfinished
 from swav_cli.evaluate.writers import Output, Table, open_output
+from swav_cli.files import json_ready
 
 PRECISIONS = ("auto", "float32", "bf16")
 SPARE_DISK = 64e6  # bytes left free beside what is written

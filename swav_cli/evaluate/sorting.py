@@ -19,8 +19,10 @@ from swav_cli.core.answer import Answer
 from swav_cli.data.pictures import Pictures
 from swav_cli.data.sources import FilePictures
 from swav_cli.errors import UserError
+from swav_cli.files import replacing, shortened
 
 RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")  # no names for folders on Windows
+LONGEST = 255  # bytes of a name
 
 
 class Sorting:
@@ -73,7 +75,7 @@ class Sorting:
                 self._put(folder / source.name, str(source), source)
             else:
                 name = re.sub(r"[^\w.-]", "_", answer.path.rpartition("/")[2])
-                self._put(folder / f"{name}.png", answer.path, self._drawn(answer.index))
+                self._put(folder / f"{shortened(name, LONGEST - 4)}.png", answer.path, self._drawn(answer.index))
         except OSError as error:
             raise UserError(f"{folder}: can't be written ({error.strerror}); the same command goes on there") from None
         self.counts[number] += 1
@@ -104,17 +106,19 @@ class Sorting:
 
     def _put(self, wanted: Path, identity: str, source: Path | bytes) -> None:
         digest = hashlib.sha256(os.fsencode(identity)).hexdigest()
-        apart = [wanted.with_name(f"{wanted.stem}-{digest[:length]}{wanted.suffix}") for length in (8, 16, 32)]
-        for target in [wanted, *apart]:
+        apart = [told_apart(wanted.name, digest[:length]) for length in (8, 16, 32)]
+        for target in [wanted, *map(wanted.with_name, apart)]:
             if target in self._taken:
                 continue
-            there = os.path.lexists(target)
-            if there and not _is_same(target, source):
+            is_new = not os.path.lexists(target)
+            if is_new:
+                try:
+                    self._make(target, source)
+                except FileExistsError:  # another process has put something there meanwhile
+                    is_new = False
+            if not is_new and not _is_same(target, source):
                 continue
-            if there:
-                self.already_there += 1
-            else:
-                self._make(target, source)
+            self.already_there += not is_new
             self._taken.add(target)
             return
         raise UserError(f"{wanted}: other files have this name and those like it; name another folder")
@@ -129,15 +133,11 @@ class Sorting:
             except (OSError, NotImplementedError):
                 self.copy = True
                 self.notice(f"{self.folder}: links can't be made there; the pictures are copied")
-        beside = target.with_name(f".{target.name}.part")
-        try:
+        with replacing(target, flush=False, keep=True) as part:
             if isinstance(source, Path):
-                shutil.copy2(source, beside)
+                shutil.copy2(source, part)
             else:
-                beside.write_bytes(source)
-            os.replace(beside, target)
-        finally:
-            beside.unlink(missing_ok=True)
+                part.write_bytes(source)
 
     def _drawn(self, index: int) -> bytes:
         """A picture that has no file of its own, as PNG."""
@@ -156,9 +156,21 @@ def _is_same(target: Path, source: Path | bytes) -> bool:
         return False
 
 
+def told_apart(name: str, digits: str) -> str:
+    """A file's name with digits before its suffix, shortened where no disk would take it.
+
+    >>> told_apart("bird.png", "3f2a9c1b")
+    'bird-3f2a9c1b.png'
+    """
+    stem, suffix = os.path.splitext(name)
+    ending = f"-{digits}{shortened(suffix, 20)}"
+    return shortened(stem, LONGEST - len(os.fsencode(ending))) + ending
+
+
 def folder_names(classes: Sequence[str]) -> list[str]:
     """A name for each class that every system takes as a folder's; the number tells apart those that are alike."""
-    names = [re.sub(r"[^\w .,()'&+-]", "_", name)[:100].strip(" .") for name in classes]
+    names = [re.sub(r"[^\w .,()'&+-]", "_", name)[:100] for name in classes]
+    names = [shortened(name, LONGEST - 20).strip(" .") for name in names]  # with room for a number
     names = [f"_{name}" if not name or RESERVED.fullmatch(name) else name for name in names]
     alike = Counter(name.casefold() for name in names)
     apart = [f"{name} {number}" if alike[name.casefold()] > 1 else name for number, name in enumerate(names)]

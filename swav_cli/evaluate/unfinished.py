@@ -18,16 +18,17 @@ import re
 import shutil
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from swav_cli.core.checkpoint import write_json
 from swav_cli.errors import UserError
 from swav_cli.evaluate.writers import Output, Table
+from swav_cli.files import held, write_json
 
-OURS = re.compile(r"rows\.npy|done|failures-\d+\.jsonl|final(\.part)?|\.lock|\.settings\.json\.part")
+OURS = re.compile(r"rows\.npy|done|failures-\d+\.jsonl|final(\.part)?|\.lock|\.settings\.json(\.[0-9a-f]{8})?\.part")
 SAVE_SECONDS = 2.0  # between moments at which rows count as done; a kill loses no more
 
 
@@ -38,7 +39,7 @@ class Unfinished:
         self.output, self.folder = output, output.unfinished
         self._settings, self._rows, self._done = (self.folder / name for name in ("settings.json", "rows.npy", "done"))
         self._final, self._lock_file = self.folder / "final", self.folder / ".lock"
-        self._lock: IO[str] | None = None
+        self._lock = ExitStack()
 
     def settings(self) -> dict[str, Any] | None:
         """What the rows depend on; None where no work was begun.
@@ -65,20 +66,15 @@ class Unfinished:
         Raises:
             UserError: another one is at work here.
         """
-        self.folder.mkdir(exist_ok=True)
-        self._lock = open(self._lock_file, "w")  # noqa: SIM115  (held for as long as the work lasts)
-        try:
-            import fcntl
 
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{self.output.path}: another process is writing it; wait for it, or give --out") from None
-        except (ImportError, OSError):
-            pass  # no such locks on this system or disk
+        def busy() -> None:
+            raise UserError(f"{self.output.path}: another process is writing it; wait for it, or give --out")
+
+        self.folder.mkdir(exist_ok=True)
+        self._lock.enter_context(held(self._lock_file, busy))
 
     def release(self) -> None:
-        if self._lock is not None:
-            self._lock.close()
+        self._lock.close()
 
     def begin(self, settings: dict[str, Any], shape: Sequence[int]) -> None:
         """Make the files anew; earlier work in this folder is lost."""
@@ -143,8 +139,8 @@ class Unfinished:
                 os.replace(self._final / path.name, path)
             elif path == self.output.labels and table.labels is None:
                 path.unlink(missing_ok=True)  # of what is replaced
+        shutil.rmtree(self.folder)  # while it is held, so that no other command has begun work in it
         self.release()
-        shutil.rmtree(self.folder)
 
 
 class RowWriter:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from swav_cli.core.checkpoint import write_whole
 from swav_cli.errors import UserError, nearest
+from swav_cli.files import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

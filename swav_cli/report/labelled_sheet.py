@@ -11,9 +11,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from swav_cli.core.answer import Answer
-from swav_cli.core.checkpoint import write_whole
 from swav_cli.data.images import BadPicture
 from swav_cli.data.pictures import Pictures
+from swav_cli.files import write_whole
 from swav_cli.report.printable import printable
 
 MOST = 64  # pictures on a sheet

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from swav_cli.core.checkpoint import write_whole
+from swav_cli.files import write_whole
 
 GAP = 2  # pixels around a picture
 SIDE = 96  # pixels; smaller pictures are shown about as large

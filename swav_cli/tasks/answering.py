@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from swav_cli.core.answer import Answer, kind_of
-from swav_cli.core.checkpoint import write_whole
 from swav_cli.core.distributed import pick_device
 from swav_cli.data.inputs import open_inputs, with_channels
+from swav_cli.data.paths import expanded
 from swav_cli.data.pictures import Pictures
 from swav_cli.errors import UserError
 from swav_cli.evaluate.prediction import check_precision, predict
 from swav_cli.evaluate.sorting import Sorting
+from swav_cli.files import check_place, write_stream
 from swav_cli.report.answers import Format, pick_format, write_answers
 from swav_cli.report.labelled_sheet import MOST, save_labelled
 from swav_cli.report.printable import printable
@@ -66,7 +67,7 @@ def write_predictions(
             be read.
     """
     given = [str(each) for each in ([inputs] if isinstance(inputs, (str, Path)) else inputs)]
-    out, show, sort_into = (Path(place) if place is not None else None for place in (out, show, sort_into))
+    out, show, sort_into = (expanded(place) if place is not None else None for place in (out, show, sort_into))
     form = written or pick_format(None, False, out)
     _check_places(out, show, sort_into)
     place = pick_device(device)
@@ -89,7 +90,7 @@ def write_predictions(
         write_answers(to, heard, form, kind, min(top_k, count), facts)
 
     if out is not None:
-        write_whole(out, lambda beside: _write_file(beside, write))
+        write_stream(out, write)
         notice(f"wrote {out}")
     elif stream is not None:
         _write_stream(stream, write, goes_on=sort_into is not None or show is not None)
@@ -150,16 +151,8 @@ def _check_places(out: Path | None, show: Path | None, sort_into: Path | None) -
     if show is not None and show.suffix.lower() != ".png":
         raise UserError(f"--show {show}: the sheet is a PNG file; name it {show.with_suffix('.png')}")
     for option, path in (("--out", out), ("--show", show), ("--sort-into", sort_into)):
-        if path is None:
-            continue
-        if path.is_dir() and option != "--sort-into":
-            raise UserError(f"{option} {path}: is a folder; name a file")
-        above = next(
-            parent for parent in [path, *path.absolute().parents] if parent.is_dir() or parent.parent == parent
-        )
-        blocking = next((parent for parent in path.absolute().parents if parent.is_file()), None)
-        if blocking is not None or not os.access(above, os.W_OK):
-            raise UserError(f"{option} {path}: can't be written below {blocking or above}; name another place")
+        if path is not None:
+            check_place(path, option, is_folder=option == "--sort-into")
 
 
 def _refuse_to_replace(inputs: list[str], pictures: Pictures, results: list[Path]) -> None:
@@ -171,11 +164,6 @@ def _refuse_to_replace(inputs: list[str], pictures: Pictures, results: list[Path
     hit = next((name for name in read if os.path.abspath(name) in targets), None)
     if hit is not None:
         raise UserError(f"{hit}: is an input, and would be replaced by the result; give another name")
-
-
-def _write_file(beside: Path, write: Callable[[TextIO], None]) -> None:
-    with open(beside, "w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
-        write(stream)
 
 
 def _write_stream(stream: TextIO, write: Callable[[TextIO], None], goes_on: bool) -> None:

@@ -11,14 +11,21 @@ import torch
 from torch import Tensor
 
 from swav_cli.core import distributed
-from swav_cli.core.checkpoint import RunFolder, newest_checkpoint, write_json, write_text
+from swav_cli.core.checkpoint import RunFolder, newest_checkpoint
 from swav_cli.core.classifier import ClassifierTrainer
 from swav_cli.core.classifier_recipe import FinetuneRecipe, LinearRecipe
 from swav_cli.core.derive import Derived, settle_classifier
 from swav_cli.core.processes import first_decides, joined_processes, only_run_in, own_gpu, was_restarted
 from swav_cli.core.recipe import settled
 from swav_cli.core.recipe_file import dump_recipe
-from swav_cli.core.run_folder import add_results, choose_folder, clear, finished_results, refuse_other_recipe
+from swav_cli.core.run_folder import (
+    add_results,
+    change_results,
+    choose_folder,
+    clear,
+    finished_results,
+    refuse_other_recipe,
+)
 from swav_cli.core.run_pictures import named_by, pretraining_of, run_of
 from swav_cli.core.stages import POOLED
 from swav_cli.core.weights import save_model, weights_digest
@@ -30,6 +37,7 @@ from swav_cli.data.sources import open_pictures
 from swav_cli.errors import Interrupted, UserError
 from swav_cli.evaluate.accuracy import Tally
 from swav_cli.evaluate.classification import tally
+from swav_cli.files import write_text
 from swav_cli.report.classifier import (
     confusion_text,
     describe_epoch,
@@ -324,7 +332,7 @@ def outcome(job: Job, last: dict[str, Tally], best: dict[str, Any], how: str) ->
 def finish(job: Job, results: dict[str, Any], kept: Tally, folder: RunFolder) -> None:
     """Results in the run's folder, and a line of them with the model's own run."""
     write_text(folder.confusion, confusion_text(kept.confusion, job.classes))
-    write_json(folder.results, results)
+    change_results(folder, lambda known: results)
     run = run_of(job.source)
     if run is not None and run.results.exists():
         told = {key: results[key] for key in ("top1", "top5", "classes", "labels", "judged_by", "protocol")}

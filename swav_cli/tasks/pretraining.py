@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from swav_cli.core import distributed
-from swav_cli.core.checkpoint import RunFolder, newest_checkpoint, write_json, write_text
+from swav_cli.core.checkpoint import RunFolder, newest_checkpoint
 from swav_cli.core.derive import Derived, derive, with_value
 from swav_cli.core.engine import Trainer
 from swav_cli.core.health import Health, warning
@@ -18,7 +18,7 @@ from swav_cli.core.micro_batch import MicroBatch, in_micro_batches
 from swav_cli.core.processes import first_decides, joined_processes, only_run_in, own_gpu, was_restarted
 from swav_cli.core.recipe import Recipe, settled
 from swav_cli.core.recipe_file import dump_recipe, load_recipe
-from swav_cli.core.run_folder import choose_folder, clear, finished_results, refuse_other_recipe
+from swav_cli.core.run_folder import change_results, choose_folder, clear, finished_results, refuse_other_recipe
 from swav_cli.core.weights import about, save_model
 from swav_cli.data.cache import cached
 from swav_cli.data.loader import Crops, epoch_order, pick_workers
@@ -26,6 +26,7 @@ from swav_cli.data.pictures import Pictures
 from swav_cli.data.sources import open_pictures
 from swav_cli.data.streams import StreamPictures, open_stream
 from swav_cli.errors import Interrupted, UserError
+from swav_cli.files import write_text
 from swav_cli.report.console import Screen
 from swav_cli.tasks.outcome import Judge, results_of, show_prototypes
 from swav_cli.zoo.load import start_from
@@ -227,7 +228,7 @@ def _run_and_judge(trainer: Trainer, judge: Judge | None, folder: RunFolder, scr
     with screen.working("drawing prototypes.png"):
         _draw_prototypes(trainer, folder, screen)
     results["seconds"] = round(trainer.course.seconds, 1)
-    first_decides(lambda: write_json(folder.results, results))
+    first_decides(lambda: change_results(folder, lambda known: results))
     screen.closing(recipe, results, folder.path)
     return results
 

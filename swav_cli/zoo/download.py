@@ -10,13 +10,13 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
 from swav_cli.data import paths
 from swav_cli.errors import UserError
+from swav_cli.files import held
 
 CHUNK = 1 << 20
 ATTEMPTS = 3  # in a row that bring nothing
@@ -61,7 +61,7 @@ def fetch(url: str, kept: Path, sha256: str = "", notice: Notice = lambda text: 
     wanted = f"{mirror.rstrip('/')}/{name}" if mirror else url
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(kept.with_name(f".{kept.name}.lock"), lambda: notice(f"another process fetches {name}; waiting")):
+        with held(kept.with_name(f".{kept.name}.lock"), lambda: notice(f"another process fetches {name}; waiting")):
             if not kept.is_file():
                 _download(wanted, kept, sha256, notice)
     except OSError as error:
@@ -84,25 +84,6 @@ def _checked(path: Path, sha256: str) -> Path:
     if not found.startswith(sha256):
         raise UserError(f"{path}: its sha256 begins with {found[:8]} and should with {sha256}; remove or replace it")
     return path
-
-
-@contextmanager
-def _alone(lock: Path, waiting: Callable[[], None]) -> Iterator[None]:
-    """Hold a lock that ends with the process; where the system has none, go on without."""
-    with open(lock, "w") as held:
-        try:
-            import fcntl
-        except ImportError:
-            yield
-            return
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            waiting()
-            fcntl.flock(held, fcntl.LOCK_EX)
-        except OSError:
-            pass  # a network disk without locks
-        yield
 
 
 def _download(url: str, kept: Path, sha256: str, notice: Notice) -> None:

@@ -15,9 +15,6 @@ from swav_cli.core.checkpoint import (
     newest_checkpoint,
     only_process_in,
     save_checkpoint,
-    write_json,
-    write_text,
-    write_whole,
 )
 from swav_cli.errors import UserError
 
@@ -81,26 +78,13 @@ def test_a_death_between_the_two_moves_loses_nothing(tmp_path: Path) -> None:
     assert read["step"] == 2
 
 
-def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
-    path = tmp_path / "file.txt"
-    write_text(path, "before")
-
-    def fails(beside: Path) -> None:
-        beside.write_text("half")
-        raise OSError(28, "No space left on device")
-
-    with pytest.raises(UserError, match=r"file.txt: can't be written \(No space left on device\)"):
-        write_whole(path, fails)
-    assert path.read_text() == "before"
-    assert list(tmp_path.iterdir()) == [path]
-
-
 NO_ROOM = """
 import resource, signal, sys, torch
 from pathlib import Path
 from safetensors.torch import save_file
-from swav_cli.core.checkpoint import RunFolder, newest_checkpoint, save_checkpoint, write_whole
+from swav_cli.core.checkpoint import RunFolder, newest_checkpoint, save_checkpoint
 from swav_cli.errors import UserError
+from swav_cli.files import write_whole
 folder = RunFolder(Path(sys.argv[1]))
 save_checkpoint(folder, {"step": 1})
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -147,12 +131,6 @@ def test_a_file_of_another_tool_is_no_checkpoint(tmp_path: Path) -> None:
         load_checkpoint(tmp_path / "other.pt")
 
 
-def test_numbers_that_json_lacks_become_null(tmp_path: Path) -> None:
-    write_json(tmp_path / "r.json", {"a": float("nan"), "b": [1.5, float("inf")], "c": {"d": float("-inf")}})
-    assert "NaN" not in (tmp_path / "r.json").read_text()
-    assert (tmp_path / "r.json").read_text().count("null") == 3
-
-
 def test_only_one_process_trains_in_a_folder(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from swav_cli.core.checkpoint import RunFolder, only_process_in\n"
@@ -163,3 +141,12 @@ def test_only_one_process_trains_in_a_folder(tmp_path: Path) -> None:
         blocked = subprocess.run(command, capture_output=True, text=True)
         assert "another process is training here" in blocked.stderr
     assert subprocess.run(command, capture_output=True, text=True).stdout == "held\n"
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_that_trains_there(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    save_checkpoint(folder, state(1))
+    left = folder.checkpoints / ".next.pt.0a1b2c3d.part"
+    left.write_bytes(b"half")
+    with only_process_in(folder):
+        assert sorted(path.name for path in folder.checkpoints.iterdir()) == ["last.pt"]

@@ -12,7 +12,7 @@ from swav_cli.data.inputs import open_inputs
 from swav_cli.data.pictures import Pictures
 from swav_cli.data.sources import open_pictures
 from swav_cli.errors import UserError
-from swav_cli.evaluate.sorting import Sorting, folder_names
+from swav_cli.evaluate.sorting import Sorting, folder_names, told_apart
 
 
 def answers(pictures: Pictures, clusters: int = 2) -> list[Answer]:
@@ -153,3 +153,52 @@ def test_nothing_half_is_left(tmp_path: Path, alike: Pictures, monkeypatch: pyte
     with pytest.raises(UserError, match="No space left"):
         sort(tmp_path / "out", alike, copy=True)
     assert contents(tmp_path / "out") == {}
+
+
+@pytest.mark.parametrize("copy", [False, True])
+def test_names_as_long_as_any_can_be(tmp_path: Path, copy: bool) -> None:
+    names = ["y" * 246 + ".png", "y" * 251 + ".png", "é" * 125 + ".png"]
+    for folder in "ab":
+        (tmp_path / "in" / folder).mkdir(parents=True)
+        for name in names:
+            (tmp_path / "in" / folder / name).write_bytes(f"{folder} {name}".encode())
+    pictures = open_pictures(str(tmp_path / "in"))
+    for new in (6, 0):
+        sorting = Sorting(tmp_path / "out", pictures, (), 2, copy=copy)
+        for index in range(len(pictures)):
+            sorting.place(Answer(index, pictures.name(index), (Guess(0, None, 1.0),)))
+        assert sorting.summary()["new"] == new
+    assert sorted(contents(tmp_path / "out").values()) == sorted(contents(tmp_path / "in").values())
+    assert all(path.suffix == ".png" and not path.name.startswith(".") for path in (tmp_path / "out").rglob("*.*"))
+
+
+@pytest.mark.parametrize(
+    "name", ["bird.png", "y" * 255, "y." + "z" * 253, "é" * 120 + ".jpeg", "." + "y" * 254, "日本" * 42 + ".tif"]
+)
+def test_digits_fit_into_a_name(name: str) -> None:
+    apart = told_apart(name, "0" * 32)
+    assert len(os.fsencode(apart)) <= 255
+    assert apart.endswith(("0" * 32, f"{'0' * 32}{os.path.splitext(name)[1][:20]}"))
+
+
+def test_what_another_process_puts_there_meanwhile_is_kept(
+    tmp_path: Path, alike: Pictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two commands sort different pictures of one name into one folder."""
+    theirs = tmp_path / "out" / "cluster-0000" / "x.png"
+    make = Sorting._make
+
+    def after_the_other(self: Sorting, target: Path, source: Path | bytes) -> None:
+        if target == theirs:
+            theirs.write_bytes(b"theirs")
+        make(self, target, source)
+
+    monkeypatch.setattr(Sorting, "_make", after_the_other)
+    sorting = Sorting(tmp_path / "out", alike, (), 1, copy=True)
+    sorting.place(Answer(0, alike.name(0), (Guess(0, None, 1.0),)))
+    assert sorted(contents(tmp_path / "out").values()) == [b"\0", b"theirs"]
+
+
+def test_folders_of_classes_with_long_names_can_be_made(tmp_path: Path) -> None:
+    for name in folder_names(["日" * 150, "日" * 150 + "本", "a" * 300]):
+        (tmp_path / name).mkdir()

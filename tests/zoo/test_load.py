@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from swav_cli import SwAV, UserError
-from swav_cli.core.checkpoint import RunFolder, save_checkpoint, write_text
+from swav_cli.core.checkpoint import RunFolder, save_checkpoint
 from swav_cli.core.recipe_file import dump_recipe
 from swav_cli.core.weights import about, save_model
+from swav_cli.files import write_text
 from swav_cli.zoo.catalogue import DEFAULT, find
 from swav_cli.zoo.load import load, load_model, newest_run, start_from
 from tests.conftest import REFERENCE, tiny_recipe

@@ -1,0 +1,295 @@
+"""Files written whole or not at all, JSON, and the one lock.
+
+A file is made beside its place under a name that no other process has, flushed, and moved there: who reads meanwhile
+finds the former file or the new one, two that write at once each leave a whole one, and after a failure what was there
+is still there. Pipes and devices (`/dev/stdout`, bash's `>(…)`) can't be replaced so; they are written into.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import math
+import os
+import re
+import secrets
+import shutil
+import stat
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO, TextIO
+
+from swav_cli.errors import UserError
+
+PART_NAME = 40  # bytes of a file's name in that of its part, which has 55 at most: any disk takes that
+LEFT_BEHIND = 24 * 3600.0  # seconds without a change, after which the part of a killed process is removed
+HOPS = 40  # from link to link, as many as the system goes
+
+
+# --- places -----------------------------------------------------------------------------------------------------------
+
+
+def check_place(path: Path, option: str, is_folder: bool = False) -> None:
+    """Refuse a place where nothing could be written in the end, before anything is computed for it.
+
+    Raises:
+        UserError: it is a folder where a file is wanted or the other way round, its name is too long, or it lies where
+            this user can't write.
+    """
+    try:
+        target = Path(os.path.realpath(path))
+        there = _status(target)
+    except OSError as error:  # most of all a name that is too long for the disk
+        raise UserError(f"{option} {path}: can't be written ({error.strerror}); give another name") from None
+    if is_stream(path):
+        if is_folder:
+            raise UserError(f"{option} {path}: is a pipe or a device; name a folder")
+        return
+    if there is not None and stat.S_ISDIR(there.st_mode) != is_folder:
+        raise UserError(f"{option} {path}: is a {'file; name a folder' if is_folder else 'folder; name a file'}")
+    if there is not None and not is_folder and not stat.S_ISREG(there.st_mode):
+        raise UserError(f"{option} {path}: is no file that could be replaced; give another name")
+    above = next(folder for folder in (target, *target.parents) if folder.is_dir())
+    blocking = next((folder for folder in target.parents if folder.exists() and not folder.is_dir()), None)
+    if blocking is not None or not os.access(above, os.W_OK | os.X_OK):
+        raise UserError(f"{option} {path}: can't be written below {blocking or above}; name another place")
+
+
+def _status(path: Path) -> os.stat_result | None:
+    """None where nothing is there; raises OSError where nothing can be."""
+    try:
+        return os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+# --- whole or not at all --------------------------------------------------------------------------------------------
+
+
+def write_whole(path: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` make a file beside its final name, then move it there; on failure nothing is left.
+
+    Raises:
+        UserError: the disk is full or the folder can't be written.
+    """
+    try:
+        Path(os.path.realpath(path)).parent.mkdir(parents=True, exist_ok=True)
+        _clear_left_behind(Path(os.path.realpath(path)))
+        with replacing(path) as part:
+            write(part)
+    except BaseException as error:
+        if isinstance(error, OSError):
+            raise UserError(f"{path}: can't be written ({error.strerror}); what was there before is kept") from None
+        # how torch's writer and safetensors' tell of a full disk
+        if "inline_container" in str(error) or "I/O error" in str(error):
+            raise UserError(f"{path}: can't be written (is the disk full?); what was there before is kept") from None
+        raise
+
+
+def write_stream(path: Path, write: Callable[[TextIO], object]) -> None:
+    """The same for text that comes bit by bit: a pipe's reader has each line as soon as it is there.
+
+    Raises:
+        UserError: see `write_whole`.
+    """
+    if not is_stream(path):
+        write_whole(path, lambda part: _write_text(part, write))
+        return
+    try:
+        with _open_stream(path) as file, io.TextIOWrapper(file, "utf-8", "surrogateescape", "") as stream:
+            write(stream)
+    except OSError as error:
+        raise UserError(f"{path}: can't be written ({error.strerror})") from None
+
+
+def write_text(path: Path, text: str) -> None:
+    write_stream(path, lambda stream: stream.write(text))
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    write_text(path, json.dumps(json_ready(content), indent=2, allow_nan=False) + "\n")
+
+
+def json_ready(value: Any) -> Any:
+    """The value with null for numbers that JSON does not have."""
+    if isinstance(value, dict):
+        return {key: json_ready(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [json_ready(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _write_text(part: Path, write: Callable[[TextIO], object]) -> None:
+    with open(part, "w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
+        write(stream)
+
+
+@contextmanager
+def replacing(path: Path, *, flush: bool = True, keep: bool = False) -> Iterator[Path]:
+    """A file to be written within, which then takes its place; gone where that fails.
+
+    A link's target is replaced and not the link; a pipe or a device gets the file's content.
+
+    Args:
+        flush: wait until it is on the disk, so that a power cut leaves the former file or this one.
+        keep: a file that is there meanwhile is not replaced.
+
+    Raises:
+        FileExistsError: `keep`, and a file is there.
+        OSError: the disk is full, the folder can't be written, or the place is no file's.
+    """
+    if is_stream(path):
+        with tempfile.TemporaryDirectory() as folder:
+            part = Path(folder) / "part"
+            yield part
+            with open(part, "rb") as made, _open_stream(path) as stream:
+                shutil.copyfileobj(made, stream)
+        return
+    target = Path(os.path.realpath(path))
+    there = _status(target)
+    if there is not None and not stat.S_ISREG(there.st_mode):
+        code = errno.EISDIR if stat.S_ISDIR(there.st_mode) else errno.EINVAL
+        raise OSError(code, os.strerror(code), str(path))
+    part = part_beside(target)
+    try:
+        # Made here, so that it has the rights that the system gives to a new file.
+        status = _new_file(part)
+        yield part
+        now = os.stat(part)
+        if now.st_ino != status.st_ino:  # safetensors moves a file of its own there, which nobody else may read
+            with suppress(OSError):  # a disk without rights
+                os.chmod(part, stat.S_IMODE(status.st_mode))
+        if flush:
+            with open(part, "rb+") as file:
+                os.fsync(file.fileno())
+        _move(part, target, keep)
+    except BaseException:
+        with suppress(OSError):
+            part.unlink()
+        raise
+
+
+def _new_file(path: Path) -> os.stat_result:
+    with open(path, "xb") as file:
+        return os.fstat(file.fileno())
+
+
+def _move(part: Path, target: Path, keep: bool) -> None:
+    if not keep:
+        os.replace(part, target)
+        return
+    try:
+        os.link(part, target)  # unlike a move, refused by the system itself where a file is there
+    except FileExistsError:
+        raise
+    except OSError:  # no second names on this disk
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
+        os.rename(part, target)
+    else:
+        part.unlink()
+
+
+def part_beside(target: Path) -> Path:
+    """A hidden name beside a file or folder for what will become it; never longer than disks allow."""
+    return target.with_name(f".{shortened(target.name, PART_NAME)}.{secrets.token_hex(4)}.part")
+
+
+def shortened(name: str, most: int) -> str:
+    """The beginning of a name that takes so many bytes, without half a letter at its end."""
+    raw = os.fsencode(name)
+    return name if len(raw) <= most else raw[:most].decode("utf-8", "ignore")
+
+
+def _clear_left_behind(target: Path) -> None:
+    """Remove what a process that was killed left of the same file, long ago."""
+    name = re.compile(rf"\.{re.escape(shortened(target.name, PART_NAME))}\.[0-9a-f]{{8}}\.part")
+    with suppress(OSError), os.scandir(target.parent) as entries:
+        for entry in entries:
+            if name.fullmatch(entry.name) and time.time() - entry.stat(follow_symlinks=False).st_mtime > LEFT_BEHIND:
+                os.unlink(entry.path)
+
+
+# --- pipes and devices ----------------------------------------------------------------------------------------------
+
+
+def is_stream(path: Path) -> bool:
+    """Whether this is a pipe, a terminal or another device, or an open file of this process (`/dev/stdout`)."""
+    if _own_descriptor(path) is not None:
+        return True
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
+
+
+def _open_stream(path: Path) -> BinaryIO:
+    number = _own_descriptor(path)
+    # An open file goes on where it stands: opened anew by its name, `>> all.csv` would lose what is in it.
+    return open(os.dup(number) if number is not None else os.open(path, os.O_WRONLY), "wb")
+
+
+def _own_descriptor(path: Path) -> int | None:
+    """The number of the open file of this process for which a name stands."""
+    own = re.compile(rf"/dev/fd/(\d+)|/proc/(?:self|{os.getpid()})(?:/task/\d+)?/fd/(\d+)")
+    name = os.fspath(path)
+    for _ in range(HOPS):
+        name = os.path.join(os.path.realpath(os.path.dirname(name)), os.path.basename(name))
+        found = own.fullmatch(name)
+        if found:
+            return int(found[1] or found[2])
+        try:
+            name = os.path.join(os.path.dirname(name), os.readlink(name))
+        except (OSError, ValueError):
+            return None
+    return None
+
+
+# --- the lock -------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def held(place: Path, busy: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold the lock of a folder, or of a file, which is made. It ends with the process, however that ends.
+
+    Args:
+        busy: called where another process holds it. It raises an error, or returns, and the other is waited for.
+
+    Raises:
+        OSError: it can't be opened.
+    """
+    try:
+        import fcntl
+    except ImportError:  # no such locks on this system
+        yield
+        return
+    while True:
+        handle = os.open(place, os.O_RDONLY if place.is_dir() else os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                busy()
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            except OSError:
+                pass  # no such locks on this disk
+            if not _is_still(place, handle):
+                continue  # who held it before has removed it
+            yield
+            return
+        finally:
+            os.close(handle)
+
+
+def _is_still(place: Path, handle: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(place), os.fstat(handle))
+    except FileNotFoundError:
+        return False
