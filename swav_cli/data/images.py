@@ -14,11 +14,12 @@ from typing import cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 from torchcodec.decoders import decode_jpeg  # type: ignore[attr-defined]
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".npy"})
+from swav_cli.data.formats import format_of
+
 MAX_PIXELS = 180_000_000  # beyond that a small file that unpacks to gigabytes is likelier than a photograph
 NPY = b"\x93NUMPY"
 PAUSES = (0.1, 0.4, 1.6)  # seconds before each further try to read a file of a disk that fails now and then
@@ -92,10 +93,13 @@ def _is_plain_jpeg(content: bytes) -> bool:
 
 
 def _via_pillow(content: bytes, channels: int) -> Tensor:
+    kind = format_of(content)
+    if kind is None:
+        raise BadPicture(_told(content))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what Pillow says of odd but readable files, once a file
-            with Image.open(io.BytesIO(content)) as opened:
+            with Image.open(io.BytesIO(content), formats=(kind,)) as opened:
                 if opened.width * opened.height > MAX_PIXELS:
                     raise Image.DecompressionBombError
                 opened.seek(0)  # an animation's first frame
@@ -106,18 +110,16 @@ def _via_pillow(content: bytes, channels: int) -> Tensor:
     except Image.DecompressionBombError:
         raise BadPicture("too many pixels to be a picture") from None
     except Exception as error:  # Pillow's readers raise whatever a damaged file leads them to
-        raise BadPicture(_reason(content, error)) from None
+        raise BadPicture(str(error) or type(error).__name__) from None
 
 
-def _reason(content: bytes, error: Exception) -> str:
+def _told(content: bytes) -> str:
     start = content[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if start.startswith((b"<!doctype html", b"<html", b"<?xml")):
         return "a web page, not a picture"
     if start.startswith(b"version https://git-lfs"):
         return "a pointer of Git LFS, not the picture itself; fetch it with `git lfs pull`"
-    if isinstance(error, UnidentifiedImageError):
-        return "not a picture"
-    return str(error) or type(error).__name__
+    return "not a picture"
 
 
 def from_pillow(picture: Image.Image, channels: int = 3) -> Tensor:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from swav_cli.data.images import SUFFIXES
+from swav_cli.data.formats import SUFFIXES
 from swav_cli.errors import UserError, nearest
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}

@@ -23,7 +23,7 @@ from swav_cli.data.shard_members import read_samples
 from swav_cli.errors import UserError
 from swav_cli.files import replacing
 
-FORM = 1  # of the file; one of another form is made anew
+FORM = 2  # of the file; one of another form is made anew
 NO_CLASS = ("", "..")  # as first folders: pictures that lie in none
 
 

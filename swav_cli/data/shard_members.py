@@ -16,7 +16,7 @@ import tarfile
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
-from swav_cli.data.images import SUFFIXES
+from swav_cli.data.formats import SUFFIXES
 from swav_cli.data.shard_names import refuse_compressed
 from swav_cli.errors import UserError
 

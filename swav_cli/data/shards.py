@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from swav_cli.data.images import SUFFIXES, decode_picture
+from swav_cli.data.formats import SUFFIXES
+from swav_cli.data.images import decode_picture
 from swav_cli.data.path_table import PathTable
 from swav_cli.data.pictures import Pictures
 from swav_cli.data.shard_files import read_part

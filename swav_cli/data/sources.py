@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from swav_cli.data.images import SUFFIXES, read_picture
+from swav_cli.data.formats import SUFFIXES
+from swav_cli.data.images import read_picture
 from swav_cli.data.kept_listing import list_folder
 from swav_cli.data.path_table import PathTable
 from swav_cli.data.pictures import Limited, Pictures, Split, digest

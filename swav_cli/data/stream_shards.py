@@ -16,7 +16,7 @@ from contextlib import closing, suppress
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from swav_cli.data.images import SUFFIXES
+from swav_cli.data.formats import SUFFIXES
 from swav_cli.data.shard_members import Samples, is_file, is_hidden, plain_name, split_key
 from swav_cli.data.shard_names import runs_command
 from swav_cli.errors import UserError

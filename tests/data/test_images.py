@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, features
 
 from swav_cli.data import images
-from swav_cli.data.images import SUFFIXES, BadPicture, decode_picture, read_picture
+from swav_cli.data.formats import SUFFIXES
+from swav_cli.data.images import BadPicture, decode_picture, read_picture
 
 RNG = np.random.default_rng(0)
 PHOTO = Image.fromarray(RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8)).resize((60, 40), Image.Resampling.BICUBIC)
@@ -62,19 +63,22 @@ def expected(picture: Image.Image, mode: str = "RGB") -> np.ndarray:
 
 KINDS = {
     ".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".bmp": "BMP", ".gif": "GIF", ".tif": "TIFF",
-    ".tiff": "TIFF", ".ppm": "PPM", ".pgm": "PPM",
+    ".tiff": "TIFF", ".ppm": "PPM", ".pgm": "PPM", ".pbm": "PPM", ".pnm": "PPM", ".jpe": "JPEG", ".jfif": "JPEG",
+    ".mpo": "MPO", ".dib": "BMP", ".avif": "AVIF",
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("case", [str.lower, str.upper, str.title])
 @pytest.mark.parametrize("suffix", sorted(SUFFIXES))
 def test_every_kind_of_file(suffix: str, case: Any, tmp_path: Path) -> None:
+    if suffix == ".avif" and not features.check("avif"):
+        pytest.skip("this Pillow has no AVIF")
     path = tmp_path / ("picture" + case(suffix))
-    picture = PHOTO.convert("L") if suffix == ".pgm" else PHOTO
+    picture = PHOTO.convert({".pgm": "L", ".pbm": "1"}.get(suffix, "RGB"))
     path.write_bytes(npy(np.asarray(PHOTO)) if suffix == ".npy" else encode(picture, KINDS[suffix]))
     decoded = read_picture(path).permute(1, 2, 0).numpy()
     assert np.abs(decoded.astype(int) - expected(picture)).mean() < 12  # GIF has few colours
-    if suffix in (".png", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".npy"):
+    if suffix in (".png", ".bmp", ".dib", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".npy"):
         assert (decoded == expected(picture)).all()
 
 

@@ -211,8 +211,8 @@ def test_sources(source: str, found: list[int] | None, here: Path, monkeypatch: 
         ("pipe:cat x.tar", "shards are read from the disk"),
         ("s/page.tar", "s/page.tar: is no tar file ("),
         ("s/zero.tar", "s/zero.tar: is no tar file (empty file)"),
-        ("s/texts.tar", "s/texts.tar: holds no pictures (.bmp, "),
-        ("only", "only: holds no pictures (.bmp, .gif"),
+        ("s/texts.tar", "s/texts.tar: holds no pictures (.avif, .bmp, "),
+        ("only", "only: holds no pictures (.avif, .bmp"),
         ("only", "; for the shards in it write 'only/*.tar'"),
     ],
 )
