@@ -9,19 +9,18 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
-from torchcodec.decoders import decode_jpeg  # type: ignore[attr-defined]
 
 from swav_cli.data.formats import format_of
+from swav_cli.data.jpeg import decode_plain
 
 MAX_PIXELS = 180_000_000  # beyond that a small file that unpacks to gigabytes is likelier than a photograph
-NPY = b"\x93NUMPY"
+NPY, JPEG = b"\x93NUMPY", b"\xff\xd8"
 PAUSES = (0.1, 0.4, 1.6)  # seconds before each further try to read a file of a disk that fails now and then
 # What a further try does not mend.
 LASTING = frozenset({
@@ -68,28 +67,11 @@ def decode_picture(content: bytes, channels: int = 3) -> Tensor:
         raise BadPicture("the file is empty")
     if content.startswith(NPY):
         return _from_array(_load_array(content), channels)
-    if channels in (1, 3) and _is_plain_jpeg(content):
-        try:
-            return cast(Tensor, decode_jpeg(content, mode="RGB" if channels == 3 else "GRAY"))
-        except RuntimeError:
-            pass  # Pillow knows more kinds of JPEG, and says what is wrong with a damaged one
+    if channels in (1, 3) and content.startswith(JPEG):
+        picture = decode_plain(content, channels, MAX_PIXELS)
+        if picture is not None:
+            return picture  # Pillow knows more kinds of JPEG, and says what is wrong with a damaged one
     return _via_pillow(content, channels)
-
-
-def _is_plain_jpeg(content: bytes) -> bool:
-    """A JPEG of gray or YCbCr: what torchcodec turns into RGB as Pillow does. Others, such as CMYK, go to Pillow."""
-    if content[:2] != b"\xff\xd8":
-        return False
-    position = 2
-    while position + 9 < len(content) and content[position] == 0xFF:
-        marker = content[position + 1]
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            precision, components = content[position + 4], content[position + 9]
-            height = int.from_bytes(content[position + 5 : position + 7], "big")
-            width = int.from_bytes(content[position + 7 : position + 9], "big")
-            return precision == 8 and components in (1, 3) and 0 < height * width <= MAX_PIXELS
-        position += 2 + int.from_bytes(content[position + 2 : position + 4], "big")
-    return False
 
 
 def _via_pillow(content: bytes, channels: int) -> Tensor:
