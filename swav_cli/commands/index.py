@@ -46,7 +46,7 @@ def index(
 
 def facts(indexes: Sequence[ShardIndex]) -> dict[str, Any]:
     """What is in the shards, and where their indexes lie."""
-    from swav_cli.data.shards import classes_of
+    from swav_cli.data.shards import classes_of, unlabelled_in
 
     named = classes_of(indexes)
     rows = [
@@ -59,6 +59,7 @@ def facts(indexes: Sequence[ShardIndex]) -> dict[str, Any]:
     return {
         "pictures": sum(map(len, indexes)),
         "classes": None if named is None else len(named[1]),
+        "unlabelled": unlabelled_in(indexes),
         "bytes": sum(each.shard.size for each in indexes),
         "passed_over": sum(each.passed_over for each in indexes),
         "shards": rows,
@@ -74,6 +75,8 @@ def lines(found: dict[str, Any]) -> list[str]:
     ]
     classes = "without labels" if found["classes"] is None else f"of {found['classes']:,} classes"
     beside = f"; {found['passed_over']:,} more lie beside them in samples" if found["passed_over"] else ""
+    if found["unlabelled"]:
+        told.append(f"labels don't count: {found['unlabelled']}")
     told.append(
         f"{found['pictures']:,} pictures {classes} in {_counted(found['shards'])} of {found['bytes'] / 1e9:.3g} GB"
         f"{beside}"

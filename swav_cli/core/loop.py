@@ -19,6 +19,7 @@ from swav_cli.core.recipe import CheckpointRecipe
 from swav_cli.core.stopping import StopSignal
 from swav_cli.data.loader import Batch
 from swav_cli.data.pictures import Pictures
+from swav_cli.data.tables import one_line
 from swav_cli.errors import Interrupted, UserError
 from swav_cli.files import write_text
 
@@ -174,7 +175,7 @@ def _note_bad(trainer: Trains, parts: list[Batch], folder: RunFolder, most: floa
     if not fresh:
         return
     bad |= fresh
-    names = [f"{pictures.name(index)}: {why}" for index, why in sorted(bad.items())]
+    names = [one_line(f"{pictures.name(index)}: {why}") for index, why in sorted(bad.items())]
     if distributed.is_writer():
         write_text(folder.bad_pictures, "\n".join(names) + "\n")
     if len(bad) > most * len(pictures):

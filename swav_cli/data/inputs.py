@@ -8,14 +8,14 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from swav_cli.data.file_pictures import FilePictures
 from swav_cli.data.pictures import Pictures
 from swav_cli.data.shard_names import is_stream, names_shards
 from swav_cli.data.shards import ShardPictures, open_shards
-from swav_cli.data.sources import FilePictures, open_pictures
+from swav_cli.data.sources import open_pictures
+from swav_cli.data.tables import LISTS
 from swav_cli.data.torchvision_pictures import TorchvisionPictures
 from swav_cli.errors import UserError, nearest
-
-LISTS = (".txt", ".csv", ".tsv")
 
 
 def open_inputs(inputs: Sequence[str], channels: int = 3, without: Path | None = None) -> Pictures:

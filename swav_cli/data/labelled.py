@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from swav_cli.data.label_lists import listed_among
+from swav_cli.data.paths import expanded
 from swav_cli.data.pictures import Chosen, Pictures
 from swav_cli.errors import UserError, nearest
 
@@ -24,8 +27,12 @@ def labels_of(pictures: Pictures) -> tuple[NDArray[np.int64], list[str]]:
     labels, classes = pictures.labels, pictures.classes
     if labels is None or classes is None:
         raise UserError(
-            f"{pictures.source}: has no labels; put its pictures into a folder a class, or give a table (.csv) with "
-            "the columns path and label"
+            f"{pictures.source}: "
+            + why_unlabelled(
+                pictures,
+                "has no labels; put its pictures into a folder a class, or give a table (.csv) with the columns path "
+                "and label",
+            )
         )
     if len(classes) < 2:
         raise UserError(f"{pictures.source}: all pictures are of one class, {classes[0]}; give two or more to tell")
@@ -40,7 +47,8 @@ def match_classes(pictures: Pictures, classes: list[str], known: str) -> tuple[N
     """
     labels, own = pictures.labels, pictures.classes
     if labels is None or own is None:
-        raise UserError(f"{pictures.source}: has no labels to judge by; put its pictures into a folder a class")
+        why = why_unlabelled(pictures, "has no labels to judge by; put its pictures into a folder a class")
+        raise UserError(f"{pictures.source}: {why}")
     number = {name: position for position, name in enumerate(classes)}
     occurring = [own[position] for position in np.unique(labels)]
     unknown = [name for name in occurring if name not in number]
@@ -54,11 +62,18 @@ def match_classes(pictures: Pictures, classes: list[str], known: str) -> tuple[N
     return translated, sorted(set(classes) - set(occurring), key=number.__getitem__)
 
 
+def why_unlabelled(pictures: Pictures, otherwise: str) -> str:
+    """Which pictures lack a label where others have one, and what to do; else what is said of those without any."""
+    if pictures.unlabelled is None:
+        return otherwise
+    return f"{pictures.unlabelled}; labels count where all have one: add those, or leave the pictures out"
+
+
 def train_and_val_in(source: str) -> tuple[str, str] | None:
     """The two parts of a folder that holds `train` and `val` (or `test`); None where it doesn't."""
     found = {}
     for part, names in PARTS.items():
-        there = [name for name in names if (Path(source).expanduser() / name).is_dir()]
+        there = [name for name in names if os.path.isdir(expanded(source) / name)]
         if not there:
             return None
         found[part] = str(Path(source) / there[0])
@@ -73,7 +88,7 @@ def hold_out(pictures: Pictures, seed: int) -> tuple[Chosen, Chosen]:
     """
     labels, classes = labels_of(pictures)
     out = np.concatenate(
-        [_drawn(labels, number, max(1, round(HELD_OUT * count)), seed) for number, count in _counts(labels)]
+        [_drawn(pictures, number, max(1, round(HELD_OUT * count)), seed) for number, count in _counts(labels)]
     )
     rest = np.setdiff1d(np.arange(len(labels)), out)
     lost = np.setdiff1d(np.arange(len(classes)), np.unique(labels[rest]))
@@ -90,7 +105,7 @@ def keep_labelled(pictures: Pictures, wanted: str, seed: int) -> Pictures:
 
     Args:
         wanted: `all`; a share such as `10%`, of each class and at least one picture; a number of pictures a class; or a
-            file that lists them by name, as the published lists of 1 and 10 % of ImageNet do.
+            file that lists them by name, as the published lists of 1 and 10 % of ImageNet do; see `listed_among`.
         seed: draws them; the pictures of a smaller share are among those of a larger one.
 
     Raises:
@@ -102,15 +117,15 @@ def keep_labelled(pictures: Pictures, wanted: str, seed: int) -> Pictures:
     share = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", wanted)
     if share and 0 < float(share[1]) <= 100:
         part = float(share[1]) / 100
-        chosen = [_drawn(labels, number, max(1, round(part * count)), seed) for number, count in _counts(labels)]
+        chosen = [_drawn(pictures, number, max(1, round(part * count)), seed) for number, count in _counts(labels)]
     elif wanted.isdecimal() and int(wanted) > 0:
         scarce = [(count, number) for number, count in _counts(labels) if count < int(wanted)]
         if scarce:
             count, number = min(scarce)
             raise UserError(f"--labels {wanted}: class '{classes[number]}' has {count} pictures; ask for {count}")
-        chosen = [_drawn(labels, number, int(wanted), seed) for number, _ in _counts(labels)]
-    elif Path(wanted).is_file():
-        chosen = [_listed(pictures, Path(wanted))]
+        chosen = [_drawn(pictures, number, int(wanted), seed) for number, _ in _counts(labels)]
+    elif os.path.isfile(expanded(wanted)):
+        chosen = [listed_among(pictures, expanded(wanted))]
     else:
         raise UserError(
             f"--labels {wanted}: write all, a share such as 10%, a number a class, or a file that lists pictures"
@@ -123,21 +138,8 @@ def _counts(labels: NDArray[np.int64]) -> list[tuple[int, int]]:
     return list(zip(numbers.tolist(), counts.tolist(), strict=True))
 
 
-def _drawn(labels: NDArray[np.int64], number: int, count: int, seed: int) -> NDArray[np.int64]:
+def _drawn(pictures: Pictures, number: int, count: int, seed: int) -> NDArray[np.int64]:
     """So many pictures of a class."""
-    own = np.flatnonzero(labels == number)
-    return own[np.random.Generator(np.random.Philox(key=[seed, number])).permutation(len(own))[:count]]
-
-
-def _listed(pictures: Pictures, path: Path) -> NDArray[np.int64]:
-    """Pictures that a file names, by their last part: n01440764/n01440764_10074.JPEG goes by n01440764_10074.JPEG."""
-    lines = path.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
-    names = {PurePath(line.strip()).name for line in lines if line.strip() and not line.startswith("#")}
-    at = {PurePath(pictures.name(index)).name: index for index in range(len(pictures))}
-    missing = [name for name in names if name not in at]
-    if missing or not names:
-        first = f", first {min(missing)}" if missing else ""
-        raise UserError(
-            f"--labels {path}: {len(missing):,} of its {len(names):,} pictures are not in {pictures.source}{first}"
-        )
-    return np.array([at[name] for name in names], dtype=np.int64)
+    own = np.flatnonzero(pictures.labels == number)
+    key = number if pictures.drawn_by is None else int(pictures.drawn_by[number])
+    return own[np.random.Generator(np.random.Philox(key=[seed, key])).permutation(len(own))[:count]]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from pathlib import Path, PurePath
 from typing import NamedTuple
@@ -11,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from swav_cli.data.formats import SUFFIXES
+from swav_cli.data.paths import expanded
+from swav_cli.data.tables import TABLES, Row, beside, listed_in, read_rows
 from swav_cli.errors import UserError, nearest
 
-DELIMITERS = {".csv": ",", ".tsv": "\t"}
 COLUMN = "labels"
 BETWEEN = ";"
 
@@ -38,30 +36,25 @@ def read_multilabel(path: Path, classes: list[str] | None = None) -> Multilabel:
     Raises:
         UserError: no such table, or what is wrong in it and in which line.
     """
-    rows = _rows(path)
-    heading = [cell.lower() for cell in rows[0][1]] if rows else []
+    heading, rows = _rows(path)
     if COLUMN not in heading:
         raise UserError(
             f"{path}: has no column '{COLUMN}' in its first line, which reads: {', '.join(heading) or 'nothing'}."
             f"{nearest(COLUMN, heading)}"
         )
-    column = next((position for _, row in rows[1:] for position, cell in enumerate(row) if _is_picture(cell)), None)
-    if column is None:
-        raise UserError(f"{path}: no column of it holds names of pictures ({', '.join(sorted(SUFFIXES))})")
+    listed = listed_in(str(path), heading, rows, beside(path))
     found: dict[str, list[str]] = {}
     lines: dict[str, int] = {}
-    for line, row in rows[1:]:
-        name = PurePath(row[column]).as_posix() if len(row) > column and row[column] else ""
-        if not name:
-            raise UserError(f"{path}: line {line} names no picture")
+    for written, row in zip(listed.names, rows, strict=True):
+        name = PurePath(written).as_posix()
         if name in found:
             raise UserError(
-                f"{path}: {name} stands in lines {lines[name]} and {line}; give each picture one line, with all of its "
-                f"labels between '{BETWEEN}'"
+                f"{path}: {name} stands in lines {lines[name]} and {row.line}; give each picture one line, with all of "
+                f"its labels between '{BETWEEN}'"
             )
-        cell = row[heading.index(COLUMN)] if len(row) > heading.index(COLUMN) else ""
-        lines[name], found[name] = line, [label.strip() for label in cell.split(BETWEEN) if label.strip()]
-    if not any((path.parent / name).exists() for name in found):
+        cell = row.cells[heading.index(COLUMN)] if len(row.cells) > heading.index(COLUMN) else ""
+        lines[name], found[name] = row.line, [label.strip() for label in cell.split(BETWEEN) if label.strip()]
+    if not any(os.path.exists(path.parent / name) for name in found):
         raise UserError(
             f"{path}: none of its {len(found):,} files is there, first {next(iter(found))}; they start at {path.parent}"
         )
@@ -73,32 +66,15 @@ def read_multilabel(path: Path, classes: list[str] | None = None) -> Multilabel:
 
 def is_multilabel(source: str) -> bool:
     """Whether a source is a table with a column `labels`."""
-    path = Path(source)
-    if path.suffix.lower() not in DELIMITERS or not path.is_file():
-        return False
-    rows = _rows(path)
-    return bool(rows) and COLUMN in [cell.lower() for cell in rows[0][1]]
+    path = expanded(source)
+    return path.suffix.lower() in TABLES and os.path.isfile(path) and COLUMN in _rows(path)[0]
 
 
-def _rows(path: Path) -> list[tuple[int, list[str]]]:
-    """The lines that are not empty and no comments, with their numbers."""
-    delimiter = DELIMITERS.get(path.suffix.lower())
-    if delimiter is None:
-        raise UserError(f"{path}: a list of pictures with several labels is a table ({', '.join(DELIMITERS)})")
-    try:
-        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
-    except OSError as error:
-        raise UserError(f"{path}: can't be read ({error.strerror})") from None
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    try:
-        rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
-    except csv.Error as error:
-        raise UserError(f"{path}: line {reader.line_num} can't be read ({error})") from None
-    return [(line, row) for line, row in rows if any(row) and not row[0].startswith("#")]
-
-
-def _is_picture(cell: str) -> bool:
-    return os.path.splitext(cell)[1].lower() in SUFFIXES
+def _rows(path: Path) -> tuple[list[str], list[Row]]:
+    """The heading and the rows of a table."""
+    if path.suffix.lower() not in TABLES:
+        raise UserError(f"{path}: a list of pictures with several labels is a table ({', '.join(TABLES)})")
+    return read_rows(path, beside(path))
 
 
 def _as_matrix(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterable
+from decimal import Decimal
 from itertools import chain
 from typing import Literal
 
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 Split = Literal["train", "val"]
+NUMBER = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?")
 
 
 class Pictures:
@@ -22,6 +25,8 @@ class Pictures:
     channels: int
     labels: NDArray[np.int64] | None = None
     classes: list[str] | None = None
+    unlabelled: str | None = None  # where labels are None since some pictures have none: which, in words
+    drawn_by: NDArray[np.int64] | None = None  # (C,) what draws of a class's pictures hang on; its number where None
 
     def __len__(self) -> int:
         raise NotImplementedError
@@ -34,6 +39,10 @@ class Pictures:
         """What a person would call it: a path, or a number in a data set."""
         raise NotImplementedError
 
+    def below(self, index: int) -> str:
+        """The name without what stands before all names of the source: the same where the source has been moved."""
+        return self.name(index)
+
     def some(self, count: int) -> Pictures:
         """What to look at where a few pictures are enough: all of them, or of a stream the first."""
         return self
@@ -41,6 +50,28 @@ class Pictures:
     def fingerprint(self) -> str:
         """Changes when pictures come, go or are renamed."""
         return digest(("\n" if index else "") + self.name(index) for index in range(len(self)))
+
+
+def class_order(names: Iterable[str]) -> list[str]:
+    """Classes in the order that their numbers follow: of their values where all are numbers, else of letters.
+
+    >>> class_order({"10", "9"}), class_order({"10", "9", "a"})
+    (['9', '10'], ['10', '9', 'a'])
+    """
+    known = sorted(set(names))
+    return sorted(known, key=Decimal) if all(map(NUMBER.fullmatch, known)) else known
+
+
+def by_letters(classes: list[str]) -> NDArray[np.int64]:
+    """The place of each class among the names in the order of letters."""
+    place = {name: position for position, name in enumerate(sorted(classes))}
+    return np.array([place[name] for name in classes], dtype=np.int64)
+
+
+def lacks(first: str, what: str, count: int, total: int) -> str:
+    """Of pictures without a label, some words for `Pictures.unlabelled`."""
+    others = f", nor have {count - 1:,} others one" if count > 1 else ""
+    return f"{first} {what}{others} ({count:,} of {total:,} pictures are without a label)"
 
 
 def digest(parts: Iterable[str]) -> str:
@@ -57,6 +88,7 @@ class Chosen(Pictures):
     def __init__(self, pictures: Pictures, chosen: NDArray[np.int64]) -> None:
         self.pictures, self.chosen = pictures, chosen
         self.source, self.channels, self.classes = pictures.source, pictures.channels, pictures.classes
+        self.unlabelled, self.drawn_by = pictures.unlabelled, pictures.drawn_by
         if pictures.labels is not None:
             self.labels = pictures.labels[self.chosen]
 
@@ -68,6 +100,9 @@ class Chosen(Pictures):
 
     def name(self, index: int) -> str:
         return self.pictures.name(int(self.chosen[index]))
+
+    def below(self, index: int) -> str:
+        return self.pictures.below(int(self.chosen[index]))
 
     def fingerprint(self) -> str:
         numbers = ((", " if position else "") + str(number) for position, number in enumerate(self.chosen))

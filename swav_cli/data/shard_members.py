@@ -102,11 +102,17 @@ def class_in_json(content: bytes) -> str | None:
         return None
     if not isinstance(found, dict):
         return None
-    return next((_as_class(found[word]) for word in ("label", "class") if word in found), None)
+    told = (_as_class(found[word]) for word in ("label", "class") if word in found)
+    return next((name for name in told if name is not None), None)
 
 
 def _as_class(value: Any) -> str | None:
-    """A class's name on one line; None for nothing, and for a number below 0, which marks what has no label."""
+    """A class's name on one line; None for nothing, and for a number below 0, which marks what has no label.
+
+    3.0 is class 3: tables that hold a gap somewhere keep whole numbers so.
+    """
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         return None
     name = " ".join(str(value).replace("\0", " ").split())

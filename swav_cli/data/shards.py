@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -15,7 +15,7 @@ from torch import Tensor
 from swav_cli.data.formats import SUFFIXES
 from swav_cli.data.images import decode_picture
 from swav_cli.data.path_table import PathTable
-from swav_cli.data.pictures import Pictures
+from swav_cli.data.pictures import Pictures, by_letters, class_order, lacks
 from swav_cli.data.shard_files import read_part
 from swav_cli.data.shard_index import Codes, ShardIndex, index_of
 from swav_cli.data.shard_names import find_shards
@@ -43,6 +43,8 @@ class ShardPictures(Pictures):
         named = classes_of(indexes)
         if named is not None:
             self.labels, self.classes = named
+            self.drawn_by = None if _tell_labels(indexes) else by_letters(self.classes)
+        self.unlabelled = unlabelled_in(indexes)
 
     def __len__(self) -> int:
         return len(self._offsets)
@@ -56,6 +58,11 @@ class ShardPictures(Pictures):
         """`shards/train-000.tar/dog/0001.jpg`"""
         index, shard = self._located(index)
         return f"{self.shards[shard].path}/{self.paths[index]}"
+
+    def below(self, index: int) -> str:
+        """`train-000.tar/dog/0001.jpg`"""
+        index, shard = self._located(index)
+        return f"{os.path.basename(self.shards[shard].path)}/{self.paths[index]}"
 
     def fingerprint(self) -> str:
         """Of the names and sizes of shards' pictures: the same where the shards have been moved together."""
@@ -72,18 +79,36 @@ class ShardPictures(Pictures):
 
 def classes_of(indexes: Sequence[ShardIndex]) -> tuple[NDArray[np.int64], list[str]] | None:
     """Labels (N,) and the classes' names, which many shards have together; None where there are none."""
-    labels = [index.labels for index in indexes]
-    if any((codes.numbers >= 0).any() for codes in labels):
-        return _joined(labels, in_number_order=True)
-    return _joined([index.folders for index in indexes], in_number_order=False)
+    if _tell_labels(indexes):
+        return _joined([index.labels for index in indexes], lambda names: sorted(names, key=_number_order))
+    return _joined([index.folders for index in indexes], class_order)
 
 
-def _joined(parts: Sequence[Codes], in_number_order: bool) -> tuple[NDArray[np.int64], list[str]] | None:
+def unlabelled_in(indexes: Sequence[ShardIndex]) -> str | None:
+    """Which picture has no class where others have one, in words; None where there is no such."""
+    told = _tell_labels(indexes)
+    parts = [index.labels if told else index.folders for index in indexes]
+    lacking = [np.flatnonzero(codes.numbers < 0) for codes in parts]
+    count, total = sum(map(len, lacking)), sum(map(len, indexes))
+    if count in (0, total):
+        return None
+    index, rows = next((index, rows) for index, rows in zip(indexes, lacking, strict=True) if len(rows))
+    what = "has no class in a .cls or .json" if told else "lies in no folder of a class"
+    return lacks(f"{index.shard.path}/{index.names[int(rows[0])]}", what, count, total)
+
+
+def _tell_labels(indexes: Sequence[ShardIndex]) -> bool:
+    return any((index.labels.numbers >= 0).any() for index in indexes)
+
+
+def _joined(
+    parts: Sequence[Codes], in_order: Callable[[set[str]], list[str]]
+) -> tuple[NDArray[np.int64], list[str]] | None:
     """Labels (N,) in one numbering over all shards, and the classes' names; None where a picture has no class."""
     if any((codes.numbers < 0).any() for codes in parts):
         return None
     names = {name for codes in parts for name in codes.names.tolist()}
-    classes = sorted(names, key=_number_order) if in_number_order else sorted(names)
+    classes = in_order(names)
     number = {name: position for position, name in enumerate(classes)}
     translated = [
         np.array([number[name] for name in codes.names.tolist()], dtype=np.int64)[codes.numbers] for codes in parts

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from swav_cli.data.tables import one_line
 from swav_cli.errors import UserError, nearest
 
 PART = 4e6  # numbers written at a time
@@ -117,10 +118,10 @@ def _readable(names: Sequence[str]) -> list[str]:
 
 
 def write_lines(path: Path, table: Table) -> None:
-    """A path a line; a line break inside a name is written as \\n, so that line i belongs to row i."""
+    """A path a line; what any reader takes for a line's end is escaped, as \\n and the like: line i is row i's."""
     with open(path, "w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
         for rows in table.parts():
-            file.writelines(name.replace("\n", "\\n") + "\n" for name in table.paths(rows))
+            file.writelines(one_line(name) + "\n" for name in table.paths(rows))
 
 
 class Format(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,12 +29,14 @@ from swav_cli.core.run_folder import (
 )
 from swav_cli.core.run_pictures import named_by, pretraining_of, run_of
 from swav_cli.core.stages import POOLED
-from swav_cli.core.weights import save_model, weights_digest
+from swav_cli.core.weights import About, save_model, weights_digest
 from swav_cli.data.cache import cached
 from swav_cli.data.labelled import hold_out, keep_labelled, labels_of, match_classes, train_and_val_in
 from swav_cli.data.loader import pick_workers
+from swav_cli.data.paths import expanded
 from swav_cli.data.pictures import Pictures
 from swav_cli.data.sources import open_pictures
+from swav_cli.data.tables import one_line
 from swav_cli.errors import Interrupted, UserError
 from swav_cli.evaluate.accuracy import Tally
 from swav_cli.evaluate.classification import tally
@@ -169,7 +172,8 @@ def default_folder(job: Job, cached_features: bool = False) -> Path:
     name = run.path.resolve().name if run is not None else Path(job.source).name.partition(".")[0]
     labels = job.recipe.data.labels
     if labels != "all":
-        name += "-" + (Path(labels).stem if Path(labels).is_file() else labels.replace("%", "pct").replace(" ", ""))
+        is_list = os.path.isfile(expanded(labels))
+        name += "-" + (Path(labels).stem if is_list else labels.replace("%", "pct").replace(" ", ""))
     return Path("runs") / f"{name}-{job.recipe.name}{'-cached' if cached_features else ''}"
 
 
@@ -227,8 +231,10 @@ def free_folder(job: Job, out: Path, resume: bool, overwrite: bool) -> RunFolder
 
 def _train(job: Job, folder: RunFolder, overwrite: bool, screen: Screen) -> dict[str, Any]:
     recipe, loaded = job.recipe, job.loaded
-    trainer = ClassifierTrainer(recipe, loaded.model, loaded.about, job.train, job.fingerprint, job.device)
     state = None if overwrite else newest_checkpoint(folder, screen.notice)
+    if state is not None:
+        job = _numbered_as_before(job, list(About.from_json(state["about"]).classes))
+    trainer = ClassifierTrainer(recipe, loaded.model, loaded.about, job.train, job.fingerprint, job.device)
     if state is not None:
         if state["fingerprint"] != trainer.course.fingerprint:
             raise UserError(
@@ -252,12 +258,20 @@ def _train(job: Job, folder: RunFolder, overwrite: bool, screen: Screen) -> dict
         return _run_and_judge(trainer, job._replace(val=val), folder, screen)
 
 
+def _numbered_as_before(job: Job, classes: list[str]) -> Job:
+    """A run's classes keep the order in which its weights have them; swav once put numbers in that of letters."""
+    if classes == job.classes or sorted(classes) != sorted(job.classes):
+        return job
+    job.train.labels, job.train.classes = match_classes(job.train, classes, job.train.source)[0], classes
+    return job._replace(val_labels=torch.from_numpy(match_classes(job.val, classes, job.train.source)[0]))
+
+
 def write_beginning(job: Job, folder: RunFolder, overwrite: bool) -> None:
     if overwrite:
         clear(folder)
     write_text(folder.recipe, dump_recipe(job.recipe))
     if job.recipe.data.labels != "all":
-        names = "".join(f"{job.train.name(index)}\n" for index in range(len(job.train)))
+        names = "".join(f"{one_line(job.train.name(index))}\n" for index in range(len(job.train)))
         write_text(folder.labelled, names)
 
 

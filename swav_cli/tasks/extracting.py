@@ -64,6 +64,8 @@ def write_features(
         notice(f"model: {source}")
     network, about = load_model(source, notice)
     pictures = open_inputs(given, about.channels) if given else pictures_of_run(Path(str(source)))
+    if pictures.unlabelled is not None:
+        notice(f"no labels are written: {pictures.unlabelled}")
     return extract(
         network, about, pictures, path, layer=layer, normalize=normalize, multi_scale=multi_scale, device=device,
         precision=precision, batch_size=batch_size, workers=workers, resume=resume, overwrite=overwrite,

@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from swav_cli.data.cache import CachedPictures
+from swav_cli.data.file_pictures import FilePictures
 from swav_cli.data.labelled import hold_out, keep_labelled, labels_of, match_classes, train_and_val_in
 from swav_cli.data.pictures import Chosen, Pictures
-from swav_cli.data.sources import FilePictures, open_pictures
+from swav_cli.data.sources import open_pictures
 from swav_cli.errors import UserError
 
 
@@ -46,7 +48,7 @@ def test_a_number_a_class() -> None:
 
 def test_a_list_of_files_goes_by_their_own_names(tmp_path: Path) -> None:
     listed = tmp_path / "1percent.txt"
-    listed.write_text("0-003.png\nsomewhere/1-001.png\n# a remark\n\n")
+    listed.write_text("0-003.png\nsomewhere/b/1-001.png\n# a remark\n\n")
     assert names(keep_labelled(files(20, 10), str(listed), 0)) == ["root/a/0-003.png", "root/b/1-001.png"]
     listed.write_text("0-003.png\n9-999.png\n")
     with pytest.raises(UserError, match=r"1 of its 2 pictures are not in root, first 9-999\.png"):
@@ -104,6 +106,31 @@ def test_without_labels_there_is_one_line() -> None:
         match_classes(flat, ["a"], "root")
     with pytest.raises(UserError, match="all pictures are of one class, a"):
         labels_of(files(3))
+
+
+def test_some_without_labels_are_named() -> None:
+    pictures = FilePictures(Path("v"), ["a/1.png", "2.png", "b/3.png", "4.png"], 3, "v")
+    said = (
+        r"v: 2\.png lies in no folder of a class, nor have 1 others one \(2 of 4 .*\); labels count where all have one"
+    )
+    for ask in (labels_of, lambda pictures: match_classes(pictures, ["a", "b"], "root")):
+        for each in (pictures, Chosen(pictures, np.arange(4)), CachedPictures(pictures, 1)):
+            with pytest.raises(UserError, match=said):
+                ask(each)
+
+
+def test_draws_do_not_hang_on_the_order_of_classes() -> None:
+    """What was held out of classes called 0 to 11 before these came in the order of their values still is."""
+    letters = FilePictures(Path("v"), [f"{name}/{i}.png" for name in "abcdefghijkl" for i in range(20)], 3, "v")
+    called = dict(zip("abcdefghijkl", sorted(map(str, range(12))), strict=True))
+    renamed = [letters.below(index) for index in range(len(letters))]
+    numbers = FilePictures(Path("v"), [f"{called[name[0]]}{name[1:]}" for name in renamed], 3, "v")
+    assert numbers.classes == [*map(str, range(12))]
+    for own, other in zip(hold_out(letters, 3), hold_out(numbers, 3), strict=True):
+        assert own.chosen.tolist() == other.chosen.tolist()
+    few, others = (keep_labelled(hold_out(pictures, 3)[0], "25%", 3) for pictures in (letters, numbers))
+    ends = [[part.below(index).partition("/")[2] for index in range(len(part))] for part in (few, others)]
+    assert ends[0] == ends[1]
 
 
 def test_the_two_parts_of_a_folder(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def test_names_between_semicolons(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "name"),
     [
-        ("\ufeffLabels,size,Path\r\ndog,3,a.jpg\r\n\r\n# none,2,x.jpg\r\n;,1,b.jpg\r\n", "list.csv"),
+        ("\ufeffLabels,size,Path\r\ndog,3,a.jpg\r\n\r\n\r\n;,1,b.jpg\r\n", "list.csv"),
         ("path\tlabels\na.jpg\tdog\nb.jpg\n", "list.TSV"),  # the second line ends before its labels
         ('path,labels\n"a.jpg","dog"\n"b.jpg"," ; "\n', "list.csv"),
     ],
@@ -67,7 +67,7 @@ def test_classes_of_another_list_give_the_numbering(folder: Path) -> None:
         ("path,labels\na.jpg,dog\nb.jpg,\na.jpg,cat\n", "a.jpg stands in lines 2 and 4"),
         ("path,labels\na.jpg,\nb.jpg, ; \n", "is empty in all of its 2 lines"),
         ("path,labels\nx.jpg,dog\n", "none of its 1 files is there, first x.jpg"),
-        ("path,labels\na.jpg," + "x" * 200_000 + "\n", "line 2 can't be read"),
+        ('path,labels\na.jpg,"dog\n', "line 2 can't be read"),
     ],
 )
 def test_mistakes_are_told_with_their_line(folder: Path, text: str, said: str) -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from swav_cli.data import shard_index, shard_members
 from swav_cli.data.shard_index import ShardIndex, index_of, places
-from swav_cli.data.shards import classes_of, index_shards
+from swav_cli.data.shards import classes_of, index_shards, unlabelled_in
 from swav_cli.errors import UserError
 from tests.data.tars import make_tar, png, sample_tar
 
@@ -55,9 +55,10 @@ SAMPLES: dict[str, tuple[dict[str, bytes], list[str], list[str] | None]] = {
     "JSON": (
         {
             "a.jpg": PICTURE, "a.json": b'{"label": 7}', "b.jpg": PICTURE, "b.json": b'{"class": "dog", "x": [1]}',
-            "c.jpg": PICTURE, "c.json": b'{"label": 1}', "c.cls": b"2",
+            "c.jpg": PICTURE, "c.json": b'{"label": 1}', "c.cls": b"2", "d.jpg": PICTURE, "d.json": b'{"label": 3.0}',
+            "e.jpg": PICTURE, "e.json": b'{"label": null, "class": "cat"}',
         },
-        ["a.jpg", "b.jpg", "c.jpg"], ["7", "dog", "2"],
+        ["a.jpg", "b.jpg", "c.jpg", "d.jpg", "e.jpg"], ["7", "dog", "2", "3", "cat"],
     ),
     "JSON of other things": ({"k/a.jpg": PICTURE, "k/a.json": b'{"caption": "a dog"}'}, ["k/a.jpg"], ["k"]),
     "JSON that says nothing": (
@@ -150,11 +151,23 @@ def test_classes_that_are_numbers_come_in_their_order() -> None:
         assert [named[1][number] for number in named[0]] == words
 
 
-def test_folders_are_sorted_as_a_folders_are() -> None:
-    named = classes_of([index_with({"9/a.png": PICTURE, "10/a.png": PICTURE})])
+@pytest.mark.parametrize(("folders", "order"), [("9 10", "9 10"), ("9 10 a", "10 9 a")])
+def test_folders_are_sorted_as_a_folders_are(folders: str, order: str) -> None:
+    named = classes_of([index_with({f"{folder}/a.png": PICTURE for folder in folders.split()})])
     assert named is not None
-    assert named[1] == ["10", "9"]
-    assert named[0].tolist() == [1, 0]
+    assert named[1] == order.split()
+    assert [named[1][number] for number in named[0]] == folders.split()
+
+
+def test_pictures_without_a_class_are_told() -> None:
+    for number, (members, said) in enumerate((
+        ({"a.jpg": PICTURE, "a.cls": b"1", "b.jpg": PICTURE}, "x.tar/b.jpg has no class in a .cls or .json (1 of 2"),
+        ({"k/a.jpg": PICTURE, "b.jpg": PICTURE, "c.jpg": PICTURE}, "x.tar/b.jpg lies in no folder of a class, nor"),
+        ({"a.jpg": PICTURE, "b.jpg": PICTURE}, "None"),
+        ({"a.jpg": PICTURE, "a.cls": b"1"}, "None"),
+    )):  # fmt: skip
+        index = index_with(members, f"{number}/x.tar")
+        assert str(unlabelled_in([index])).removeprefix(f"{number}/").startswith(said)
 
 
 def test_classes_of_several_shards_have_one_numbering(here: Path) -> None:

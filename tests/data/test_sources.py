@@ -65,63 +65,6 @@ def test_a_folder_in_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert len(open_pictures("~/photos")) == 1
 
 
-# --- lists --------------------------------------------------------------------------------------------------------
-
-LISTS = {
-    "plain.txt": "a.png\nsub/b.png\n\n# a remark\n  ./a.png  \n",
-    "windows.txt": "\ufeffa.png\r\nsub/b.png\r\na.png\r\n",
-    "UPPER.TXT": "a.png\nsub/b.png\na.png",
-    "headed.csv": "path,label\na.png,3\nsub/b.png,4\na.png,5\n",
-    "bare.csv": "a.png\nsub/b.png\na.png\n",
-    "quoted.csv": '"a.png",1\n"sub/b.png","x, y"\n"a.png",2\n',
-    "second.csv": "id,file,label\n1,a.png,x\n2,sub/b.png,y\n3, a.png,z\n",
-    "tabs.tsv": "file\tlabel\na.png\t1\nsub/b.png\t2\na.png\t3\n",
-}
-
-
-@pytest.mark.parametrize("name", LISTS)
-def test_a_list_of_paths(name: str, tmp_path: Path) -> None:
-    draw(tmp_path, "a.png", "sub/b.png")
-    (tmp_path / name).write_text(LISTS[name], encoding="utf-8", newline="")
-    pictures = open_pictures(str(tmp_path / name))
-    assert [level(pictures, i) for i in range(len(pictures))] == [0, 1, 0]
-    labelled = "label" in LISTS[name]
-    assert (pictures.labels is not None) == labelled
-    if labelled:
-        assert pictures.labels.tolist() == [0, 1, 2]
-
-
-def test_a_table_with_labels(tmp_path: Path) -> None:
-    draw(tmp_path, "a.png", "b.png", "c.png")
-    (tmp_path / "l.csv").write_text("Path,Label\na.png,dog\nb.png,cat\nc.png,dog\n")
-    pictures = open_pictures(str(tmp_path / "l.csv"))
-    assert pictures.classes == ["cat", "dog"]
-    assert pictures.labels is not None
-    assert pictures.labels.tolist() == [1, 0, 1]
-    (tmp_path / "l.csv").write_text("path,label\na.png,dog\nb.png,\nc.png,dog\n")
-    assert open_pictures(str(tmp_path / "l.csv")).labels is None
-
-
-def test_a_list_of_absolute_and_other_paths(tmp_path: Path) -> None:
-    draw(tmp_path, "store/a.png", "store/b.png", "lists/cat/c.png")
-    path = tmp_path / "lists" / "l.txt"
-    path.write_text(f"{tmp_path}/store/a.png\n../store/b.png\ncat/c.png\n")
-    pictures = open_pictures(str(path))
-    assert [level(pictures, i) for i in range(3)] == [0, 1, 2]
-    assert pictures.labels is None
-    path.write_text("cat/c.png\n./cat/c.png\n")
-    assert open_pictures(str(path)).classes == ["cat"]
-
-
-def test_a_file_missing_from_a_list_is_a_bad_picture(tmp_path: Path) -> None:
-    draw(tmp_path, "a.png")
-    (tmp_path / "l.txt").write_text("gone.png\na.png\n")
-    pictures = open_pictures(str(tmp_path / "l.txt"))
-    with pytest.raises(BadPicture, match="No such file"):
-        pictures.read(0)
-    assert level(pictures, 1) == 0
-
-
 # --- mistakes -----------------------------------------------------------------------------------------------------
 
 
@@ -138,7 +81,8 @@ def test_a_file_missing_from_a_list_is_a_bad_picture(tmp_path: Path) -> None:
         ("blank.txt", "holds no pictures (.avif, .bmp, "),
         ("missing.txt", "none of its 2 files is there, first x.png"),
         ("wrong.csv", "no column of it holds names of pictures"),
-        ("x" * 300 + ".txt", "can't be read (File name too long)"),
+        ("x" * 300 + ".txt", "no such folder or list of pictures. Give one with --data"),
+        ("x" * 300 + "/a", "no such folder or list of pictures. Give one with --data"),
         ("shapes:", None),
         ("shapes:many", "write it as shapes:COUNT"),
         ("shapes:0", "write it as shapes:COUNT"),

@@ -93,6 +93,10 @@ def test_a_line_a_name(tmp_path: Path) -> None:
     names = ["a\nb.png", "caf\udce9.png", "c.png"]
     writers.write_lines(tmp_path / "p.txt", table()._replace(names=names.__getitem__))
     assert (tmp_path / "p.txt").read_bytes() == b"a\\nb.png\ncaf\xe9.png\nc.png\n"
+    odd = ["icon\r.png", "a\u2028\x85\\\v.png", "plain\\n.png"]
+    writers.write_lines(tmp_path / "p.txt", table()._replace(names=odd.__getitem__))
+    lines = (tmp_path / "p.txt").read_text(encoding="utf-8").splitlines()
+    assert lines == ["icon\\r.png", "a\\u2028\\x85\\\\\\x0b.png", "plain\\n.png"]
 
 
 def test_names_that_are_not_utf8(tmp_path: Path) -> None:

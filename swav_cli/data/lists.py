@@ -1,0 +1,40 @@
+"""Pictures that a file lists: a name a line, or a table with a column of names and perhaps one of classes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path, PurePath
+
+from swav_cli.data.file_pictures import FilePictures
+from swav_cli.data.pictures import lacks
+from swav_cli.data.tables import TABLES, Listed, beside, read_list, read_table
+from swav_cli.errors import UserError
+
+
+def open_list(path: Path, channels: int) -> FilePictures:
+    """The pictures of a list (.txt) or a table (.csv, .tsv); relative names start at the list's own folder.
+
+    Raises:
+        UserError: it can't be read, a row of it names nothing, or no file that it names is there.
+    """
+    read = read_table if path.suffix.lower() in TABLES else read_list
+    return listed_pictures(path, read(path, beside(path)), channels)
+
+
+def listed_pictures(path: Path, listed: Listed, channels: int) -> FilePictures:
+    """
+    Raises:
+        UserError: no file that is listed is there.
+    """
+    names = [PurePath(name).as_posix() for name in listed.names]
+    if names and not any(os.path.exists(path.parent / name) for name in names):
+        raise UserError(
+            f"{path}: none of its {len(names):,} files is there, first {names[0]}; they start at {path.parent}"
+        )
+    pictures = FilePictures(path.parent, names, channels, str(path), listed.labels)
+    lacking = [row for row, label in enumerate(listed.labels or []) if not label]
+    if lacking:
+        row = lacking[0]
+        what = f"(line {listed.lines[row]:,}) has no label"
+        pictures.unlabelled = lacks(names[row], what, len(lacking), len(names))
+    return pictures
