@@ -13,7 +13,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from swav_cli.data.formats import SUFFIXES
 from swav_cli.data.paths import expanded
@@ -229,7 +229,7 @@ def _delimiter(text: str, is_there: IsThere) -> tuple[str, str]:
     return ("," if "," in first or not others or is_there(first) else others[0]), text
 
 
-def _csv(path: Path, text: str, delimiter: str, quoting: int = csv.QUOTE_MINIMAL) -> list[Row]:
+def _csv(path: Path, text: str, delimiter: str, quoting: Literal[0, 3] = csv.QUOTE_MINIMAL) -> list[Row]:
     """Strictly: a quotation mark that is never closed would swallow all that follows."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting, strict=True)
     limit = csv.field_size_limit(LONGEST_CELL)

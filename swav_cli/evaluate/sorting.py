@@ -16,8 +16,8 @@ from typing import Any
 from PIL import Image
 
 from swav_cli.core.answer import Answer
+from swav_cli.data.file_pictures import FilePictures
 from swav_cli.data.pictures import Pictures
-from swav_cli.data.sources import FilePictures
 from swav_cli.errors import UserError
 from swav_cli.files import replacing, shortened
 

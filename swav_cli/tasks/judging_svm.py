@@ -13,9 +13,9 @@ from swav_cli.core import distributed
 from swav_cli.core.processes import first_decides, joined_processes
 from swav_cli.core.run_folder import add_results
 from swav_cli.core.run_pictures import run_of
+from swav_cli.data.file_pictures import FilePictures
 from swav_cli.data.multilabel import is_multilabel, read_multilabel
 from swav_cli.data.pictures import Pictures
-from swav_cli.data.sources import FilePictures
 from swav_cli.errors import UserError
 from swav_cli.evaluate.svm import COSTS, FOLDS, SvmScore, svm_accuracy, svm_mean_average_precision
 from swav_cli.report.classifier import judged_at

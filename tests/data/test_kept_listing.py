@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from swav_cli.data import kept_listing
+from swav_cli.data.file_pictures import FilePictures
 from swav_cli.data.kept_listing import file_systems, list_folder, load_listing, save_listing
 from swav_cli.data.listing import read_listing
-from swav_cli.data.sources import FilePictures, open_pictures
+from swav_cli.data.sources import open_pictures
 
 SUFFIXES = frozenset({".jpg"})
 NAMES = ["a/1.jpg", "a/b/2.jpg", "a/c.jpg", "a-/3.jpg", "ü/4.jpg", os.fsdecode(b"\xff/\xfe.jpg")]
