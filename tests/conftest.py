@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
-import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +19,7 @@ from swav_cli.app import main
 from swav_cli.core.classifier_recipe import FinetuneRecipe, LinearRecipe
 from swav_cli.core.recipe import Recipe
 from swav_cli.core.recipe_file import apply_override, parse_as, parse_recipe
+from tests.processes import run
 
 # Tests are many and small: threads of one would only wait for those of another.
 torch.set_num_threads(1)
@@ -175,47 +174,11 @@ def swav_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     return command
 
 
-def environment() -> dict[str, str]:
-    return {**os.environ, "COLUMNS": "80", "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"}
-
-
-def wait_until(ready: Callable[[], object], process: subprocess.Popen[str], seconds: float = 120) -> None:
-    """Wait for what a process is about to do. That it ended before, or never does it, is an error."""
-    until = time.monotonic() + seconds
-    while not ready():
-        assert process.poll() is None, f"ended too early: {process.communicate()}"
-        assert time.monotonic() < until, "did not get that far"
-        time.sleep(0.005)
-
-
-def stopped(command: list[str], number: signal.Signals, ready: Callable[[], object], folder: Path) -> tuple[int, str]:
-    """Run a command in a folder, send it the signal once that is so: the exit code, and what was said."""
-    process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True, env=environment())
-    try:
-        wait_until(ready, process)
-        process.send_signal(number)
-        _, said = process.communicate(timeout=60)
-    finally:
-        process.kill()
-    return process.returncode, said
-
-
-def swav_command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "swav_cli", *map(str, arguments)]
-
-
 @pytest.fixture
 def swav(tmp_path: Path) -> Run:
     """Run the command in an empty folder, as a user would, and give what it said."""
 
-    def run(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            swav_command(*arguments),
-            cwd=cwd or tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            env=environment(),
-        )
+    def begin(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        return run(*arguments, cwd=cwd or tmp_path)
 
-    return run
+    return begin

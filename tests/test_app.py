@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.conftest import Command, Run, environment, swav_command
+from tests.conftest import Command, Run
+from tests.processes import environment, swav_command
 
 HELP = [
     ["--help"],

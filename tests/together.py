@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
-import subprocess
 import sys
 import warnings
 from collections.abc import Callable
@@ -28,7 +26,8 @@ from swav_cli.core.processes import joined_processes
 from swav_cli.data.loader import Order, load_batches
 from swav_cli.data.sources import ShapePictures
 from swav_cli.errors import Interrupted
-from tests.conftest import environment, tiny_recipe
+from tests.conftest import tiny_recipe
+from tests.processes import start_together
 
 CPU = torch.device("cpu")
 COUNT, BATCH = 144, 24  # pictures in all, and of a step
@@ -40,24 +39,9 @@ RUN = (
 )  # fmt: skip
 
 
-def start(world: int, *command: str, cwd: Path, **more: str) -> list[subprocess.Popen[str]]:
-    """So many processes of a command, each with its rank; the first keeps the place where they meet."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(world), "PYTHONPATH": str(Path.cwd())}
-    return [
-        subprocess.Popen(
-            [sys.executable, "-m", *command], cwd=cwd, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            env={**environment(), **meeting, "RANK": str(rank), "LOCAL_RANK": str(rank), **more},
-        )
-        for rank in range(world)
-    ]  # fmt: skip
-
-
 def run_together(world: int, folder: Path, *names: str) -> dict[str, Any]:
     """What came of each scenario by so many processes."""
-    processes = start(world, "tests.together", str(folder), str(world), *names, cwd=folder)
+    processes = start_together(world, folder, str(world), *names, cwd=folder, module="tests.together")
     for process in processes:
         _, failed = process.communicate(timeout=300)
         assert process.returncode == 0, failed[-3000:]

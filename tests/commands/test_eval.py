@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +16,8 @@ from swav_cli.core.recipe_file import dump_recipe
 from swav_cli.core.weights import save_model
 from tests.commands.test_extract import ABOUT
 from tests.commands.test_linear_eval import draw
-from tests.conftest import Command, Run, environment, tiny_recipe
+from tests.conftest import Command, Run, tiny_recipe
+from tests.processes import share
 
 EXACT = ("--json", "--precision", "float32", "--device", "cpu")
 
@@ -126,13 +125,7 @@ def test_several_processes_find_the_same(home: Path, swav: Run, processes: int) 
     """41 pictures, which neither two nor three processes divide."""
     (home / "runs" / "tiny" / "recipe.yaml").write_text(dump_recipe(tiny_recipe("data.val=shapes:41")))
     alone = json.loads(swav("eval", *EXACT).stdout)
-    shared = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m",
-         "swav_cli", "eval", *EXACT],
-        cwd=home, env=environment(), capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
-    assert shared.returncode == 0, shared.stderr
-    found = json.loads(shared.stdout)
+    found = json.loads(share(processes, "eval", *EXACT, cwd=home))
     assert found["learnt"]["knn"] == alone["learnt"]["knn"]
     assert found["learnt"]["prototypes"] == alone["learnt"]["prototypes"]
     assert found["learnt"]["rank"] == pytest.approx(alone["learnt"]["rank"], rel=1e-4)

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from swav_cli.core.weights import About, save_model
-from tests.conftest import Run, environment, stopped, swav_command
+from tests.conftest import Run
+from tests.processes import environment, start, stopped
 
 TINY = About(
     "resnet18", width=4, stem="small", hidden_dim=8, embedding_dim=4, prototypes=6, size=16, source="tiny",
@@ -90,8 +91,8 @@ def test_what_cannot_be_is_one_line_and_nothing_is_written(
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_stopped_in_the_middle(number: signal.Signals, run_folder: Path, tmp_path: Path) -> None:
     """What is half-made goes, and so does the folder that was made for it."""
-    command = swav_command("export", run_folder, "--format", "torch-export", "--out", "new/tiny.pt2")
-    code, told = stopped(command, number, (tmp_path / "new").exists, tmp_path)
+    words = ("export", run_folder, "--format", "torch-export", "--out", "new/tiny.pt2")
+    code, told = stopped(start(*words, cwd=tmp_path), number, (tmp_path / "new").exists)
     assert code == 128 + number
     assert "Traceback" not in told
     assert not (tmp_path / "new").exists()

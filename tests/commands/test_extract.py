@@ -18,7 +18,8 @@ import torch
 from swav_cli.app import main
 from swav_cli.core.recipe_file import dump_recipe
 from swav_cli.core.weights import About, save_model
-from tests.conftest import Run, environment, stopped, swav_command, tiny_recipe
+from tests.conftest import Run, tiny_recipe
+from tests.processes import environment, run, start, stopped
 
 ABOUT = About(
     "resnet18", width=4, stem="small", hidden_dim=16, embedding_dim=8, prototypes=12, size=16, mean=(0.5, 0.5, 0.5),
@@ -169,10 +170,7 @@ def test_without_a_run_pictures_must_be_named(extract: Command, home: Path) -> N
 
 def test_paths_on_standard_input_come_sorted(home: Path, photos: Path) -> None:
     given = [str(photos / name) for name in ("stripes/03.png", "plain/02.png", "gone.png", "plain/02.png")]
-    done = subprocess.run(
-        swav_command("extract", "-", "--out", "f.npy", *FLOAT32), cwd=home, input="\n".join(given),
-        capture_output=True, text=True, env=environment(),
-    )  # fmt: skip
+    done = run("extract", "-", "--out", "f.npy", *FLOAT32, cwd=home, input="\n".join(given))
     assert done.returncode == 0, done.stderr
     assert (home / "f.paths.txt").read_text().splitlines() == sorted(set(given))
     assert np.isnan(np.load(home / "f.npy")).all(axis=1).tolist() == [True, False, False]
@@ -197,7 +195,7 @@ def interrupted(home: Path, number: signal.Signals, rows: int) -> tuple[int, str
     """Run, and send the signal once about so many rows are on the disk: the exit code, and what was said."""
     file = home / "feats.npy.part" / "rows.npy"
     return stopped(
-        swav_command(*MANY), number, lambda: file.exists() and 512 * file.stat().st_blocks > rows * 4 * 32, home
+        start(*MANY, cwd=home), number, lambda: file.exists() and 512 * file.stat().st_blocks > rows * 4 * 32
     )
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.conftest import environment, swav_command, wait_until
+from tests.processes import environment, start, start_together, wait_until
 
 ROUNDS = int(os.environ.get("SWAV_FAULT_ROUNDS", "1"))
 RUN = (
@@ -48,12 +48,26 @@ def nothing_is_left_running() -> Iterator[None]:
 
 
 def begin(folder: Path, *more: str, launcher: tuple[str, ...] = ()) -> subprocess.Popen[str]:
-    command = [*launcher, *RUN, *more] if launcher else swav_command(*RUN, "--devices", "2", *more)
-    process = subprocess.Popen(
-        command, cwd=folder, env=environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+    """Start two processes by our own launcher, or by another."""
+    if launcher:
+        process = subprocess.Popen(
+            [*launcher, *RUN, *more], cwd=folder, env=environment(), text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+    else:
+        process = start(*RUN, "--devices", "2", *more, cwd=folder)
     STARTED.append(process)
     return process
+
+
+def train_to_the_end(folder: Path) -> str:
+    """What the first of two processes says, without the launcher, which would start them truly."""
+    first, second = start_together(2, *RUN, cwd=folder)
+    STARTED.extend((first, second))
+    _, said = first.communicate(timeout=300)
+    _, failed = second.communicate(timeout=300)
+    assert (first.returncode, second.returncode) == (0, 0), said + failed
+    return said
 
 
 def ranks(parent: subprocess.Popen[str]) -> dict[int, int]:
@@ -101,9 +115,7 @@ def assert_equal_weights(a: Path, b: Path) -> None:
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("undisturbed")
     write_tiny(folder)
-    process = begin(folder)
-    _, said = process.communicate(timeout=300)
-    assert process.returncode == 0, said
+    train_to_the_end(folder)
     return folder
 
 
@@ -119,13 +131,6 @@ def write_tiny(folder: Path) -> None:
 def place(tmp_path: Path) -> Path:
     write_tiny(tmp_path)
     return tmp_path
-
-
-def go_on_to_the_end(folder: Path) -> str:
-    process = begin(folder)
-    _, said = process.communicate(timeout=300)
-    assert process.returncode == 0, said
-    return said
 
 
 @pytest.mark.parametrize("while_saving", [False, True], ids=["at-a-step", "while-saving"])
@@ -147,7 +152,7 @@ def test_a_killed_process_costs_minutes_and_no_more(undisturbed: Path, place: Pa
         assert "Traceback" not in said
         assert "Go on with the same command" in said
         assert step_of(place) < STEPS - 10, "too short a run for so many rounds"
-    go_on_to_the_end(place)
+    train_to_the_end(place)
     assert_equal_weights(undisturbed, place)
 
 
@@ -162,7 +167,7 @@ def test_a_signal_saves_and_says_how_to_go_on(undisturbed: Path, place: Path, se
     assert said.count("all is saved. Go on with the same command") == 1
     assert "torch" not in said  # the launcher keeps quiet
     if sent == "SIGUSR1":
-        assert f"going on at step {step_of(place)} of {STEPS}" in go_on_to_the_end(place)
+        assert f"going on at step {step_of(place)} of {STEPS}" in train_to_the_end(place)
         assert_equal_weights(undisturbed, place)
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.conftest import Command, Run, environment
+from tests.conftest import Command, Run
 from tests.data.tars import make_tar, png, sample_tar
+from tests.processes import environment
 
 
 @pytest.fixture

@@ -6,8 +6,6 @@ import csv
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +17,8 @@ from safetensors.torch import load_file
 from swav_cli.core.recipe_file import dump_recipe, read_recipe
 from swav_cli.core.weights import save_model
 from tests.commands.test_extract import ABOUT
-from tests.conftest import Command, Run, environment, swav_command, tiny_recipe, wait_until
+from tests.conftest import Command, Run, tiny_recipe
+from tests.processes import share, start, wait_until
 
 QUICK = ("--epochs", "2", "--batch-size", "8", "--workers", "0", "--device", "cpu", "--precision", "float32")
 
@@ -160,10 +159,7 @@ def test_parts_of_a_folder_and_classes_by_name(home: Path, swav_here: Command) -
 def test_a_stopped_run_goes_on_to_the_same_end(home: Path, swav: Run) -> None:
     arguments = ("--batch-size", "8", "--epochs", "40", "--workers", "0", "--precision", "float32", "--device", "cpu")
     whole = json.loads(swav("linear-eval", *arguments, "--out", "runs/a", "--json").stdout)
-    process = subprocess.Popen(
-        swav_command("linear-eval", *arguments, "--out", "runs/b", "--set", "training.log_every=1"),
-        cwd=home, env=environment(), stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    process = start("linear-eval", *arguments, "--out", "runs/b", "--set", "training.log_every=1", cwd=home)
     metrics = home / "runs" / "b" / "metrics.jsonl"
     wait_until(lambda: metrics.exists() and metrics.read_text().count('"epoch"') > 20, process)
     process.send_signal(signal.SIGTERM)
@@ -185,13 +181,8 @@ def test_several_processes_count_every_picture_once(home: Path, swav: Run) -> No
     """39 pictures, which neither two nor three processes divide."""
     arguments = ("--set", "data.val=shapes:39", "--json")
     alone = swav("linear-eval", *QUICK, *arguments, "--out", "runs/one")
-    shared = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "swav_cli",
-         "linear-eval", *QUICK, *arguments, "--out", "runs/two"],
-        cwd=home, env=environment(), capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
-    assert shared.returncode == 0, shared.stderr
-    one, two = json.loads(alone.stdout), json.loads(shared.stdout)
+    shared = share(2, "linear-eval", *QUICK, *arguments, "--out", "runs/two", cwd=home)
+    one, two = json.loads(alone.stdout), json.loads(shared)
     assert two["count"] == 39
     assert two["per_class"] == one["per_class"]
     a, b = (load_file(home / "runs" / name / "model.safetensors") for name in ("one", "two"))

@@ -13,7 +13,8 @@ import torch
 from swav_cli import UserError, describe_model
 from swav_cli.report.models import facts_text
 from swav_cli.zoo.contents import inspect_file
-from tests.conftest import REFERENCE, Run, environment
+from tests.conftest import REFERENCE, Run
+from tests.processes import environment
 
 RAW = REFERENCE / "layouts" / "mmpretrain1_raw_runner.pth"
 

@@ -25,7 +25,7 @@ from swav_cli.core.weights import About, save_model
 from swav_cli.errors import UserError
 from swav_cli.zoo import catalogue
 from swav_cli.zoo.assemble import imagenet_classes
-from tests.conftest import environment, stopped, swav_command
+from tests.processes import environment, start, stopped, swav_command
 
 DEMO = Path(__file__).parent.parent.parent / "demo"
 NETWORK = {"backbone": "resnet18", "width": 4, "stem": "small", "size": 32}
@@ -270,8 +270,8 @@ def test_the_other_work_goes_on_when_the_reader_leaves() -> None:
 def test_stopped_in_the_middle(here: Path, number: signal.Signals, workers: int, says: str) -> None:
     """Ctrl-C, and a scheduler's end, leave no file and show no traceback."""
     (here / "list.txt").write_text("photos/plain/02.png\n" + "".join(f"photos/{n}.png\n" for n in range(400_000)))
-    command = swav_command("predict", "list.txt", "--out", "new/a.csv", "--workers", workers)
-    code, told = stopped(command, number, (here / "new").exists, here)
+    process = start("predict", "list.txt", "--out", "new/a.csv", "--workers", workers, cwd=here)
+    code, told = stopped(process, number, (here / "new").exists)
     assert code == 128 + number
     assert "Traceback" not in told
     assert says in told

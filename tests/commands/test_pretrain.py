@@ -16,7 +16,8 @@ from PIL import Image
 
 from swav_cli import load_model
 from swav_cli.core.metrics import read_metrics
-from tests.conftest import Command, Run, environment, swav_command, wait_until
+from tests.conftest import Command, Run
+from tests.processes import start, wait_until
 
 
 def test_a_run_from_beginning_to_end(swav: Run, tiny_file: Path, tmp_path: Path) -> None:
@@ -88,8 +89,7 @@ def test_an_interrupted_run_goes_on_with_the_same_command(
 ) -> None:
     undisturbed, run = tmp_path / "undisturbed", tmp_path / "disturbed"
     assert swav("pretrain", tiny_file, *LONG, "--out", undisturbed).returncode == 0
-    command = swav_command("pretrain", tiny_file, *LONG, "--out", run)
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=environment())
+    process = start("pretrain", tiny_file, *LONG, "--out", run, cwd=tmp_path, stdout=None)
     wait_until(lambda: is_at(run / "metrics.jsonl", 75), process)
     process.send_signal(number)
     _, said = process.communicate(timeout=200)
@@ -248,8 +248,7 @@ def test_a_loss_that_is_not_finite_ends_with_code_3(swav: Run, tiny_file: Path) 
 
 def test_pictures_that_changed_since_are_noticed(swav: Run, tiny_file: Path, photos: Path) -> None:
     options = ("--data", photos, "--set", "loss.queue.length=0", "--epochs", 400)
-    command = swav_command("pretrain", tiny_file, *options)
-    process = subprocess.Popen(command, cwd=tiny_file.parent, stderr=subprocess.DEVNULL, text=True, env=environment())
+    process = start("pretrain", tiny_file, *options, cwd=tiny_file.parent, stdout=None, stderr=subprocess.DEVNULL)
     wait_until(lambda: is_at(tiny_file.parent / "runs/tiny/metrics.jsonl", 3), process)
     process.send_signal(signal.SIGINT)
     assert process.wait(200) == 130

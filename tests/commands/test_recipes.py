@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from swav_cli.core.recipe_file import shipped_recipes
-from tests.conftest import Run, environment, swav_command
+from tests.conftest import Run
+from tests.processes import environment, run, swav_command
 
 
 def test_the_list_fits_a_terminal_of_80_columns(swav: Run) -> None:
@@ -121,10 +122,7 @@ def test_a_reader_that_goes_away_is_no_fault(arguments: list[str], tmp_path: Pat
     reader, writer = os.pipe()
     os.close(reader)
     try:
-        done = subprocess.run(
-            swav_command(*arguments), stdout=writer, stderr=subprocess.PIPE, text=True, cwd=tmp_path, timeout=60,
-            env=environment(),
-        )  # fmt: skip
+        done = run(*arguments, stdout=writer, cwd=tmp_path)
     finally:
         os.close(writer)
     assert "BrokenPipe" not in done.stderr

@@ -10,7 +10,7 @@ import torch
 
 from swav_cli.core import distributed
 from swav_cli.errors import UserError
-from tests.conftest import environment
+from tests.processes import environment
 
 TWO = """
 import sys, torch, torch.distributed as dist

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ import pytest
 import torch
 
 from swav_cli.core.slurm import adopt_slurm, first_machine, tasks_by_machine
-from tests.together import BATCH, COUNT, run_together, start
+from tests.processes import start_together
+from tests.together import BATCH, COUNT, run_together
 
 ALL = ("synchronised", "synchronised-float32", "apart", "statistics")
 
@@ -25,6 +27,10 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def together(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[int, dict[str, Any]]:
     groups = ("grouped",) if request.param == 2 else ()
     return request.param, run_together(request.param, tmp_path_factory.mktemp("together"), *ALL, *groups)
+
+
+def trained(world: int, folder: Path, *words: str, **more: str) -> list[subprocess.Popen[str]]:
+    return start_together(world, folder, *words, cwd=folder, module="tests.together", **more)
 
 
 def weights_alike(a: dict[str, Any], b: dict[str, Any], tolerance: float, *, statistics: bool = True) -> None:
@@ -50,22 +56,20 @@ def test_a_group_of_all_processes_equals_one(alone: dict[str, Any], together: tu
 
 
 def test_groups_that_the_processes_do_not_make_up_are_refused(tmp_path: Path) -> None:
-    processes = start(3, "tests.together", str(tmp_path), "it", "grouped", cwd=tmp_path)
+    processes = trained(3, tmp_path, "it", "grouped")
     said = [process.communicate(timeout=300)[1] for process in processes]
     assert all("training.sync_batchnorm (2) does not divide the 3 processes" in text for text in said)
 
 
 def test_processes_that_do_not_all_come_are_one_line(tmp_path: Path) -> None:
-    (process,) = start(
-        1, "tests.together", str(tmp_path), "it", "apart", cwd=tmp_path, WORLD_SIZE="2", MINUTES="0.05",
-    )  # fmt: skip
+    (process,) = trained(1, tmp_path, "it", "apart", WORLD_SIZE="2", MINUTES="0.05")
     _, said = process.communicate(timeout=300)
     assert process.returncode == 1
     assert "PeerLost: the 2 processes did not all meet at 127.0.0.1 within 0.05 minutes" in said
 
 
 def test_no_room_is_one_line_of_each(tmp_path: Path) -> None:
-    for process in start(2, "tests.together", str(tmp_path), "it", "full", cwd=tmp_path):
+    for process in trained(2, tmp_path, "it", "full"):
         said = process.communicate(timeout=300)[1]
         assert "swav_cli.errors.MemoryFull: the memory is full; send fewer pictures" in said.splitlines()[-1]
 
@@ -102,7 +106,7 @@ def test_every_picture_once_an_epoch_through_stops_and_another_number_of_process
     stretches = [(2, 4), (1, 3), (3, 5)]  # 12 steps, two whole epochs; stops fall within both
     queues = []
     for world, count in stretches:
-        processes = start(world, "tests.together", str(tmp_path), "it", "stretch", cwd=tmp_path, STEPS=str(count))
+        processes = trained(world, tmp_path, "it", "stretch", STEPS=str(count))
         for process in processes:
             _, failed = process.communicate(timeout=300)
             assert process.returncode == 0, failed[-3000:]
@@ -114,7 +118,7 @@ def test_every_picture_once_an_epoch_through_stops_and_another_number_of_process
     assert set(Counter(read[:COUNT]).values()) == {1}
     undisturbed = tmp_path / "undisturbed"
     undisturbed.mkdir()
-    (process,) = start(1, "tests.together", str(undisturbed), "it", "stretch", cwd=undisturbed, STEPS="12")
+    (process,) = trained(1, undisturbed, "it", "stretch", STEPS="12")
     _, failed = process.communicate(timeout=300)
     assert process.returncode == 0, failed[-3000:]
     assert read == sorted_by_step(undisturbed, read)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import environment
+from tests.processes import environment
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="no such signals there")
 

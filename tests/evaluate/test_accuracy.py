@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from swav_cli.evaluate.accuracy import Tally
-from tests.conftest import environment
+from tests.processes import environment
 
 
 def answers(classes: int = 9, count: int = 200) -> tuple[Tensor, Tensor]:

@@ -24,7 +24,8 @@ from swav_cli.zoo.export_check import compare, normalise, sample
 from swav_cli.zoo.export_formats import FORMATS, TORCHVISION, ExportRequest
 from swav_cli.zoo.export_weights import to_mmpretrain, to_official
 from swav_cli.zoo.load import load_model
-from tests.conftest import REFERENCE, environment
+from tests.conftest import REFERENCE
+from tests.processes import environment
 
 TINY = About(
     "resnet18", width=4, stem="small", hidden_dim=16, embedding_dim=8, prototypes=12, classes=("a", "b", "ü"), size=16,

@@ -1,0 +1,126 @@
+"""A process that has imported what every command imports, and forks itself into commands: `tests.processes` asks it to.
+
+A command that is forked is a process of its own, with its own working folder, environment, streams, signals and exit
+code; it only has its imports behind it, which take longer than most commands of a test. It ends as any Python does: the
+child leaves the loop and runs to the end of this file.
+"""
+
+from __future__ import annotations
+
+import gc
+import io
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import struct
+import sys
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+
+class Request(NamedTuple):
+    """What a command is to be: a module run as `python -m`, its words, where it runs and what surrounds it."""
+
+    module: str
+    arguments: list[str]
+    cwd: str
+    environment: dict[str, str]
+
+
+def serve(control: socket.socket) -> Request:
+    """Fork for each request that comes, and tell how each child ended. Returns in the children alone.
+
+    A request comes with four open files: the three streams, and the pipe that takes the child's status when it ends.
+    """
+    heard, woken = os.pipe()
+    for end in (heard, woken):
+        os.set_blocking(end, False)
+    signal.set_wakeup_fd(woken)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C on a suite is for the suite, which then hangs up
+    pipes: dict[int, int] = {}
+    while True:
+        ready, _, _ = select.select([control, heard], [], [])
+        if heard in ready:
+            os.read(heard, 4096)
+            tell_the_ended(pipes)
+        if control in ready:
+            message, files, _, _ = socket.recv_fds(control, 1 << 20, 4)
+            if not message:
+                sys.exit()
+            child = os.fork()
+            if not child:
+                signal.set_wakeup_fd(-1)
+                for number in (control.detach(), heard, woken, *pipes.values(), files.pop()):
+                    os.close(number)
+                request = Request(**json.loads(message))
+                become(request, files)
+                return request
+            pipes[child] = files.pop()
+            for number in files:
+                os.close(number)
+            control.sendall(struct.pack("i", child))
+
+
+def tell_the_ended(pipes: dict[int, int]) -> None:
+    while pipes:
+        child, status = os.waitpid(-1, os.WNOHANG)
+        if not child:
+            return
+        with suppress(BrokenPipeError), os.fdopen(pipes.pop(child), "wb") as pipe:
+            pipe.write(struct.pack("i", status))
+
+
+def become(request: Request, streams: list[int]) -> None:
+    """Take over the folder, the environment, the streams and the signals that a process would start with."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
+    os.chdir(request.cwd)
+    os.environ.clear()
+    os.environ.update(request.environment)
+    paths = [path for path in request.environment.get("PYTHONPATH", "").split(os.pathsep) if path]
+    sys.path[:0] = [request.cwd, *(path for path in paths if path not in sys.path)]
+    sys.argv = [request.module, *request.arguments]
+    encoding = request.environment.get("PYTHONIOENCODING", "utf-8")
+    sys.stdin = sys.__stdin__ = stream_of(0, "r", encoding, "strict")
+    sys.stdout = sys.__stdout__ = stream_of(1, "w", encoding, "strict")
+    sys.stderr = sys.__stderr__ = stream_of(2, "w", encoding, "backslashreplace")
+
+
+def stream_of(number: int, mode: str, encoding: str, errors: str) -> Any:
+    """A standard stream as Python itself opens it: the errors' one by lines, the others so on a terminal alone."""
+    stream = open(number, mode, encoding=encoding, errors=errors, closefd=False)  # noqa: SIM115
+    assert isinstance(stream, io.TextIOWrapper)
+    if mode == "w":
+        stream.reconfigure(line_buffering=number == 2 or stream.isatty())
+    return stream
+
+
+def import_what_commands_import() -> None:
+    """In the environment of a command, and without a thread: only the thread that forks lives on in a child."""
+
+    import swav_cli.app
+    import swav_cli.tasks.answering
+    import swav_cli.tasks.classifying
+    import swav_cli.tasks.extracting
+    import swav_cli.tasks.judging
+    import swav_cli.tasks.pretraining
+    import swav_cli.tasks.probing
+    import swav_cli.zoo.export  # noqa: F401
+
+    threads = len(os.listdir("/proc/self/task"))
+    assert threads == 1, f"{threads} threads: a child would have only one of them"
+    gc.freeze()
+
+
+if __name__ == "__main__":
+    del sys.path[0]  # the folder of this file, where a command does not look for modules
+    import_what_commands_import()
+    request = serve(socket.socket(fileno=int(sys.argv[1])))
+    runpy.run_module(request.module, run_name="__main__", alter_sys=True)
