@@ -18,7 +18,15 @@ import socket
 import struct
 import sys
 from contextlib import suppress
+from importlib import import_module
 from typing import Any, NamedTuple
+
+IMPORTED = (
+    "torch", "torch._dynamo", "torch._inductor.config", "torch.distributed.launcher.api", "torchcodec.decoders",
+    "torch.utils.data", "rich.console", "rich.table", "tqdm.auto", "scipy.special", "sklearn.metrics", "swav_cli.app",
+    "swav_cli.tasks.answering", "swav_cli.tasks.classifying", "swav_cli.tasks.extracting", "swav_cli.tasks.judging",
+    "swav_cli.tasks.pretraining", "swav_cli.tasks.probing", "swav_cli.zoo.export",
+)  # fmt: skip
 
 
 class Request(NamedTuple):
@@ -104,16 +112,8 @@ def stream_of(number: int, mode: str, encoding: str, errors: str) -> Any:
 
 def import_what_commands_import() -> None:
     """In the environment of a command, and without a thread: only the thread that forks lives on in a child."""
-
-    import swav_cli.app
-    import swav_cli.tasks.answering
-    import swav_cli.tasks.classifying
-    import swav_cli.tasks.extracting
-    import swav_cli.tasks.judging
-    import swav_cli.tasks.pretraining
-    import swav_cli.tasks.probing
-    import swav_cli.zoo.export  # noqa: F401
-
+    for name in IMPORTED:
+        import_module(name)
     threads = len(os.listdir("/proc/self/task"))
     assert threads == 1, f"{threads} threads: a child would have only one of them"
     gc.freeze()
