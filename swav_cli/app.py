@@ -22,7 +22,7 @@ from swav_cli.commands.recipes import recipes
 from swav_cli.core.slurm import adopt_slurm
 from swav_cli.core.stopping import Terminated, clear_away_when_ended
 from swav_cli.errors import Interrupted, MemoryFull, UserError, is_memory_full
-from swav_cli.report.printable import printable_lines
+from swav_cli.report.printable import printable_lines, write_any_character
 
 app = typer.Typer(
     name="swav",
@@ -71,6 +71,8 @@ def main() -> None:
     adopt_slurm()
     clear_away_when_ended()
     _open_closed_streams()
+    for stream in (sys.stdout, sys.stderr):
+        write_any_character(stream)
     try:
         app()
     except UserError as error:
@@ -84,6 +86,8 @@ def main() -> None:
             raise
         _leave(str(MemoryFull()), MemoryFull.exit_code, error)
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            _leave(f"{error.filename}: is longer than any name of a file; give another", 2, error)
         if error.errno != errno.ENOSPC:
             raise
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (what it still holds has no place to go)

@@ -25,6 +25,7 @@ from typing import Any, BinaryIO, TextIO
 
 from swav_cli.errors import UserError
 
+LONGEST = 255  # bytes of a name, on nearly all disks
 PART_NAME = 40  # bytes of a file's name in that of its part, which has 55 at most: any disk takes that
 LEFT_BEHIND = 24 * 3600.0  # seconds without a change, after which the part of a killed process is removed
 HOPS = 40  # from link to link, as many as the system goes
@@ -45,7 +46,7 @@ def check_place(path: Path, option: str, is_folder: bool = False) -> None:
         there = _status(target)
     except OSError as error:  # most of all a name that is too long for the disk
         raise UserError(f"{option} {path}: can't be written ({error.strerror}); give another name") from None
-    if is_stream(path):
+    if is_pipe_or_device(path):
         if is_folder:
             raise UserError(f"{option} {path}: is a pipe or a device; name a folder")
         return
@@ -57,6 +58,19 @@ def check_place(path: Path, option: str, is_folder: bool = False) -> None:
     blocking = next((folder for folder in target.parents if folder.exists() and not folder.is_dir()), None)
     if blocking is not None or not os.access(above, os.W_OK | os.X_OK):
         raise UserError(f"{option} {path}: can't be written below {blocking or above}; name another place")
+
+
+def check_moved_place(path: Path, option: str) -> None:
+    """The same for a file or folder that is moved to its place together with others, or that is no stream of bytes.
+
+    Raises:
+        UserError: it is a link, a pipe or a device, which such a move would replace.
+    """
+    if os.path.islink(path):
+        target = os.path.realpath(path)
+        raise UserError(f"{option} {path}: is a link, and would be replaced; name what it leads to, {target}")
+    if is_pipe_or_device(path):
+        raise UserError(f"{option} {path}: is a pipe or a device, and would be replaced; name a file")
 
 
 def _status(path: Path) -> os.stat_result | None:
@@ -96,7 +110,7 @@ def write_stream(path: Path, write: Callable[[TextIO], object]) -> None:
     Raises:
         UserError: see `write_whole`.
     """
-    if not is_stream(path):
+    if not is_pipe_or_device(path):
         write_whole(path, lambda part: _write_text(part, write))
         return
     try:
@@ -144,7 +158,7 @@ def replacing(path: Path, *, flush: bool = True, keep: bool = False) -> Iterator
         FileExistsError: `keep`, and a file is there.
         OSError: the disk is full, the folder can't be written, or the place is no file's.
     """
-    if is_stream(path):
+    if is_pipe_or_device(path):
         with tempfile.TemporaryDirectory() as folder:
             part = Path(folder) / "part"
             yield part
@@ -219,7 +233,7 @@ def _clear_left_behind(target: Path) -> None:
 # --- pipes and devices ----------------------------------------------------------------------------------------------
 
 
-def is_stream(path: Path) -> bool:
+def is_pipe_or_device(path: Path) -> bool:
     """Whether this is a pipe, a terminal or another device, or an open file of this process (`/dev/stdout`)."""
     if _own_descriptor(path) is not None:
         return True
@@ -271,7 +285,13 @@ def held(place: Path, busy: Callable[[], None] = lambda: None) -> Iterator[None]
         yield
         return
     while True:
-        handle = os.open(place, os.O_RDONLY if place.is_dir() else os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            handle = os.open(place, os.O_RDONLY if place.is_dir() else os.O_RDWR | os.O_CREAT, 0o666)
+        except PermissionError:
+            if not place.is_dir():
+                raise
+            yield  # a folder that may be written and not be read
+            return
         try:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -16,7 +16,7 @@ from swav_cli.errors import UserError
 from swav_cli.files import (
     check_place,
     held,
-    is_stream,
+    is_pipe_or_device,
     part_beside,
     replacing,
     write_json,
@@ -182,7 +182,7 @@ def test_an_open_file_of_this_process_is_written_into_where_it_stands(tmp_path: 
         file.write("before\n")
         file.flush()
         place = Path(f"/dev/fd/{file.fileno()}")
-        assert is_stream(place)
+        assert is_pipe_or_device(place)
         write(place, "between\n")  # type: ignore[operator]
         file.seek(0, os.SEEK_END)
         file.write("after\n")

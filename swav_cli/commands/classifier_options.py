@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from swav_cli.completions import recipe_names
+from swav_cli.data.paths import expanded
 from swav_cli.errors import UserError
+from swav_cli.files import check_place
 
 if TYPE_CHECKING:
     from swav_cli.core.classifier_recipe import FinetuneRecipe, LinearRecipe
@@ -112,15 +115,18 @@ def usual_recipe(model: str | None, small: str, large: str) -> str:
     return small if recipe is not None and max(crop.size for crop in recipe.crops) <= SMALL else large
 
 
-def check_plot(plot: Path | None) -> None:
+def checked_plot(plot: Path | None) -> Path | None:
     """Nothing is trained for a picture that can't be drawn in the end."""
     if plot is None:
-        return
+        return None
     from swav_cli.report.confusion import check_drawing
 
+    plot = expanded(plot)
     check_drawing(plot)
-    if not plot.absolute().parent.is_dir():
+    if not os.path.isdir(plot.absolute().parent):
         raise UserError(f"--plot {plot}: there is no folder {plot.parent}; make it first")
+    check_place(plot, "--plot")
+    return plot
 
 
 def print_plan(recipe: LinearRecipe | FinetuneRecipe, devices: int | None, device: str, as_json: bool) -> None:
@@ -146,12 +152,12 @@ def tell(work: Callable[[Screen], dict[str, Any]], plot: Path | None, as_json: b
     from swav_cli.report.console import Console, Screen
 
     results = work(Console("loss") if is_first() else Screen())
+    if is_first() and as_json:
+        print(json.dumps(results), flush=True)
     if is_first() and plot is not None:
         from swav_cli.tasks.classifying import plot_confusion
 
         plot_confusion(Path(results["run"]), plot)
-    if is_first() and as_json:
-        print(json.dumps(results), flush=True)
 
 
 def start_processes(devices: int | None, device: str) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from swav_cli.commands.classifier_options import AsJson, Device, Devices, Plot, check_plot, start_processes
+from swav_cli.commands.classifier_options import AsJson, Device, Devices, Plot, checked_plot, start_processes
 from swav_cli.errors import UserError
 
 
@@ -67,7 +67,7 @@ def evaluate(
     where a table's column `labels` holds several, such as dog;person.
     What is found joins results.json in the run.
     """
-    check_plot(plot)
+    plot = checked_plot(plot)
     start_processes(devices, device)
     from swav_cli.core.processes import is_first
     from swav_cli.report.console import Console, Screen

@@ -79,7 +79,7 @@ def export(
 
     done = write(model, request, out, overwrite, notice=lambda text: print(text, file=sys.stderr))
     if as_json:
-        print(json.dumps(done.to_json(), ensure_ascii=False), flush=True)
+        print(json.dumps(done.to_json()), flush=True)
         return
     print(_summary(done), file=sys.stderr, flush=True)
     print("\n".join(done.lines), flush=True)

@@ -55,7 +55,7 @@ def finetune(
     named = options.overrides(model, data, val, labels, epochs, batch_size, precision, workers, seed)
     chosen = recipe or options.usual_recipe(model, "finetune-small", "finetune-in1k-10pct")
     settings = load_as(FinetuneRecipe, chosen, [*named, *(assignments or [])])
-    options.check_plot(plot)
+    plot = options.checked_plot(plot)
     if dry_run:
         options.print_plan(settings, devices, device, as_json)
         return

@@ -68,7 +68,7 @@ def linear_eval(
         named.append(f"layers=[{', '.join(names)}]")
     chosen = recipe or options.usual_recipe(model, "linear-small", "linear-in1k")
     settings = load_as(LinearRecipe, chosen, [*named, *(assignments or [])])
-    options.check_plot(plot)
+    plot = options.checked_plot(plot)
     if dry_run:
         options.print_plan(settings, None if cached else devices, device, as_json)
         return

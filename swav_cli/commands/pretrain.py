@@ -11,8 +11,10 @@ import typer
 
 from swav_cli.commands.classifier_options import Devices, start_processes
 from swav_cli.completions import recipe_names
+from swav_cli.data.paths import expanded
 from swav_cli.data.shard_names import is_stream
 from swav_cli.errors import UserError
+from swav_cli.files import check_place
 
 if TYPE_CHECKING:
     from swav_cli.core.micro_batch import MicroBatch
@@ -140,6 +142,9 @@ def _look_ahead(
     from swav_cli.report.sheet import save_crops
     from swav_cli.tasks.pretraining import check_processes, preview_views, settle
 
+    if preview is not None:
+        preview = expanded(preview)
+        check_place(preview, "--preview")
     settled = settle(recipe, device, micro_batch)
     check_processes(settled.recipe, devices or 1)
     if preview is not None:

@@ -30,7 +30,7 @@ def list_recipes(
 
     rows = recipe_rows([read_recipe(path) for path in shipped_recipes().values()])
     # Flushed, here and below, so that a reader that went away (| head) is noticed here and not at the very end.
-    print(json.dumps(rows, ensure_ascii=False) if as_json else recipe_table(rows), flush=True)
+    print(json.dumps(rows) if as_json else recipe_table(rows), flush=True)
     if not as_json:
         print(
             "\nmore of one: swav recipes show NAME    train it: swav pretrain NAME, or\n"

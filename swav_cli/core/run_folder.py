@@ -11,8 +11,9 @@ from typing import Any
 from swav_cli.core.checkpoint import RunFolder
 from swav_cli.core.processes import was_restarted
 from swav_cli.core.recipe_file import COMMANDS, AnyRecipe, differences, read_recipe
+from swav_cli.data.paths import expanded
 from swav_cli.errors import UserError
-from swav_cli.files import held, write_json
+from swav_cli.files import check_place, held, write_json
 
 
 def choose_folder(out: Path, resume: bool, overwrite: bool) -> Path:
@@ -21,21 +22,18 @@ def choose_folder(out: Path, resume: bool, overwrite: bool) -> Path:
     Raises:
         UserError: it holds something else.
     """
+    out = expanded(out)
     if not resume and not overwrite:
         out = _newest(out) if was_restarted() else _next_free(out)
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out}: is a file; give a folder with --out")
+    check_place(out, "--out", is_folder=True)
     if out.is_dir() and any(out.iterdir()) and not RunFolder(out).recipe.exists():
         raise UserError(f"{out}: holds other files and no run; give another folder with --out")
-    parent = next(folder for folder in [out, *out.absolute().parents] if folder.exists())
-    if not os.access(parent, os.W_OK):
-        raise UserError(f"{parent}: can't be written to; give another folder with --out")
     return out
 
 
 def _next_free(out: Path) -> Path:
     number, free = 2, out
-    while free.exists():
+    while os.path.exists(free):
         free = out.with_name(f"{out.name}-{number}")
         number += 1
     return free
@@ -44,7 +42,7 @@ def _next_free(out: Path) -> Path:
 def _newest(out: Path) -> Path:
     """The folder that `_next_free` gave before processes died and torchrun started them again."""
     number = 2
-    while out.with_name(f"{out.name}-{number}").exists():
+    while os.path.exists(out.with_name(f"{out.name}-{number}")):
         number += 1
     return out if number == 2 else out.with_name(f"{out.name}-{number - 1}")
 
@@ -82,18 +80,21 @@ def read_results(folder: RunFolder) -> dict[str, Any]:
         return {}
 
 
-def add_results(folder: RunFolder, key: str, found: dict[str, Any]) -> None:
+def add_results(folder: RunFolder, key: str, found: dict[str, Any], notice: Callable[[str], None]) -> None:
     """Join what another command found to a run's results; of two that end at once, both are kept.
 
-    Raises:
-        UserError: they can't be written.
+    Where they can't be written, as in a run of somebody else's, a notice says so: the numbers are shown all the same.
     """
-    change_results(folder, lambda known: {**known, key: found})
+    try:
+        change_results(folder, lambda known: {**known, key: found})
+    except UserError as error:
+        notice(f"{error}; these numbers are only shown")
 
 
 def change_results(folder: RunFolder, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
     """Read a run's results, change and write them, with nobody else between."""
     try:
+        folder.path.mkdir(parents=True, exist_ok=True)
         with held(folder.path):
             write_json(folder.results, change(read_results(folder)))
     except OSError as error:

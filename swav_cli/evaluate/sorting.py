@@ -19,10 +19,9 @@ from swav_cli.core.answer import Answer
 from swav_cli.data.file_pictures import FilePictures
 from swav_cli.data.pictures import Pictures
 from swav_cli.errors import UserError
-from swav_cli.files import replacing, shortened
+from swav_cli.files import LONGEST, replacing, shortened
 
 RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")  # no names for folders on Windows
-LONGEST = 255  # bytes of a name
 
 
 class Sorting:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from swav_cli.data.tables import one_line
 from swav_cli.errors import UserError, nearest
+from swav_cli.files import LONGEST, check_moved_place, check_place, shortened
 
 PART = 4e6  # numbers written at a time
 
@@ -169,7 +171,11 @@ class Output(NamedTuple):
 
     @property
     def unfinished(self) -> Path:
-        return self.path.with_name(f"{self.path.name}.part")
+        name = f"{self.path.name}.part"
+        if len(os.fsencode(name)) > LONGEST:
+            digits = hashlib.sha256(os.fsencode(self.path.name)).hexdigest()[:8]
+            name = f"{shortened(self.path.name, LONGEST - 14)}.{digits}.part"
+        return self.path.with_name(name)
 
     def files(self) -> list[Path]:
         """All of them, the description last: once it is there, all are."""
@@ -199,14 +205,16 @@ def open_output(path: Path, is_map: bool) -> Output:
         known = ", ".join(FORMATS)
         said = f"'{path.suffix}' is no format of features" if suffix else "the name tells no format"
         raise UserError(f"--out {path}: {said}.{nearest(suffix, FORMATS)} Known are {known}")
-    if path.is_dir():
+    if os.path.isdir(path):
         raise UserError(f"--out {path}: is a folder; name a file, such as {path / 'features.npy'}")
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
         raise UserError(f"--out {path}: there is no folder {path.parent}; make it first")
-    if not os.access(path.parent, os.W_OK):
-        raise UserError(f"--out {path}: {path.parent} can't be written to; name a file elsewhere")
+    output = Output(path)
+    for each in output.files():
+        check_moved_place(each, "--out")
+        check_place(each, "--out")
     if suffix == ".csv" and is_map:
         raise UserError(f"--out {path}: a feature map does not fit into a table; use {path.with_suffix('.npy')}")
     if suffix == ".parquet" and find_spec("pyarrow") is None:
         raise UserError(f"--out {path}: .parquet needs pyarrow; install it with: pip install 'swav-cli[parquet]'")
-    return Output(path)
+    return output

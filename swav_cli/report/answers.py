@@ -74,6 +74,8 @@ def as_plain(answer: Answer, kind: Kind) -> dict[str, Any]:
 
 def _json(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
+    if len(text.splitlines()) > 1:  # a name with U+2028 or U+0085, at which some readers begin a new line
+        return json.dumps(value)
     try:
         text.encode()
     except UnicodeEncodeError:  # a name that is not UTF-8
@@ -94,8 +96,18 @@ def _write_json(stream: TextIO, answers: Iterable[Answer], kind: Kind, about: di
     stream.write("\n}\n")
 
 
+class _UnixLines:
+    """Rows that end in LF. Told of that ending alone, csv would leave a CR inside a name without quotes."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, row: str) -> None:
+        self._stream.write(row.removesuffix("\r\n") + "\n")
+
+
 def _write_csv(stream: TextIO, answers: Iterable[Answer], kind: Kind, top_k: int) -> None:
-    rows = csv.writer(stream, lineterminator="\n")
+    rows = csv.writer(_UnixLines(stream))
     margin = ["margin"] if kind == "cluster" else []
     guesses = [f"{column}_{place}" for place in range(1, top_k + 1) for column in (kind, "probability")]
     rows.writerow(["path", "error", *margin, *guesses])

@@ -1,6 +1,12 @@
-"""Names of files on a terminal: as text, whatever characters they hold."""
+"""Text on any terminal: names of files with whatever characters they hold, and characters that it has not."""
 
 from __future__ import annotations
+
+import codecs
+import io
+from typing import TextIO
+
+PLAIN = str.maketrans({"–": "-", "—": "-", "…": "...", "×": "x", "±": "+-", "→": "->", "µ": "u", "’": "'", "•": "*"})
 
 
 def printable(text: str) -> str:
@@ -15,3 +21,24 @@ def printable(text: str) -> str:
 def printable_lines(text: str) -> str:
     """The same for lines in which names occur."""
     return "\n".join(printable(line) for line in text.split("\n"))
+
+
+def write_any_character(stream: TextIO | None) -> None:
+    r"""Let a stream write what its encoding has not with other characters, in place of an error.
+
+    >>> write_any_character(ascii_terminal)    # doctest: +SKIP
+    >>> print("5 × 5 – Zürich", file=ascii_terminal)    # doctest: +SKIP
+    5 x 5 - Z\xfcrich
+    """
+    if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+        stream.reconfigure(errors="swav.plain")
+
+
+def _in_plain(error: UnicodeError) -> tuple[str | bytes, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end].translate(PLAIN)
+    return text.encode("ascii", "backslashreplace").decode(), error.end
+
+
+codecs.register_error("swav.plain", _in_plain)

@@ -304,7 +304,7 @@ def _run_and_judge(trainer: ClassifierTrainer, job: Job, folder: RunFolder, scre
     results |= {"bad_pictures": len(trainer.course.bad), "run": str(folder.path)}
     if distributed.is_writer():
         save_model(folder.model, *trainer.classifier())
-        finish(job, results, last[POOLED], folder)
+        finish(job, results, last[POOLED], folder, screen.notice)
     screen.notice(describe_outcome(results, folder.path))
     return results
 
@@ -343,14 +343,14 @@ def outcome(job: Job, last: dict[str, Tally], best: dict[str, Any], how: str) ->
     }
 
 
-def finish(job: Job, results: dict[str, Any], kept: Tally, folder: RunFolder) -> None:
+def finish(job: Job, results: dict[str, Any], kept: Tally, folder: RunFolder, notice: Callable[[str], None]) -> None:
     """Results in the run's folder, and a line of them with the model's own run."""
     write_text(folder.confusion, confusion_text(kept.confusion, job.classes))
     change_results(folder, lambda known: results)
     run = run_of(job.source)
     if run is not None and run.results.exists():
         told = {key: results[key] for key in ("top1", "top5", "classes", "labels", "judged_by", "protocol")}
-        add_results(run, f"{job.recipe.task}:{folder.path.name}", told)
+        add_results(run, f"{job.recipe.task}:{folder.path.name}", told, notice)
 
 
 def plot_confusion(folder: Path, path: Path) -> None:

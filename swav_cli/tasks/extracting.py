@@ -13,6 +13,7 @@ from typing import Any
 from swav_cli.core.run_pictures import pretraining_of, training_pictures
 from swav_cli.core.stages import MAPS
 from swav_cli.data.inputs import open_inputs
+from swav_cli.data.paths import expanded
 from swav_cli.data.pictures import Pictures
 from swav_cli.errors import UserError
 from swav_cli.evaluate.extraction import extract
@@ -56,7 +57,7 @@ def write_features(
     """
     given = [str(each) for each in ([inputs] if isinstance(inputs, (str, Path)) else inputs)]
     source = str(model) if model is not None else _newest_run()
-    path = Path(out) if out is not None else _default_out(source, layer)
+    path = expanded(out) if out is not None else _default_out(source, layer)
     open_output(path, is_map=layer in MAPS)  # before a model is fetched
     if not given and source is None:
         raise UserError("there is no run whose pictures could be taken; name some: swav extract photos/")

@@ -110,7 +110,7 @@ def judge(
             found = _judge_features(setting, data, bank)
         run = run_of(setting.source)
         if run is not None and distributed.is_writer():
-            add_results(run, "eval", found)
+            add_results(run, "eval", found, screen.notice)
         return found
 
 

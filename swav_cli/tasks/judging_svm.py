@@ -76,7 +76,7 @@ def judge_by_svm(
         results = _results(setting, sides, score, train.unread + test.unread)
         run = run_of(setting.source)
         if run is not None and distributed.is_writer():
-            add_results(run, "svm", results)
+            add_results(run, "svm", results, screen.notice)
         screen.notice(describe_svm(results))
         return results
 

@@ -22,6 +22,7 @@ from swav_cli.core.run_folder import change_results, choose_folder, clear, finis
 from swav_cli.core.weights import about, save_model
 from swav_cli.data.cache import cached
 from swav_cli.data.loader import Crops, epoch_order, pick_workers
+from swav_cli.data.paths import expanded
 from swav_cli.data.pictures import Pictures
 from swav_cli.data.sources import open_pictures
 from swav_cli.data.streams import StreamPictures, open_stream
@@ -119,7 +120,7 @@ def pretrain(
     """
     screen = screen or Screen()
     with joined_processes(device, recipe.training.timeout_minutes):
-        place = Path(out) if out else Path("runs") / recipe.name
+        place = expanded(out) if out else Path("runs") / recipe.name
         run = settle(recipe, device, micro_batch, place if resume and not overwrite else None)
         check_processes(run.recipe, distributed.world_size())
         overwrite = overwrite and not was_restarted()

@@ -113,7 +113,7 @@ def _train(
     results |= _of_grid(probe)
     results |= {"seconds": round(time.monotonic() - started, 1), "run": str(folder.path)}
     save_model(folder.model, *with_classifier(job.loaded.model, job.loaded.about, head, tuple(job.classes)))
-    finish(job, results, found, folder)
+    finish(job, results, found, folder, screen.notice)
     return results
 
 

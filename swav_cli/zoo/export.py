@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import logging
 import os
-import secrets
 import shutil
 import sys
 import warnings
@@ -18,7 +17,9 @@ from typing import Any
 from swav_cli.core.checkpoint import RunFolder
 from swav_cli.core.model import SwAV
 from swav_cli.core.weights import About
+from swav_cli.data.paths import expanded
 from swav_cli.errors import UserError
+from swav_cli.files import check_moved_place, check_place, held, part_beside
 from swav_cli.zoo import export_graph, export_weights
 from swav_cli.zoo.export_check import Difference, Reader, compare, takes_any_size
 from swav_cli.zoo.export_formats import PICKLES, ExportRequest, check_fits, check_installed, describe
@@ -130,8 +131,9 @@ def export_model(model: SwAV, about: About, request: ExportRequest, out: Path, o
         with _quiet():
             WRITERS[request.format](fresh, network, about, request)
             differences = compare(model, about, READERS[request.format](fresh, about, request), request)
-        for made in sorted(stage.iterdir()):
-            _move(made, out.with_name(made.name))
+        with held(out.parent):  # several files of one export, and of no other
+            for made in sorted(stage.iterdir()):
+                _move(made, out.with_name(made.name))
     lines = loading_lines(out, about, request)
     return Exported(
         out, request, about, tuple(differences), tuple(lines), tuple(notices(about, request, takes_any_size(model)))
@@ -145,10 +147,11 @@ def settle_path(source: str | Path | None, request: ExportRequest, out: Path | N
         UserError: a name that does not suit the format.
     """
     endings = request.kind.endings
-    if out is not None and not (out.is_dir() and endings):
+    out = expanded(out) if out is not None else None
+    if out is not None and not (os.path.isdir(out) and endings):
         if endings and out.suffix not in endings:
             raise UserError(f"--out {out}: a file of {request.format} ends in {' or '.join(endings)}")
-        if not endings and out.is_file():
+        if not endings and os.path.isfile(out):
             raise UserError(f"--out {out}: {request.format} is a folder, and this is a file")
         return out
     given = Path(str(source or "swav"))
@@ -191,7 +194,8 @@ def check_free(out: Path, request: ExportRequest, overwrite: bool) -> None:
     """
     beside = [out.with_suffix(".json")] if request.format == "torchvision" else []
     for path in (out, *beside):
-        if path.exists() and not overwrite:
+        check_moved_place(path, "--out")
+        if os.path.exists(path) and not overwrite:
             raise UserError(f"{path} exists; replace it with --overwrite, or name another with --out")
     if request.format == "timm" and out.is_dir():
         others = sorted({entry.name for entry in out.iterdir()} - {"config.json", "model.safetensors"})
@@ -199,11 +203,8 @@ def check_free(out: Path, request: ExportRequest, overwrite: bool) -> None:
             raise UserError(
                 f"{out}: holds more than an export ({others[0]}), so it is not replaced; give another --out"
             )
-    elif out.is_dir():
-        raise UserError(f"{out}: is a folder")
-    there = next(parent for parent in out.absolute().parents if parent.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        raise UserError(f"{out}: {there} can't be written; name another place with --out")
+    for path in (out, *beside):
+        check_place(path, "--out", is_folder=request.format == "timm")
 
 
 def _check_other(source: Path, out: Path) -> None:
@@ -221,7 +222,7 @@ def _stage(out: Path, size: int) -> Iterator[Path]:
     """A folder beside the export's place, gone afterwards with whatever is still in it; so are folders made for it."""
     made = [parent for parent in out.absolute().parents if not parent.exists()]
     # Named before it is made, so that no signal comes between its making and the knowledge of its name.
-    stage = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
+    stage = part_beside(out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(out.parent).free

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from swav_cli.core.model import SwAV
 from swav_cli.core.weights import About, read_model, save_model
 from swav_cli.errors import UserError
+from swav_cli.files import write_json, write_whole
 from swav_cli.zoo.export_check import Reader, answer, timm_facts
 from swav_cli.zoo.export_formats import TIMM, ExportRequest, describe
 
@@ -36,7 +36,7 @@ def write_torchvision(path: Path, model: SwAV, about: About, request: ExportRequ
         weights["fc.weight"] = like.new_zeros(IMAGENET_CLASSES, model.feature_dim)
         weights["fc.bias"] = like.new_zeros(IMAGENET_CLASSES)
     torch.save(weights, path)
-    path.with_suffix(".json").write_text(json.dumps(describe(about, request), indent=2) + "\n", encoding="utf-8")
+    write_json(path.with_suffix(".json"), describe(about, request))
 
 
 def read_torchvision(path: Path, about: About) -> Reader:
@@ -67,10 +67,9 @@ def write_timm(path: Path, model: SwAV, about: About, request: ExportRequest) ->
             else name.removeprefix("backbone."): tensor
             for name, tensor in weights.items()
         }
-    save_file({name: tensor.contiguous() for name, tensor in weights.items()}, path / "model.safetensors")
-    (path / "config.json").write_text(
-        json.dumps(_timm_config(model, about, request), indent=2) + "\n", encoding="utf-8"
-    )
+    tensors = {name: tensor.contiguous() for name, tensor in weights.items()}
+    write_whole(path / "model.safetensors", lambda part: save_file(tensors, part))
+    write_json(path / "config.json", _timm_config(model, about, request))
 
 
 def _timm_config(model: SwAV, about: About, request: ExportRequest) -> dict[str, Any]:

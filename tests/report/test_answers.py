@@ -168,3 +168,26 @@ def test_the_format(asked: str | None, as_json: bool, out: str | None, found: st
 def test_no_such_format(asked: str | None, as_json: bool, out: str | None, message: str) -> None:
     with pytest.raises(UserError, match=message):
         pick_format(asked, as_json, Path(out) if out else None)
+
+
+SEPARATORS = "a\nb\rc\u2028d\u0085e\u2029f\vg\fh\x1ci.png"
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "json"])
+def test_names_with_any_line_end_stay_whole(form: Format) -> None:
+    answers = [
+        Answer(0, SEPARATORS, (Guess(1, None, 0.5),), margin=0.1),
+        Answer(1, "plain.png", (Guess(1, None, 0.5),)),
+    ]
+    stream = io.StringIO(newline="")
+    write_answers(stream, iter(answers), form, "cluster", 1, {})
+    text = stream.getvalue()
+    if form == "csv":
+        names = [row["path"] for row in csv.DictReader(io.StringIO(text, newline=""))]
+        assert text.count("\r") == 1
+    elif form == "jsonl":
+        names = [json.loads(line)["path"] for line in text.splitlines()]
+    else:
+        names = [each["path"] for each in json.loads(text)["answers"]]
+        assert len(text.splitlines()) == text.count("\n")
+    assert names == [SEPARATORS, "plain.png"]
