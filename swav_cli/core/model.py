@@ -27,6 +27,7 @@ class SwAV(ResNet):
         hidden_dim: width of the projection head's hidden layer; 0 makes the head one linear layer.
         embedding_dim: D, the size of an embedding; 0 leaves out the head, as in a network that others trained.
         prototypes: K, how many prototypes; 0 leaves them out.
+        prototypes_bias: scores are cosines plus a number for each prototype, as lightly trains them.
         classes: classes of a linear classifier on the features (`fc`); 0 for none.
     """
 
@@ -41,6 +42,7 @@ class SwAV(ResNet):
         hidden_dim: int = 2048,
         embedding_dim: int = 128,
         prototypes: int = 3000,
+        prototypes_bias: bool = False,
         classes: int = 0,
     ) -> None:
         if backbone.startswith(TIMM):
@@ -60,7 +62,7 @@ class SwAV(ResNet):
         elif embedding_dim:
             self.projection_head = nn.Linear(self.feature_dim, embedding_dim)
         if prototypes:
-            self.prototypes = nn.Linear(embedding_dim, prototypes, bias=False)
+            self.prototypes = nn.Linear(embedding_dim, prototypes, bias=prototypes_bias)
         if classes:
             self.fc = nn.Linear(self.feature_dim, classes)
 
@@ -92,7 +94,12 @@ class SwAV(ResNet):
     def score(self, embedding: Tensor) -> Tensor:  # (B, D) -> (B, K)
         """Cosine of each embedding with each prototype; in full precision whatever that of the backbone."""
         with full_precision(embedding.device):
-            return F.linear(embedding, self.prototypes.weight)
+            return F.linear(embedding, self.prototypes.weight, self.prototypes.bias)
+
+    def similarity(self, embedding: Tensor) -> Tensor:  # (B, D) -> (B, K)
+        """What tells the nearest prototype: cosines, whatever the prototypes' length; scores where they have a bias."""
+        scores = self.score(embedding)
+        return scores if self.prototypes.bias is not None else scores / self.prototypes.weight.norm(dim=1)
 
     def forward(self, crops: Tensor | Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Embeddings (V B, D) and scores (V B, K) of crops, crop after crop.

@@ -40,6 +40,7 @@ class About:
     hidden_dim: int = 0
     embedding_dim: int = 0  # 0: no projection head
     prototypes: int = 0  # 0: none
+    prototypes_bias: bool = False  # as lightly trains them; ours are cosines and have none
     classes: tuple[str, ...] = ()  # of the classifier, in its order; empty: no classifier
     size: int = 224  # pixels, height and width of a picture as the network is judged
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)  # of each channel, 0 to 1
@@ -57,11 +58,15 @@ class About:
             hidden_dim=self.hidden_dim,
             embedding_dim=self.embedding_dim,
             prototypes=self.prototypes,
+            prototypes_bias=self.prototypes_bias,
             classes=len(self.classes),
         )
 
     def to_json(self) -> str:
-        return json.dumps({"format": FORMAT, **asdict(self)})
+        said = asdict(self)
+        if not self.prototypes_bias:  # earlier versions don't know it
+            del said["prototypes_bias"]
+        return json.dumps({"format": FORMAT, **said})
 
     @classmethod
     def from_json(cls, text: str) -> About:
@@ -215,7 +220,8 @@ def take_weights(model: SwAV, weights: Mapping[str, Tensor], source: str | Path)
         keys = [key for key in rest if key.startswith(prefix)]
         if all(key in weights and weights[key].shape == own[key].shape for key in keys):
             taken |= {key: weights[key] for key in keys}
-            words.append(f"{name} {len(keys)} of {len(keys)}")
+            left = ", without their bias" if name == "prototypes" and "prototypes.bias" in weights else ""
+            words.append(f"{name} {len(keys)} of {len(keys)}{left}")
         else:
             words.append(f"{name} begins anew")
     model.load_state_dict({**own, **taken})

@@ -79,7 +79,7 @@ def _function(model: SwAV, about: About) -> Function:  # (B, C, H, W) -> (B, cla
     if about.classes:
         return model.logits
     if model.has("prototypes"):
-        return lambda x: model.score(model.embed(x)) / model.prototypes.weight.norm(dim=1)  # others' need not be 1 long
+        return lambda x: model.similarity(model.embed(x))
     parts = f"a backbone ({about.backbone})" + (" and a projection head" if model.has("projection_head") else "")
     raise UserError(
         f"{about.source or 'this model'}: has {parts}, but neither a classifier nor prototypes to answer with; "

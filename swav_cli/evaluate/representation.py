@@ -99,7 +99,7 @@ def _all_layers(model: SwAV, x: Tensor) -> Tensor:  # (B, C, H, W) -> (B, F + D 
         embedding = model.project(pooled)
         found.append(embedding.float())
         if model.has("prototypes"):
-            cosines = model.score(embedding).float() / model.prototypes.weight.norm(dim=1)  # others' need not be 1 long
+            cosines = model.similarity(embedding).float()
             found.append(cosines.argmax(dim=1, keepdim=True).float())
     return torch.cat(found, dim=1)
 

@@ -62,7 +62,7 @@ def read_network(content: Any, where: str, classifier: Mapping[str, Tensor] | No
     if classifier:
         tensors.update(classifier)
     _settle_head(tensors)
-    notes = _settle_prototypes(tensors)
+    notes = [*named.notes, *_settle_prototypes(tensors), *_settle_classifier(tensors, classes_in(content))]
     about = _describe(named, where)
     if "fc.weight" in tensors:
         tensors.setdefault("fc.bias", torch.zeros(tensors["fc.weight"].shape[0]))
@@ -112,6 +112,7 @@ def _describe(named: Named, where: str) -> About:
         hidden_dim=shapes["projection_head.0.weight"][0] if "projection_head.0.weight" in shapes else 0,
         embedding_dim=last[0],
         prototypes=shapes["prototypes.weight"][0] if "prototypes.weight" in shapes else 0,
+        prototypes_bias="prototypes.bias" in shapes,
         size=32 if small == "small" else 224,
     )
     if channels == 3:
@@ -155,18 +156,65 @@ def _settle_prototypes(tensors: dict[str, Tensor]) -> list[str]:
         if length in found and direction in found:
             found["prototypes.weight"] = F.normalize(found.pop(direction), dim=1) * found.pop(length)
     heads = [name for name in found if re.fullmatch(r"prototypes\.prototypes\d+\.weight", name)]
-    if len(heads) > 1:
-        return [f"prototypes of {len(heads)} heads left aside: they are {len(heads)} clusterings, and swav has one"]
+    notes = []
     if heads:
-        number = heads[0].removesuffix("weight")
-        found = {name.replace(number, "prototypes."): tensor for name, tensor in found.items()}
+        number = min(heads, key=lambda name: int(re.sub(r"\D", "", name))).removesuffix("weight")
+        found = {
+            name.replace(number, "prototypes."): tensor for name, tensor in found.items() if name.startswith(number)
+        }
+    if len(heads) > 1:
+        notes.append(
+            f"the first of {len(heads)} sets of prototypes taken: they are {len(heads)} clusterings, and swav has one"
+        )
     bias = found.pop("prototypes.bias", None)
     if bias is not None and bool(bias.any()):
-        return ["prototypes left aside: they have a bias, so their scores are no cosines"]
+        found["prototypes.bias"] = bias
     if found and not any(name.startswith("projection_head.") for name in tensors):
         return ["prototypes left aside: the projection head that they belong to is not there"]
     tensors.update(found)
-    return []
+    return notes
+
+
+def _settle_classifier(tensors: dict[str, Tensor], names: tuple[str, ...]) -> list[str]:
+    """One that was never trained would answer all the same: it is left aside, unless the file names its classes."""
+    weight, bias = tensors.get("fc.weight"), tensors.get("fc.bias")
+    if weight is None or weight.is_meta or weight.dim() != 2:
+        return []
+    if not weight.any() and (bias is None or not bias.any()):
+        why = "it is all zeros"
+    elif is_untouched(weight) and (bias is None or float(bias.abs().max()) <= _bound(weight)):
+        why = "it was never trained, its numbers are those that torch draws at first"
+    else:
+        return []
+    if len(names) == weight.shape[0]:
+        return [f"its classifier has its classes' names, but {why}"]
+    for name in ("fc.weight", "fc.bias"):
+        tensors.pop(name, None)
+    return [f"classifier of {weight.shape[0]} classes left aside: {why}"]
+
+
+def _bound(weight: Tensor) -> float:
+    """Within which `nn.Linear` draws its first numbers, as the file's own precision rounds it."""
+    exact: float = weight.shape[1] ** -0.5
+    return exact * (1 + 2 * torch.finfo(weight.dtype).eps)
+
+
+def is_untouched(weight: Tensor) -> bool:
+    """Whether a linear layer's weight (out, in) is as torch draws it: even between -1 / sqrt(in) and 1 / sqrt(in).
+
+    All numbers lie within, the largest comes next to the bound, and the mean of their sizes and of their squares is
+    that of an even distribution, within five standard errors. One step of training moves some of many thousand
+    numbers beyond the bound. Of a few hundred numbers nothing can be told.
+    """
+    count, sizes = weight.numel(), weight.float().abs() * weight.shape[1] ** 0.5  # even between 0 and 1
+    if count < 500 or float(weight.abs().max()) > _bound(weight):
+        return False
+    error = count**-0.5
+    return bool(
+        sizes.max() > 1 - 20 / count - torch.finfo(weight.dtype).eps
+        and abs(2 * sizes.mean() - 1) < 5 * 0.58 * error
+        and abs(3 * sizes.square().mean() - 1) < 5 * 0.9 * error
+    )
 
 
 def _class_names(given: tuple[str, ...], count: int) -> tuple[str, ...]:
@@ -233,7 +281,7 @@ def _matched(part: str, count: int, prototypes: tuple[int, ...], classes: int) -
     if part == "backbone":
         return f"{count} of {count} backbone tensors"
     if part == "prototypes":
-        return f"prototypes {prototypes[0]} x {prototypes[1]}"
+        return f"prototypes {prototypes[0]} x {prototypes[1]}{' with a bias' if count > 1 else ''}"
     return f"{part} {count} of {count}" if part != "classifier" else f"classifier of {classes} classes"
 
 

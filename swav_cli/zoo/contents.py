@@ -12,9 +12,9 @@ from torch import Tensor
 
 from swav_cli.errors import UserError
 from swav_cli.zoo.cost import flops, parameters
-from swav_cli.zoo.layouts import tensors_in
 from swav_cli.zoo.load import load, local_file
 from swav_cli.zoo.pickles import read_foreign
+from swav_cli.zoo.wrappers import tensors_in
 
 
 def inspect_file(source: str, notice: Callable[[str], None] = lambda text: None) -> dict[str, Any]:

@@ -123,6 +123,8 @@ def _unlike(library: str, about: About) -> str:
     """Why the library has no such network; nothing where it has, or where the format holds any."""
     if library in ("mmpretrain", "official") and about.backbone not in ARCHITECTURES:
         return f"{library} holds ResNets, and this is {about.backbone}"
+    if library in ("mmpretrain", "official") and about.prototypes_bias:
+        return f"its prototypes have a bias, and those of {library} have none"
     if library not in ("torchvision", "timm") or (library == "timm" and about.backbone.startswith(TIMM)):
         return ""
     if about.backbone not in TORCHVISION:

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from swav_cli.errors import UserError
-
-AROUND = ("state_dict", "classy_state_dict", "base_model", "model", "model_state_dict")
-WRAPPERS = ("module.", "_orig_mod.", "model.")  # DistributedDataParallel, torch.compile, a module around the network
+from swav_cli.zoo.roots import backbone_below, numbered
+from swav_cli.zoo.wrappers import held_in, matches_any, tensors_in
 
 Renames = tuple[tuple[str, str], ...]
 
@@ -26,7 +25,8 @@ class Layout(NamedTuple):
     name: str
     mark: str  # pattern of a key: the first layout that has one is the file's
     renames: Renames = ()  # pattern of a key's beginning, and ours in its place; none: the names are ours already
-    again: str = "$."  # pattern of keys that repeat what others hold
+    again: str = "n_averaged$"  # pattern of keys that repeat what others hold, or count
+    beside: str = ""  # pattern of another key that has to be there too
 
 
 def _mm(name: str, prototypes: str) -> Layout:
@@ -50,7 +50,7 @@ LAYOUTS = (
     _mm("mmpretrain 1.x", "head.loss_module.prototypes."),
     _mm("mmselfsup 1.x", "head.loss.prototypes."),
     _mm("mmselfsup 0.x", "head.prototypes."),
-    Layout("mmpretrain classifier", r"head\.fc\.", ((r"backbone\.", ""), (r"head\.fc\.", "fc."))),
+    Layout("mmpretrain classifier", r"head\.fc\.", ((r"backbone\.", ""), (r"head\.fc\.", "fc.")), beside=r"backbone\."),
     _mm("mmpretrain without prototypes", "neck.projection_neck."),
     Layout(
         "solo-learn",
@@ -79,6 +79,20 @@ LAYOUTS = (
 )
 
 
+# transformers' ResNets: six patterns, and the published code's names in their place.
+_TRANSFORMERS = (
+    (r"^(resnet\.)?embedder\.embedder\.convolution\.", "conv1."),
+    (r"^(resnet\.)?embedder\.embedder\.normalization\.", "bn1."),
+    (r"^(resnet\.)?encoder\.stages\.(\d+)\.layers\.", lambda found: f"layer{int(found[2]) + 1}."),
+    (r"\.shortcut\.convolution\.", ".downsample.0."),
+    (r"\.shortcut\.normalization\.", ".downsample.1."),
+    (r"\.layer\.(\d+)\.convolution\.", lambda found: f".conv{int(found[1]) + 1}."),
+    (r"\.layer\.(\d+)\.normalization\.", lambda found: f".bn{int(found[1]) + 1}."),
+    (r"^classifier\.1\.", "fc."),
+)
+TRANSFORMERS = "transformers"
+
+
 class Named(NamedTuple):
     """A file's tensors by our names."""
 
@@ -86,38 +100,7 @@ class Named(NamedTuple):
     tensors: dict[str, Tensor]
     theirs: dict[str, str]  # our names to the file's
     aside: list[str]  # keys of the file that are no part of backbone, head, prototypes or classifier
-
-
-def tensors_in(content: Any) -> dict[str, Tensor]:
-    """Tensors by the file's names, without what is wrapped around all of them."""
-    while isinstance(content, Mapping):
-        inner = next((content[key] for key in AROUND if isinstance(content.get(key), Mapping)), None)
-        if inner is None:
-            return _unwrapped(dict(_flat(content, "")))
-        content = inner
-    return {}
-
-
-def _flat(content: Mapping[Any, Any], before: str) -> Iterator[tuple[str, Tensor]]:
-    """VISSL keeps trunk and heads in mappings of their own."""
-    for key, value in content.items():
-        if isinstance(value, Tensor):
-            yield f"{before}{key}", value
-        elif isinstance(value, Mapping):
-            yield from _flat(value, f"{before}{key}.")
-
-
-def _unwrapped(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    inside = re.compile(r"(backbone|encoder|trunk|_feature_blocks)\.|(conv1|linear)\.weight$")
-    while True:
-        wrapper = next((word for word in WRAPPERS if _any(tensors, re.escape(word))), None)
-        if wrapper is None or _any(tensors, inside.pattern):
-            return tensors
-        tensors = {key.removeprefix(wrapper): tensor for key, tensor in tensors.items()}
-
-
-def _any(keys: Iterable[str], pattern: str) -> bool:
-    return any(re.match(pattern, key) for key in keys)
+    notes: list[str]  # of choices, in words
 
 
 def by_our_names(content: Any, where: str) -> Named:
@@ -126,22 +109,43 @@ def by_our_names(content: Any, where: str) -> Named:
     Raises:
         UserError: no tensors, or in no known layout; with the first keys.
     """
-    tensors = tensors_in(content)
+    tensors, notes = held_in(content)
     if not tensors:
         raise UserError(f"{where}: holds no tensors by name")
-    layout = next((layout for layout in LAYOUTS if _any(tensors, layout.mark)), None)
-    if layout is None:
+    if matches_any(tensors, r"(resnet\.)?embedder\.embedder\.convolution\."):
+        ours = {key: _of_transformers(key) for key in tensors}
+        return _renamed(TRANSFORMERS, tensors, ours, notes)
+    layout = next((layout for layout in LAYOUTS if _is_of(layout, tensors)), None)
+    if layout is not None:
+        kept = [key for key in tensors if not re.match(layout.again, key)]
+        return numbered_names(
+            _renamed(layout.name, tensors, {key: _our_name(key, layout.renames) for key in kept}, notes)
+        )
+    below = backbone_below(tensors, where)
+    if below is None:
         raise UserError(f"{where}: in no layout that swav knows; its first keys: {', '.join(list(tensors)[:4])}")
-    named = Named(layout.name, {}, {}, [])
-    for key, tensor in tensors.items():
-        if re.match(layout.again, key):
-            continue
-        name = _our_name(key, layout.renames)
+    return numbered_names(_renamed(below.layout, tensors, below.names, [*notes, *below.notes]))
+
+
+def _is_of(layout: Layout, tensors: Mapping[str, Tensor]) -> bool:
+    return matches_any(tensors, layout.mark) and matches_any(tensors, layout.beside)
+
+
+def _renamed(layout: str, tensors: Mapping[str, Tensor], names: Mapping[str, str | None], notes: list[str]) -> Named:
+    """Tensors by the names that each key has with us; None: it has none."""
+    named = Named(layout, {}, {}, [], notes)
+    for key, name in names.items():
         if name is None:
             named.aside.append(key)
         else:
-            named.tensors[name], named.theirs[name] = tensor, key
-    return _numbered(named)
+            named.tensors[name], named.theirs[name] = tensors[key], key
+    return named
+
+
+def _of_transformers(key: str) -> str:
+    for pattern, ours in _TRANSFORMERS:
+        key = re.sub(pattern, ours, key)
+    return key
 
 
 def _our_name(key: str, renames: Renames) -> str | None:
@@ -155,12 +159,11 @@ def _our_name(key: str, renames: Renames) -> str | None:
     return None
 
 
-def _numbered(named: Named) -> Named:
-    """lightly cuts the layers of a ResNet into a numbered row: torchvision's eight, or the six of its own ResNet."""
-    if "0.weight" not in named.tensors:
+def numbered_names(named: Named) -> Named:
+    """The names of layers where they are a numbered row."""
+    words = numbered(named.tensors)
+    if not words:
         return named
-    first = 2 if "2.0.conv1.weight" in named.tensors else 4
-    words = {"0": "conv1", "1": "bn1", **{str(first + stage): f"layer{stage + 1}" for stage in range(4)}}
 
     def word(name: str) -> str:
         number, dot, rest = name.partition(".")

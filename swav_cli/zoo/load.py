@@ -22,6 +22,7 @@ from swav_cli.zoo import catalogue
 from swav_cli.zoo.assemble import Foreign, imagenet_classes, read_network
 from swav_cli.zoo.catalogue import Entry
 from swav_cli.zoo.download import cache_folder, fetch, is_url, kept_as
+from swav_cli.zoo.file_kinds import kind_of_file, kind_of_folder
 from swav_cli.zoo.layouts import linear_alone
 from swav_cli.zoo.pickles import read_foreign
 
@@ -77,6 +78,8 @@ def local_file(source: str | Path, notice: Notice = lambda text: None) -> Path:
     if not path.exists() and is_url(str(source)):
         return fetch(str(source), kept_as(str(source)), notice=notice)
     if path.is_dir():
+        if other := kind_of_folder(path):
+            raise UserError(f"{path}: {other}")
         return _file_of_run(RunFolder(path), notice)
     if not path.exists():
         raise UserError(f"{source}: {_unknown(str(source))}")
@@ -193,6 +196,8 @@ def _unknown(source: str) -> str:
 def _is_ours(path: Path) -> bool:
     if path.suffix != ".safetensors":
         return False
+    if other := kind_of_file(path):
+        raise UserError(f"{path}: {other}")
     try:
         with safe_open(path, framework="pt") as file:
             return "swav" in (file.metadata() or {})

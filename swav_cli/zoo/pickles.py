@@ -1,15 +1,13 @@
 """Foreign files of weights, read without running what they hold.
 
 A pickle is a program: reading one the plain way can do anything. `torch.load(weights_only=True)` runs none of it, but
-refuses the raw checkpoints of mmpretrain and mmselfsup, which carry a training log (HistoryBuffer, numpy scalars).
-Those few names get stand-ins here that hold nothing and do nothing; torch's own reader stays in charge.
+refuses whatever holds more than tensors and plain values, as most training checkpoints do: arguments, configurations,
+logs. Those are read a second time with stand-ins for all that they name; see `stand_ins`.
 """
 
 from __future__ import annotations
 
 import pickle
-import pickletools
-import re
 import warnings
 import zipfile
 from pathlib import Path
@@ -18,48 +16,22 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch.serialization import safe_globals
 
 from swav_cli.errors import UserError
-
-
-class Nothing:
-    """Takes the place of an object that has no part in the weights: accepts anything, keeps nothing."""
-
-    def __new__(cls, *args: object, **kwargs: object) -> Nothing:
-        return super().__new__(cls)
-
-    def __init__(self, *args: object, **kwargs: object) -> None: ...
-
-    def __setstate__(self, state: object) -> None:
-        """What the file says of the object is dropped."""
-
-
-def _attribute(*args: object) -> Nothing:
-    """In place of `getattr`: looks nothing up, so that no chain of it leads anywhere."""
-    return Nothing()
-
-
-# What a raw checkpoint of mmengine or mmcv names besides tensors: its log of losses and the numbers in it.
-_NUMPY = ("scalar", "_reconstruct")
-STAND_INS: dict[str, Any] = {
-    "mmengine.logging.history_buffer.HistoryBuffer": Nothing,
-    "numpy.dtype": Nothing,
-    "numpy.ndarray": Nothing,
-    **{f"numpy.{core}.multiarray.{name}": Nothing for core in ("core", "_core") for name in _NUMPY},
-    "builtins.getattr": _attribute,
-    "__builtin__.getattr": _attribute,
-}
+from swav_cli.zoo.file_kinds import kind_of_file
+from swav_cli.zoo.stand_ins import AsksForCode, careful_pickle
 
 
 def read_foreign(path: Path) -> Any:
-    """What a file of weights holds: tensors, plain values, and `Nothing` in place of anything else.
+    """What a file of weights holds: tensors, plain values, and a `StandIn` in place of anything else.
 
     Raises:
         UserError: damaged, no file of weights, or a pickle that asks for code; the message names what it asks for.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file of weights")
+    if other := kind_of_file(path):
+        raise UserError(f"{path}: {other}")
     if path.suffix == ".safetensors":
         try:
             return load_file(path)
@@ -67,25 +39,47 @@ def read_foreign(path: Path) -> Any:
             raise UserError(f"{path}: can't be read as safetensors ({_first_line(error)})") from None
     _check_sums(path)
     try:
-        return _load(path)
-    except pickle.UnpicklingError:
-        pass  # it asks for more than tensors; perhaps no more than is known
-    try:
-        with safe_globals([(stand_in, name) for name, stand_in in STAND_INS.items()]):
-            return _load(path)
-    except pickle.UnpicklingError as error:
-        raise UserError(f"{path}: {_refusal(str(error), path)}") from None
+        return _load(path, weights_only=True)
+    except Exception as error:
+        if not _asks_for_more(error):
+            raise UserError(f"{path}: {_unreadable(error)}") from None
+    return _read_carefully(path)
 
 
-def _load(path: Path) -> Any:
+def _asks_for_more(error: Exception) -> bool:
+    """What torch refuses to read by its names or its format, unlike what it can't read."""
+    return isinstance(error, pickle.UnpicklingError) or "magic number" in str(error) or ".tar format" in str(error)
+
+
+def _read_carefully(path: Path) -> Any:
     try:
-        with warnings.catch_warnings():  # of pickles that are refused a moment later
-            warnings.simplefilter("ignore", UserWarning)
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise
-    except Exception as error:  # damage shows in a dozen kinds of errors, from EOFError to AttributeError
-        raise UserError(f"{path}: can't be read as weights: damaged or cut short ({_first_line(error)})") from None
+        # This is not the reader that runs things: every name in the file gets a stand-in. TorchScript archives, which
+        # torch would hand on to its interpreter, have been refused before.
+        return _load(path, weights_only=False, pickle_module=careful_pickle)
+    except AsksForCode as error:
+        raise UserError(
+            f"{path}: refused: it asks for '{error}', which is code and not weights. Nothing in it was run"
+        ) from None
+    except Exception as error:
+        if "magic number" in str(error):
+            return _plain_pickle(path)
+        raise UserError(f"{path}: {_unreadable(error)}") from None
+
+
+def _plain_pickle(path: Path) -> Any:
+    """Of `pickle.dump`, which keeps each tensor as a file of torch's own."""
+    try:
+        with open(path, "rb") as file:
+            return careful_pickle.load(file)
+    except Exception as error:
+        raise UserError(f"{path}: {_unreadable(error)}") from None
+
+
+def _load(path: Path, **options: Any) -> Any:
+    with warnings.catch_warnings():  # of protocols, of old storages, of modules whose source is not here
+        for kind in (UserWarning, DeprecationWarning, FutureWarning):
+            warnings.simplefilter("ignore", kind)
+        return torch.load(path, map_location="cpu", **options)
 
 
 def _check_sums(path: Path) -> None:
@@ -101,35 +95,14 @@ def _check_sums(path: Path) -> None:
         raise UserError(f"{path}: damaged (checksum of {damaged}); fetch or copy it again")
 
 
-def _refusal(message: str, path: Path) -> str:
-    """torch's long advice, which ends in switching the check off, as one line of ours."""
-    found = re.search(r"GLOBAL (\S+)", message)
-    name = found[1].rstrip(".,") if found else _first_global(path)
-    if name:
-        return f"refused: it asks for '{name}', which is code and not weights. Nothing in it was run"
-    problem = message.rpartition("WeightsUnpickler error:")[2].strip() or message
-    if "Nothing" in problem:
-        return "refused: it holds more than weights (calls on what no weights need). Nothing in it was run"
-    if re.search(r"[Uu]nsupported operand|invalid load key|magic number|not a valid", problem):
-        return f"no file of weights, or one in an unknown format ({problem.splitlines()[0]})"
-    return f"refused: it holds more than weights ({problem.splitlines()[0]}). Nothing in it was run"
-
-
-def _first_global(path: Path) -> str:
-    """What a plain pickle, which torch does not read at all, asks for first; looked up in it and not run."""
-    strings: list[str] = []
-    try:
-        with open(path, "rb") as file:
-            for code, argument, _ in pickletools.genops(file):
-                if code.name == "GLOBAL":
-                    return str(argument).replace(" ", ".")
-                if code.name == "STACK_GLOBAL":
-                    return ".".join(strings[-2:])
-                if isinstance(argument, str):
-                    strings.append(argument)
-    except Exception:  # no pickle: genops raises whatever its readers meet
-        pass
-    return ""
+def _unreadable(error: Exception) -> str:
+    """Damage shows in a dozen kinds of errors, from EOFError to RuntimeError; a pickle that calls its data in few."""
+    problem = _first_line(error)
+    if isinstance(error, TypeError):
+        return f"refused: it holds more than weights (it calls what no weights need: {problem}). Nothing in it was run"
+    if isinstance(error, (pickle.UnpicklingError, UnicodeDecodeError, KeyError)) and "truncated" not in problem:
+        return f"no file of weights, or one in an unknown format ({problem})"
+    return f"can't be read as weights: damaged or cut short ({problem})"
 
 
 def _first_line(error: Exception) -> str:

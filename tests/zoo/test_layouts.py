@@ -13,6 +13,7 @@ from torch import Tensor
 
 from swav_cli import SwAV, UserError
 from swav_cli.core.architectures import ARCHITECTURES
+from swav_cli.core.weights import About
 from swav_cli.zoo.assemble import read_network
 from swav_cli.zoo.pickles import read_foreign
 from tests.conftest import REFERENCE, formula_weights
@@ -145,24 +146,76 @@ def test_the_row_of_lightlys_own_resnet() -> None:
 
 
 @pytest.mark.parametrize("heads", [1, 3])
-def test_several_heads_of_prototypes_are_left_aside_and_named(heads: int) -> None:
-    """As DeepCluster-v2 and SeLa-v2 are published."""
+def test_of_several_sets_of_prototypes_the_first_is_taken_and_told(heads: int) -> None:
+    """As DeepCluster-v2 and SeLa-v2 are published, and lightly's models with several numbers of prototypes."""
     weights = dict(small().state_dict())
-    one = weights.pop("prototypes.weight")
-    weights |= {f"prototypes.prototypes{number}.weight": one for number in range(heads)}
-    found = read_network({"state_dict": renamed(weights, other="module.", prototypes="module.prototypes")}, "file")
-    assert found.layout == "DeepCluster-v2 or SeLa-v2"
-    assert found.about.prototypes == (12 if heads == 1 else 0)
-    assert ("3 heads left aside" in found.loaded) == (heads == 3)
-    found.build()
+    first = weights.pop("prototypes.weight")
+    sets = {
+        f"prototypes{number}.weight": first if number == 0 else torch.ones(5, 8) for number in reversed(range(heads))
+    }
+    published = renamed({**weights, **{f"prototypes.{key}": value for key, value in sets.items()}}, other="module.")
+    lightlys = lightly(weights)
+    named = {f"prototypes.heads.{key.removeprefix('prototypes')}": value for key, value in sets.items()}
+    lightlys["state_dict"] |= named
+    for content, layout in (({"state_dict": published}, "DeepCluster-v2 or SeLa-v2"), (lightlys, "lightly")):
+        found = read_network(content, "file")
+        assert found.layout == layout
+        assert torch.equal(found.build().prototypes.weight, first)
+        assert ("the first of 3 sets of prototypes taken" in found.loaded) == (heads == 3)
 
 
-def test_prototypes_with_a_bias_are_left_aside_and_named() -> None:
-    content = {**small().state_dict(), "prototypes.bias": torch.ones(12)}
-    found = read_network(content, "file")
-    assert found.about.prototypes == 0
-    assert "they have a bias" in found.loaded
-    assert read_network({**content, "prototypes.bias": torch.zeros(12)}, "file").about.prototypes == 12
+def test_prototypes_keep_their_bias_and_score_with_it() -> None:
+    model, bias = small(), torch.arange(12.0)
+    found = read_network({**model.state_dict(), "prototypes.bias": bias}, "file")
+    assert found.about.prototypes_bias
+    assert "prototypes 12 x 8 with a bias" in found.loaded
+    assert About.from_json(found.about.to_json()) == found.about
+    with torch.no_grad():
+        scores = found.build().scores(pictures())
+        torch.testing.assert_close(scores, model.scores(pictures()) + bias)
+        assert torch.equal(found.build().similarity(model.embed(pictures())), scores)
+    without_bias = read_network({**model.state_dict(), "prototypes.bias": torch.zeros(12)}, "file").about
+    assert not without_bias.prototypes_bias
+    assert "prototypes_bias" not in without_bias.to_json()
+
+
+def untrained(*shape: int) -> Weights:
+    bound = shape[1] ** -0.5
+    return {
+        "fc.weight": torch.empty(shape).uniform_(-bound, bound),
+        "fc.bias": torch.empty(shape[0]).uniform_(-bound, bound),
+    }
+
+
+CLASSIFIERS: dict[str, tuple[bool, Callable[[int, int], Weights]]] = {
+    "as torch draws it": (False, untrained),
+    "of no bias": (False, lambda *shape: {"fc.weight": untrained(*shape)["fc.weight"]}),
+    "as torch draws it, in half precision": (False, lambda *shape: {k: v.half() for k, v in untrained(*shape).items()}),
+    "as torch draws it, in bfloat16": (False, lambda *shape: {k: v.bfloat16() for k, v in untrained(*shape).items()}),
+    "zeros": (False, lambda *shape: {"fc.weight": torch.zeros(shape), "fc.bias": torch.zeros(shape[0])}),
+    "one step on": (True, lambda *shape: {k: v + 0.01 * torch.randn_like(v) for k, v in untrained(*shape).items()}),
+    "all within the bound, but normal": (
+        True,
+        lambda *shape: {k: (v / 4).clamp(-0.04, 0.04) for k, v in {"fc.weight": torch.randn(shape) * 0.05}.items()},
+    ),
+    "decayed": (True, lambda *shape: {k: 0.9 * v for k, v in untrained(*shape).items()}),
+    "a trained bias": (True, lambda *shape: {**untrained(*shape), "fc.bias": torch.full((shape[0],), 0.3)}),
+    "trained from zeros": (
+        True,
+        lambda *shape: {"fc.weight": 1e-3 * torch.randn(shape), "fc.bias": torch.zeros(shape[0])},
+    ),
+}
+
+
+@pytest.mark.parametrize("classes", [20, 1000])
+@pytest.mark.parametrize("case", CLASSIFIERS)
+def test_a_classifier_counts_where_it_was_trained(case: str, classes: int) -> None:
+    torch.manual_seed(0)
+    counts, make = CLASSIFIERS[case]
+    found = read_network({**small().state_dict(), **make(classes, 64)}, "file")
+    assert len(found.about.classes) == (classes if counts else 0)
+    assert (f"classifier of {classes} classes left aside" in found.loaded) == (not counts)
+    assert found.about.prototypes == 12
 
 
 @pytest.mark.parametrize("names", [("cat", "dog", "owl"), ()])
@@ -181,6 +234,7 @@ def test_a_classifier_of_mmpretrain_brings_its_classes(names: tuple[str, ...], p
 
 def test_torchvisions_weights_have_imagenets_names() -> None:
     theirs = torchvision.models.resnet18().eval()
+    torch.nn.init.normal_(theirs.fc.weight)  # one that was trained
     found = read_network(theirs.state_dict(), "file")
     assert found.layout == "torchvision or timm"
     assert (len(found.about.classes), found.about.classes[0], found.about.classes[999]) == (
