@@ -60,7 +60,7 @@ class ClassifierTrainer:
         self.about = about
         self.labels = torch.from_numpy(pictures.labels)
         self.classes = tuple(pictures.classes)
-        self.course = Course(fingerprint)
+        self.course = Course(fingerprint, pictures.contents())
         self.finetunes = isinstance(recipe, FinetuneRecipe)
         precise = torch.float64 if recipe.training.precision == "float64" else torch.float32
         self.model = model.to(device, precise).to(memory_format=torch.channels_last).eval()

@@ -33,7 +33,7 @@ class Trainer:
 
     def __init__(self, recipe: Recipe, pictures: Pictures, device: torch.device) -> None:
         self.recipe, self.pictures, self.device = recipe, pictures, device
-        self.course = Course(pictures.fingerprint())
+        self.course = Course(pictures.fingerprint(), pictures.contents())
         self.plan = make_plan(recipe, len(pictures))
         precise = torch.float64 if recipe.training.precision == "float64" else torch.float32
         model = make_model(recipe).to(device, precise).to(memory_format=torch.channels_last)

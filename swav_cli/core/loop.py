@@ -29,8 +29,8 @@ EndOfEpoch = Callable[[int, float], dict[str, Any]]  # epoch and mean loss to wh
 class Course:
     """How far a run has come: what its checkpoints hold beside weights."""
 
-    def __init__(self, fingerprint: str) -> None:
-        self.fingerprint = fingerprint  # of what is trained on
+    def __init__(self, fingerprint: str, contents: list[str]) -> None:
+        self.fingerprint, self.contents = fingerprint, contents  # of what is trained on
         self.step = 0
         self.epoch_losses: list[float] = []
         self.bad: dict[int, str] = {}
@@ -50,6 +50,7 @@ class Course:
             "bad": dict(self.bad),
             "finished_shards": sorted(set().union(*distributed.objects_of_all(self.finished_shards))),
             "fingerprint": self.fingerprint,
+            "contents": self.contents,
             "generator": torch.get_rng_state(),
         }
 

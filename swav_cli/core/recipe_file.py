@@ -278,19 +278,46 @@ def dump_recipe(recipe: AnyRecipe) -> str:
 
 
 def differences(before: AnyRecipe, after: AnyRecipe) -> list[str]:
-    """Keys whose values differ, `key: before -> after`, but for those that don't change what is learnt."""
+    """Keys whose values differ, `key: before -> after`, but for those that don't change what is learnt.
+
+    Nor do those count that name files: the files themselves tell whether they are the same, wherever they lie.
+    """
+    a, b = values_learnt_from(before), values_learnt_from(after)
+    return _changes(before, after, [key for key in dict.fromkeys([*a, *b]) if a.get(key) != b.get(key)])
+
+
+def renamed(before: AnyRecipe, after: AnyRecipe) -> list[str]:
+    """Those of the files' names that differ, `key: before -> after`."""
     a, b = _flat(before.model_dump(mode="json")), _flat(after.model_dump(mode="json"))
-    return [
-        f"{key}: {a.get(key)} -> {b.get(key)}"
-        for key in dict.fromkeys([*a, *b])
-        if a.get(key) != b.get(key) and not key.startswith(_FREE_TO_CHANGE)
-    ]
+    return _changes(
+        before, after, [key for key in _NAMES_FILES if _is_file(key, a.get(key)) and _is_file(key, b.get(key))]
+    )
+
+
+def _changes(before: AnyRecipe, after: AnyRecipe, keys: list[str]) -> list[str]:
+    a, b = _flat(before.model_dump(mode="json")), _flat(after.model_dump(mode="json"))
+    return [f"{key}: {a.get(key)} -> {b.get(key)}" for key in keys if a.get(key) != b.get(key)]
+
+
+def values_learnt_from(recipe: AnyRecipe) -> dict[str, Any]:
+    """Key to value, of all that changes what is learnt and that no file tells by itself."""
+    flat = _flat(recipe.model_dump(mode="json"))
+    return {
+        key: value for key, value in flat.items() if not key.startswith(_FREE_TO_CHANGE) and not _is_file(key, value)
+    }
+
+
+def _is_file(key: str, value: Any) -> bool:
+    if key == "data.labels":  # all, a share, a number a class, or a list of files
+        return not re.fullmatch(r"all|[\d.]+\s*%?", str(value))
+    return key in _NAMES_FILES
 
 
 _FREE_TO_CHANGE = (
-    "reference", "data.cache", "data.max_bad", "training.workers", "training.timeout_minutes",
+    "reference", "data.cache", "data.max_bad", "training.compile", "training.workers", "training.timeout_minutes",
     "training.log_every", "checkpoint.",
 )  # fmt: skip
+_NAMES_FILES = ("model", "data.train", "data.val", "data.bank", "data.labels")
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:

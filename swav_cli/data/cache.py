@@ -63,6 +63,9 @@ class CachedPictures(Pictures):
     def fingerprint(self) -> str:
         return self._pictures.fingerprint()
 
+    def contents(self) -> list[str]:
+        return self._pictures.contents()
+
 
 def cached(pictures: Pictures, wanted: bool | Literal["auto"], threads: int) -> Pictures:
     """The pictures, in memory where that is wanted; with `auto` where they fit into a quarter of what is free.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from swav_cli.data.images import read_picture
 from swav_cli.data.path_table import PathTable
 from swav_cli.data.pictures import Pictures, by_letters, class_order, digest, lacks
 
+SAMPLED = 32  # pictures whose contents are looked at to tell a folder from another with the same names
 NO_CLASS = {"", ".."}  # as first folders: pictures that lie in none
 
 
@@ -58,4 +61,21 @@ class FilePictures(Pictures):
 
     def fingerprint(self) -> str:
         """Of the names below the root: the same where the folder has been moved."""
+        if len(self) > 1 and all(map(os.path.isabs, self.paths)):  # a list of them: the same with another root
+            root = os.path.commonpath(list(self.paths))
+            return digest([PathTable([name[len(root) :] for name in self.paths]).digest()])
         return digest([self.paths.digest()])
+
+    def contents(self) -> list[str]:
+        """Names alone, such as 0001.jpg, may be those of other pictures."""
+        chosen = np.linspace(0, len(self) - 1, min(SAMPLED, len(self)), dtype=int)
+        return [_digest_of_file(self.root / self.paths[int(index)]) for index in chosen]
+
+
+def _digest_of_file(path: Path) -> str:
+    """Of its length and of its first megabyte; of nothing where it can't be read."""
+    try:
+        with open(path, "rb") as file:
+            return digest([f"{os.fstat(file.fileno()).st_size} {hashlib.sha256(file.read(2**20)).hexdigest()}"])
+    except OSError:
+        return ""

@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from swav_cli.core import distributed
+from swav_cli.core.agreement import pictures_seen, refuse_disagreement
 from swav_cli.core.model import SwAV
 from swav_cli.core.precision import autocast, pick_precision
 from swav_cli.core.processes import first_decides, joined_processes, own_gpu
@@ -201,7 +202,7 @@ def _check_disk(work: Work, unfinished: Unfinished) -> None:
 
 def _extract(work: Work, resume: bool, overwrite: bool) -> dict[str, Any]:
     unfinished = Unfinished(work.output)
-    _check_agreement(work.settings)
+    refuse_disagreement(lambda: {**pictures_seen("to extract", work.pictures), **asdict(work.settings)})
     try:
         rows = first_decides(lambda: _begin(work, unfinished, resume, overwrite))
         if rows is None:
@@ -265,11 +266,3 @@ def _told(out: Path) -> Iterator[None]:
             f"{out}: can't be written ({error.strerror or error}); rows so far are kept, so mend that and go on with "
             "the same command"
         ) from None
-
-
-def _check_agreement(settings: Settings) -> None:
-    """Processes that see different pictures would fill one file with a mixture."""
-    first: Settings = first_decides(lambda: settings)
-    differing = int(distributed.max_over_processes(torch.tensor(int(first != settings))))
-    if differing:
-        raise UserError("the processes see different pictures or models; give them the same files")

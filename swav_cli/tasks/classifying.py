@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from swav_cli.core import distributed
+from swav_cli.core.agreement import checkpoint_seen, pictures_seen, recipe_seen, refuse_disagreement
 from swav_cli.core.checkpoint import RunFolder, newest_checkpoint
 from swav_cli.core.classifier import ClassifierTrainer
 from swav_cli.core.classifier_recipe import FinetuneRecipe, LinearRecipe
@@ -20,11 +21,13 @@ from swav_cli.core.processes import first_decides, joined_processes, only_run_in
 from swav_cli.core.recipe import settled
 from swav_cli.core.recipe_file import dump_recipe
 from swav_cli.core.run_folder import (
+    Origin,
     add_results,
     change_results,
     choose_folder,
     clear,
     finished_results,
+    refuse_other_origin,
     refuse_other_recipe,
 )
 from swav_cli.core.run_pictures import named_by, pretraining_of, run_of
@@ -80,9 +83,16 @@ class Job(NamedTuple):
         return [job, *describe_training(self.recipe, self.derived, str(self.device))]
 
     @property
-    def fingerprint(self) -> str:
-        parts = (self.train.fingerprint(), self.val.fingerprint(), weights_digest(self.loaded.model, self.loaded.about))
-        return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
+    def weights(self) -> str:
+        """Digest of the model as it was before training."""
+        return weights_digest(self.loaded.model, self.loaded.about)
+
+    @property
+    def origin(self) -> Origin:
+        """Before training: fine-tuning changes the model."""
+        parts = (self.train.fingerprint(), self.val.fingerprint(), self.weights)
+        fingerprint = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
+        return Origin(fingerprint, self.train.contents(), f"the model {self.source} and the pictures")
 
 
 def settle(recipe: ClassifierRecipe, device: str = "auto", notice: Callable[[str], None] = lambda text: None) -> Job:
@@ -206,11 +216,14 @@ def train_classifier(
     with joined_processes(device):
         job = settle(recipe, device, screen.notice)
         check_processes(job.recipe, distributed.world_size())
-        folder = first_decides(lambda: free_folder(job, Path(out) if out else default_folder(job), resume, overwrite))
-        finished = finished_results(folder)
+        place = Path(out) if out else default_folder(job)
+        folder, moved = first_decides(lambda: free_folder(job, place, resume, overwrite))
+        finished = first_decides(lambda: finished_results(folder))
         if finished is not None and not overwrite:
             screen.notice(f"{folder.path} is finished; run it again with --overwrite, or elsewhere with --out")
             return finished
+        for line in moved:
+            screen.notice(f"{line}, from here on")
         return _train(job, folder, overwrite, screen)
 
 
@@ -222,30 +235,47 @@ def check_processes(recipe: LinearRecipe | FinetuneRecipe, world: int) -> None:
     distributed.check_shares(settled(recipe.training.batch_size), recipe.training.accumulate, world)
 
 
-def free_folder(job: Job, out: Path, resume: bool, overwrite: bool) -> RunFolder:
+def free_folder(job: Job, out: Path, resume: bool, overwrite: bool) -> tuple[RunFolder, list[str]]:
+    """The run's folder, and what is called otherwise in the recipe of the run that is there."""
     folder = RunFolder(choose_folder(out, resume, overwrite))
     if folder.recipe.exists() and not overwrite:
-        refuse_other_recipe(folder, job.recipe)
-    return folder
+        return folder, refuse_other_recipe(folder, job.recipe, job.origin)
+    return folder, []
+
+
+def refuse_disagreeing_jobs(job: Job, state: dict[str, Any] | None = None) -> None:
+    """
+    Args:
+        state: the checkpoint that is gone on from, if any.
+
+    Raises:
+        UserError: processes would train different things.
+    """
+    refuse_disagreement(
+        lambda: {
+            **recipe_seen(job.recipe),
+            "checkpoint": checkpoint_seen(state),
+            "model": f"weights {job.weights[:8]}",
+            **pictures_seen("to train on", job.train),
+            **pictures_seen("to judge by", job.val),
+        }
+    )
 
 
 def _train(job: Job, folder: RunFolder, overwrite: bool, screen: Screen) -> dict[str, Any]:
     recipe, loaded = job.recipe, job.loaded
     state = None if overwrite else newest_checkpoint(folder, screen.notice)
+    refuse_disagreeing_jobs(job, state)
+    origin = job.origin
     if state is not None:
         job = _numbered_as_before(job, list(About.from_json(state["about"]).classes))
-    trainer = ClassifierTrainer(recipe, loaded.model, loaded.about, job.train, job.fingerprint, job.device)
+    trainer = ClassifierTrainer(recipe, loaded.model, loaded.about, job.train, origin.fingerprint, job.device)
     if state is not None:
-        if state["fingerprint"] != trainer.course.fingerprint:
-            raise UserError(
-                f"{folder.path}: the model or the pictures have changed since the run began; begin again with "
-                "--overwrite or elsewhere with --out"
-            )
+        refuse_other_origin(folder, state, origin)
         trainer.restore(state)
     # All is checked; from here on files are written.
     with only_run_in(folder):
-        if distributed.is_writer():
-            write_beginning(job, folder, overwrite)
+        first_decides(lambda: write_beginning(job, folder, overwrite))
         for line in [*job.opening(), f"  run: {folder.path}"]:
             screen.notice(line)
         steps = trainer.steps_per_epoch * recipe.training.epochs

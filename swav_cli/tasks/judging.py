@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from swav_cli.core import distributed
+from swav_cli.core.agreement import pictures_seen, refuse_disagreement
 from swav_cli.core.classifier_recipe import ClassifierRecipe
 from swav_cli.core.model import SwAV
 from swav_cli.core.multicrop import Colour
@@ -20,7 +21,7 @@ from swav_cli.core.processes import first_decides, joined_processes, own_gpu
 from swav_cli.core.recipe import Recipe
 from swav_cli.core.run_folder import add_results
 from swav_cli.core.run_pictures import bank_of, named_by, pretraining_of, recipe_of, run_of, training_pictures
-from swav_cli.core.weights import About
+from swav_cli.core.weights import About, weights_digest
 from swav_cli.data.cache import cached
 from swav_cli.data.labelled import labels_of, match_classes, train_and_val_in
 from swav_cli.data.loader import pick_workers
@@ -131,6 +132,20 @@ def open_setting(
     return Setting(source or loaded.about.source, network, loaded.about, where, settled, workers, batch_size, screen)
 
 
+def refuse_disagreeing_inputs(setting: Setting, queries: Pictures, bank: Pictures | None = None) -> None:
+    """
+    Raises:
+        UserError: processes would judge different models, or by different pictures.
+    """
+    refuse_disagreement(
+        lambda: {
+            "model": f"weights {weights_digest(setting.model, setting.about)[:8]}",
+            **pictures_seen("to judge by", queries),
+            **pictures_seen("to learn from", bank),
+        }
+    )
+
+
 def _newest(notice: Callable[[str], None]) -> str | None:
     """The newest run; None where there is none, so that `load` takes what is published."""
     try:
@@ -161,6 +176,7 @@ def _judge_classifier(setting: Setting, data: str | None, flip: bool, plot: Path
             f"{pictures.source}: {len(missing):,} of {len(about.classes):,} classes do not occur there, "
             f"first {missing[0]}"
         )
+    refuse_disagreeing_inputs(setting, pictures)
     with setting.screen.working(f"{len(pictures):,} pictures"):
         found = tally(
             lambda x: {"": setting.model.logits(x)}, [""], pictures, torch.from_numpy(labels), about,
@@ -201,6 +217,7 @@ def _pictures_for_classifier(setting: Setting, data: str | None) -> Pictures:
 
 def _judge_features(setting: Setting, data: str | None, bank: str | None) -> dict[str, Any]:
     labelled = pictures_for_features(setting, data, bank)
+    refuse_disagreeing_inputs(setting, labelled.queries, labelled.bank)
     with setting.screen.working("reading pictures"):
         labelled = _in_memory(labelled)  # each is looked at several times
     queries = labelled.queries

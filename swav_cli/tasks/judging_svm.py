@@ -21,7 +21,13 @@ from swav_cli.evaluate.svm import COSTS, FOLDS, SvmScore, svm_accuracy, svm_mean
 from swav_cli.report.classifier import judged_at
 from swav_cli.report.console import Screen
 from swav_cli.report.judgement import describe_svm
-from swav_cli.tasks.judging import Setting, open_setting, pictures_for_features, represent_pictures
+from swav_cli.tasks.judging import (
+    Setting,
+    open_setting,
+    pictures_for_features,
+    refuse_disagreeing_inputs,
+    represent_pictures,
+)
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,7 @@ def judge_by_svm(
         setting = open_setting(model, device, precision, batch_size, workers, screen)
         several = data is not None and is_multilabel(data)
         sides = _several_labels(setting, str(data), bank) if several else _one_label(setting, data, bank)
+        refuse_disagreeing_inputs(setting, sides.test, sides.train)
         train = represent_pictures(setting, sides.train, f"features of {len(sides.train):,} pictures to train on")
         test = represent_pictures(setting, sides.test, f"features of {len(sides.test):,} pictures to judge by")
         truths = sides.train_truth[train.rows], sides.test_truth[test.rows]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from swav_cli.core import distributed
+from swav_cli.core.agreement import checkpoint_seen, pictures_seen, recipe_seen, refuse_disagreement
 from swav_cli.core.checkpoint import RunFolder, newest_checkpoint
 from swav_cli.core.derive import Derived, derive, with_value
 from swav_cli.core.engine import Trainer
@@ -17,9 +18,17 @@ from swav_cli.core.health import Health, warning
 from swav_cli.core.micro_batch import MicroBatch, in_micro_batches
 from swav_cli.core.processes import first_decides, joined_processes, only_run_in, own_gpu, was_restarted
 from swav_cli.core.recipe import Recipe, settled
-from swav_cli.core.recipe_file import dump_recipe, load_recipe
-from swav_cli.core.run_folder import change_results, choose_folder, clear, finished_results, refuse_other_recipe
-from swav_cli.core.weights import about, save_model
+from swav_cli.core.recipe_file import dump_recipe, read_recipe
+from swav_cli.core.run_folder import (
+    Origin,
+    change_results,
+    choose_folder,
+    clear,
+    finished_results,
+    refuse_other_origin,
+    refuse_other_recipe,
+)
+from swav_cli.core.weights import about, save_model, weights_digest
 from swav_cli.data.cache import cached
 from swav_cli.data.loader import Crops, epoch_order, pick_workers
 from swav_cli.data.paths import expanded
@@ -44,6 +53,11 @@ class Settled(NamedTuple):
     judge: Judge | None
     device: torch.device
 
+    @property
+    def origin(self) -> Origin:
+        pictures = self.pictures
+        return Origin(pictures.fingerprint(), pictures.contents(), f"the pictures of {pictures.source}")
+
 
 def settle(
     recipe: Recipe, device: str = "auto", micro_batch: MicroBatch | None = None, goes_on: Path | None = None
@@ -63,7 +77,7 @@ def settle(
     if micro_batch is not None:
         begun = RunFolder(goes_on).recipe if goes_on else None
         if micro_batch == "auto" and begun is not None and begun.exists():
-            recipe = with_value(recipe, "training.accumulate", load_recipe(begun).training.accumulate)
+            recipe = with_value(recipe, "training.accumulate", read_recipe(begun).training.accumulate)
         else:
             recipe, found = in_micro_batches(recipe, micro_batch, chosen)
             derived.append(found)
@@ -124,19 +138,22 @@ def pretrain(
         run = settle(recipe, device, micro_batch, place if resume and not overwrite else None)
         check_processes(run.recipe, distributed.world_size())
         overwrite = overwrite and not was_restarted()
-        folder = first_decides(lambda: _free_folder(run.recipe, place, resume, overwrite))
+        folder, moved = first_decides(lambda: _free_folder(run, place, resume, overwrite))
         finished = first_decides(lambda: finished_results(folder))
         if finished is not None and not overwrite:
             screen.notice(f"{folder.path} is finished; run it again with --overwrite, or elsewhere with --out")
             return finished
+        for line in moved:
+            screen.notice(f"{line}, from here on")
         return _train(run, folder, overwrite, init_from, screen)
 
 
-def _free_folder(recipe: Recipe, place: Path, resume: bool, overwrite: bool) -> RunFolder:
+def _free_folder(run: Settled, place: Path, resume: bool, overwrite: bool) -> tuple[RunFolder, list[str]]:
+    """The run's folder, and what is called otherwise in the recipe of the run that is there."""
     folder = RunFolder(choose_folder(place, resume, overwrite))
     if folder.recipe.exists() and not overwrite:
-        refuse_other_recipe(folder, recipe)
-    return folder
+        return folder, refuse_other_recipe(folder, run.recipe, run.origin)
+    return folder, []
 
 
 def check_processes(recipe: Recipe, world: int) -> None:
@@ -167,15 +184,13 @@ def _train(
     trainer = Trainer(recipe, run.pictures, device)
     state = None if overwrite else newest_checkpoint(folder, screen.notice)
     started_with = None
+    _refuse_disagreement(run, state)
     if state is not None:
-        if state["fingerprint"] != trainer.course.fingerprint:
-            raise UserError(
-                f"{folder.path}: the pictures of {run.pictures.source} have changed since the run began; "
-                "begin again with --overwrite or elsewhere with --out"
-            )
+        refuse_other_origin(folder, state, run.origin)
         trainer.restore(state)
     elif init_from is not None:
         started_with = start_from(trainer.model, init_from, screen.notice)
+    refuse_disagreement(lambda: {"weights to start from": weights_digest(trainer.model, about(recipe))[:8]})
     # All is checked; from here on files are written.
     with only_run_in(folder):
         if distributed.is_writer():
@@ -194,6 +209,23 @@ def _train(
             if run.judge is not None:
                 run.judge.keep_in_memory(trainer.pictures, threads)
         return _run_and_judge(trainer, run.judge, folder, screen)
+
+
+def _refuse_disagreement(run: Settled, state: dict[str, Any] | None) -> None:
+    """
+    Raises:
+        UserError: processes would train different things.
+    """
+    judge = run.judge
+    refuse_disagreement(
+        lambda: {
+            **recipe_seen(run.recipe),
+            "checkpoint": checkpoint_seen(state),
+            **pictures_seen("to train on", run.pictures),
+            **pictures_seen("to judge by (data.val)", judge.queries if judge else None),
+            **pictures_seen("to learn classes from (data.bank)", judge.bank if judge else None),
+        }
+    )
 
 
 def _run_and_judge(trainer: Trainer, judge: Judge | None, folder: RunFolder, screen: Screen) -> dict[str, Any]:

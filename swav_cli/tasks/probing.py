@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from swav_cli.core import distributed
 from swav_cli.core.checkpoint import RunFolder
 from swav_cli.core.classifier import with_classifier
 from swav_cli.core.classifier_recipe import LinearRecipe
@@ -26,7 +25,16 @@ from swav_cli.evaluate.extraction import extract
 from swav_cli.evaluate.probe import Probe, ProbeSettings, train_probe
 from swav_cli.report.classifier import describe_job, describe_outcome, judged_at
 from swav_cli.report.console import Screen
-from swav_cli.tasks.classifying import Job, default_folder, finish, free_folder, outcome, settle, write_beginning
+from swav_cli.tasks.classifying import (
+    Job,
+    default_folder,
+    finish,
+    free_folder,
+    outcome,
+    refuse_disagreeing_jobs,
+    settle,
+    write_beginning,
+)
 
 ROWS_AT_ONCE = 8192
 
@@ -51,14 +59,16 @@ def probe_classifier(
         started = time.monotonic()
         job = settle(recipe, device, screen.notice)
         place = Path(out) if out else default_folder(job, cached_features=True)
-        folder = first_decides(lambda: free_folder(job, place, resume, overwrite))
-        finished = finished_results(folder)
+        folder, moved = first_decides(lambda: free_folder(job, place, resume, overwrite))
+        finished = first_decides(lambda: finished_results(folder))
         if finished is not None and not overwrite:
             screen.notice(f"{folder.path} is finished; run it again with --overwrite, or elsewhere with --out")
             return finished
+        for line in moved:
+            screen.notice(f"{line}, from here on")
+        refuse_disagreeing_jobs(job)
         with only_run_in(folder):
-            if distributed.is_writer():
-                write_beginning(job, folder, overwrite)
+            first_decides(lambda: write_beginning(job, folder, overwrite))
             screen.notice(describe_job(recipe, job.source, job.train, job.val))
             screen.notice(f"  run: {folder.path}")
             train, val = (_features(job, part, folder, overwrite, screen) for part in ("train", "val"))

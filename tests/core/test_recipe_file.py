@@ -21,11 +21,12 @@ from swav_cli.core.recipe_file import (
     parse_recipe,
     read_recipe,
     read_yaml,
+    renamed,
     shipped_recipes,
 )
 from swav_cli.core.recipe_keys import keys_of
 from swav_cli.errors import UserError
-from tests.conftest import TINY, tiny_recipe
+from tests.conftest import TINY, classifier_recipe, tiny_recipe
 
 
 def write(folder: Path, text: str, name: str = "mine.yaml") -> Path:
@@ -355,12 +356,30 @@ def test_a_crop_more_or_less_is_a_difference() -> None:
     "override",
     [
         "reference=x", "data.cache=false", "data.max_bad=0.5", "training.workers=3", "training.log_every=7",
-        "checkpoint.every_minutes=1", "checkpoint.keep_epochs=1",
+        "checkpoint.every_minutes=1", "checkpoint.keep_epochs=1", "training.compile=true", "data.train=./photos",
+        "data.val=null", "data.bank=photos",
     ],
 )  # fmt: skip
 def test_what_does_not_change_the_result_is_no_difference(override: str) -> None:
     assert tiny_recipe() != tiny_recipe(override)
     assert differences(tiny_recipe(), tiny_recipe(override)) == []
+
+
+def test_names_of_files_are_told_and_no_difference() -> None:
+    """Whether they are the same files is for their contents to tell."""
+    after = tiny_recipe("data.train=photos", "data.bank=photos", "loss.epsilon=0.03")
+    assert renamed(tiny_recipe(), after) == ["data.train: shapes:48 -> photos", "data.bank: None -> photos"]
+    assert differences(tiny_recipe(), after) == ["loss.epsilon: 0.05 -> 0.03"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "file"), [("all", False), ("10%", False), ("2.5 %", False), ("3", False), ("x.txt", True)]
+)
+def test_labels_may_be_a_file(labels: str, file: bool) -> None:
+    before = classifier_recipe(LinearRecipe, "data.labels=list.txt")
+    after = classifier_recipe(LinearRecipe, f"data.labels={labels}")
+    assert renamed(before, after) == ([f"data.labels: list.txt -> {labels}"] if file else [])
+    assert differences(before, after) == ([] if file else [f"data.labels: list.txt -> {labels}"])
 
 
 # --- keys in words -----------------------------------------------------------------------------------------------

@@ -1,0 +1,198 @@
+"""A stopped run goes on with its pictures, wherever they lie and however their place is written, and with no others."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from swav_cli.core.checkpoint import RunFolder, load_checkpoint
+from swav_cli.core.classifier_recipe import FinetuneRecipe, LinearRecipe
+from swav_cli.core.metrics import Progress
+from swav_cli.core.recipe import Recipe
+from swav_cli.core.recipe_file import dump_recipe, read_recipe
+from swav_cli.errors import Interrupted, UserError
+from swav_cli.report.console import Screen
+from swav_cli.tasks.classifying import train_classifier
+from swav_cli.tasks.pretraining import pretrain, settle
+from tests.conftest import classifier_recipe, tiny_recipe
+
+BLIND = ("data.val=null", "loss.queue.length=0", "training.epochs=2", "checkpoint.every_minutes=1000")
+
+
+class Watching(Screen):
+    """Notes what is said, and sends the run a signal after so many steps."""
+
+    def __init__(self, steps: int | None = None) -> None:
+        self.steps, self.said = steps, list[str]()
+
+    def notice(self, text: str) -> None:
+        self.said.append(text)
+
+    def step(self, progress: Progress) -> None:
+        if progress.step == self.steps:
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+
+def of(photos: object, *more: str) -> Recipe:
+    return tiny_recipe(*BLIND, f"data.train={photos}", *more)
+
+
+def begun(recipe: Recipe, steps: int = 4) -> None:
+    with pytest.raises(Interrupted):
+        pretrain(recipe, "run", device="cpu", screen=Watching(steps))
+    assert load_checkpoint(RunFolder(Path("run")).last)["step"] == steps
+
+
+def goes_on(recipe: Recipe) -> list[str]:
+    """What is said; the run is stopped again after a step."""
+    step = load_checkpoint(RunFolder(Path("run")).last)["step"]
+    screen = Watching(step + 1)
+    with pytest.raises(Interrupted):
+        pretrain(recipe, "run", device="cpu", screen=screen)
+    assert any(line.startswith(f"going on at step {step} of") for line in screen.said), screen.said
+    return screen.said
+
+
+@pytest.fixture
+def here(photos: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(photos.parent)
+    return photos.parent
+
+
+@pytest.mark.parametrize(
+    "written", ["./photos", "photos/", lambda here: here / "photos", lambda here: Path("..", here.name, "photos")]
+)
+def test_the_place_may_be_written_otherwise(written: Any, here: Path) -> None:
+    begun(of("photos"))
+    goes_on(of(written(here) if callable(written) else written))
+
+
+def test_pictures_that_were_moved_and_the_recipe_that_tells_where(here: Path) -> None:
+    begun(of("photos"))
+    (here / "photos").rename(here / "elsewhere")
+    said = goes_on(of("elsewhere"))
+    assert "data.train: photos -> elsewhere, from here on" in said
+    kept = read_recipe(here / "run" / "recipe.yaml")
+    assert kept.data.train == "elsewhere"
+    goes_on(kept)  # type: ignore[arg-type]
+
+
+def in_a_list(here: Path, root: Path) -> str:
+    names = sorted((here / "photos").rglob("*.png"))
+    text = "".join(f"{root / name.relative_to(here / 'photos')}\n" for name in names)
+    (here / "list.txt").write_text(text)
+    return "list.txt"
+
+
+def test_a_list_of_pictures_that_were_moved(here: Path) -> None:
+    begun(of(in_a_list(here, here / "photos")))
+    names = in_a_list(here, here / "elsewhere")
+    (here / "photos").rename(here / "elsewhere")
+    (here / names).rename(here / "moved.txt")
+    goes_on(of("moved.txt"))
+
+
+def other_pictures(here: Path) -> Path:
+    """A folder with the same names and nothing else in common."""
+    shutil.copytree(here / "photos", here / "others")
+    for number, path in enumerate(sorted((here / "others").rglob("*.png"))):
+        Image.fromarray(np.full((24, 24, 3), number, np.uint8)).save(path)
+    return here / "others"
+
+
+def one_less(here: Path) -> Path:
+    shutil.copytree(here / "photos", here / "others")
+    next((here / "others").rglob("*.png")).unlink()
+    return here / "others"
+
+
+@pytest.mark.parametrize("make", [other_pictures, one_less])
+def test_other_pictures_are_refused(make: Callable[[Path], Path], here: Path) -> None:
+    begun(of("photos"))
+    before = (here / "run" / "recipe.yaml").read_text()
+    make(here)
+    with pytest.raises(UserError, match=r"run holds a run with another recipe:\n  data.train: photos -> others\n"):
+        pretrain(of("others"), "run", device="cpu")
+    shutil.rmtree(here / "photos")
+    (here / "others").rename(here / "photos")  # even where they lie at the same place
+    with pytest.raises(UserError, match="the pictures of photos are not what the run was trained on, or have changed"):
+        pretrain(of("photos"), "run", device="cpu")
+    assert (here / "run" / "recipe.yaml").read_text() == before
+
+
+def test_a_picture_may_be_mended_meanwhile(here: Path) -> None:
+    broken = here / "photos" / "plain" / "00.png"
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[:60])
+    begun(of("photos", "data.max_bad=1"))
+    broken.write_bytes(whole)
+    goes_on(of("photos"))
+
+
+def test_pictures_that_judge_are_free_to_change(here: Path) -> None:
+    begun(of("photos"))
+    goes_on(of("photos", "data.val=shapes:40", "data.bank=shapes:40"))
+
+
+def test_compiling_is_free_to_change(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.compile", lambda model: model)
+    begun(of("photos"))
+    goes_on(of("photos", "training.compile=true"))
+
+
+def test_a_finished_run_is_that_of_its_pictures(here: Path) -> None:
+    results = pretrain(of("photos"), "run", device="cpu")
+    assert pretrain(of("./photos"), "run", device="cpu")["loss"] == results["loss"]
+    other_pictures(here)
+    for other in (of("others"), of("photos", "data.val=others")):
+        with pytest.raises(UserError, match="holds a run with another recipe"):
+            pretrain(other, "run", device="cpu")
+
+
+def test_the_micro_batch_of_a_run_that_reads_from_a_command_goes_on(here: Path) -> None:
+    """Its recipe is only looked at, and starts nothing."""
+    (here / "run").mkdir()
+    text = dump_recipe(of("photos", "training.accumulate=2")).replace("train: photos", "train: 'pipe:touch gone'")
+    text = text.replace("stream_pictures: null", "stream_pictures: 40")
+    (here / "run" / "recipe.yaml").write_text(text)
+    found = settle(of("photos"), "cpu", "auto", here / "run")
+    assert found.recipe.training.accumulate == 2
+    assert not (here / "gone").exists()
+
+
+@pytest.mark.parametrize("schema", [LinearRecipe, FinetuneRecipe])
+def test_a_classifier_whose_model_and_pictures_were_moved(
+    schema: type[LinearRecipe] | type[FinetuneRecipe], here: Path
+) -> None:
+    pretrain(of("photos", "training.epochs=1"), "before/model", device="cpu")
+    shutil.copytree(here / "photos", here / "val")
+    (here / "list.txt").write_text("".join(f"{path.name}\n" for path in (here / "photos").rglob("*.png")))
+
+    def recipe(model: str, train: str, val: str, names: str) -> Any:
+        return classifier_recipe(
+            schema, f"model={model}", f"data.train={train}", f"data.val={val}", f"data.labels={names}"
+        )
+
+    with pytest.raises(Interrupted):
+        train_classifier(recipe("before/model", "photos", "val", "list.txt"), "run", device="cpu", screen=Watching(3))
+    for old, new in (("before", "after"), ("photos", "pictures"), ("val", "test"), ("list.txt", "names.txt")):
+        (here / old).rename(here / new)
+    moved = recipe("./after/model/", "pictures", "test", "names.txt")
+    screen = Watching(5)
+    with pytest.raises(Interrupted):
+        train_classifier(moved, "run", device="cpu", screen=screen)
+    assert "going on at step 3 of 10" in screen.said
+    assert {"model: before/model -> ./after/model/, from here on", "data.val: val -> test, from here on"} <= set(
+        screen.said
+    )
+    pretrain(of("pictures", "training.seed=5", "training.epochs=1"), "another", device="cpu")
+    with pytest.raises(UserError, match=r"another recipe:\n  model: \./after/model/ -> another\n"):
+        train_classifier(recipe("another", "pictures", "test", "names.txt"), "run", device="cpu")
