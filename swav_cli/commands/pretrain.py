@@ -138,6 +138,7 @@ def _look_ahead(
     as_json: bool,
 ) -> None:
     """What would be trained, in words or as a picture."""
+    from swav_cli.data.pictures import tell
     from swav_cli.report.plan import plan_facts, plan_text
     from swav_cli.report.sheet import save_crops
     from swav_cli.tasks.pretraining import check_processes, preview_views, settle
@@ -147,6 +148,7 @@ def _look_ahead(
         check_place(preview, "--preview")
     settled = settle(recipe, device, micro_batch)
     check_processes(settled.recipe, devices or 1)
+    tell(settled.pictures, lambda text: print(text, file=sys.stderr))
     if preview is not None:
         save_crops(preview, *preview_views(settled))
         print(f"wrote {preview}", file=sys.stderr)

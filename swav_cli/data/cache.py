@@ -27,7 +27,7 @@ class CachedPictures(Pictures):
     def __init__(self, pictures: Pictures, threads: int) -> None:
         self.source, self.channels = pictures.source, pictures.channels
         self.labels, self.classes = pictures.labels, pictures.classes
-        self.unlabelled, self.drawn_by = pictures.unlabelled, pictures.drawn_by
+        self.unlabelled, self.drawn_by, self.remarks = pictures.unlabelled, pictures.drawn_by, pictures.remarks
         self._pictures = pictures
         self._bad: dict[int, str] = {}
         # Readers switch warnings off and on for a moment, which threads that do so at once could leave switched off.

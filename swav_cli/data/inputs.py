@@ -6,16 +6,25 @@ import glob
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 from swav_cli.data.file_pictures import FilePictures
+from swav_cli.data.formats import format_of
+from swav_cli.data.images import NPY, BadPicture, decode_picture
+from swav_cli.data.listing import TOLD
+from swav_cli.data.own_results import own_among
+from swav_cli.data.paths import beside, expanded
 from swav_cli.data.pictures import Pictures
 from swav_cli.data.shard_names import is_stream, names_shards
 from swav_cli.data.shards import ShardPictures, open_shards
 from swav_cli.data.sources import open_pictures
-from swav_cli.data.tables import LISTS
+from swav_cli.data.tables import LISTS, as_written, split_lines
 from swav_cli.data.torchvision_pictures import TorchvisionPictures
 from swav_cli.errors import UserError, nearest
+
+START = 4096  # bytes of a file, which tell what it is
 
 
 def open_inputs(inputs: Sequence[str], channels: int = 3, without: Path | None = None) -> Pictures:
@@ -29,23 +38,30 @@ def open_inputs(inputs: Sequence[str], channels: int = 3, without: Path | None =
     Raises:
         UserError: an input that is not there, or nothing found.
     """
+    inputs = [_meant(given) for given in inputs]
     if inputs and all(map(names_shards, inputs)):  # several, where a shell has put names in place of a pattern
         return open_shards(inputs, channels)
     if len(inputs) == 1 and _is_whole(inputs[0]) and not (without and _is_within(without, inputs[0])):
         pictures = open_pictures(inputs[0], "val", channels=channels)
         return pictures if os.path.isdir(inputs[0]) else _in_order(pictures)  # a folder's are, and may be millions
-    names: list[str] = []
-    for given in inputs:
-        found = _names_of(given, channels)
-        if without is not None:
-            found = _outside(without, given, found)
-        names += found
-    names = _each_once(names)
+    if len(inputs) == 1 and os.path.isfile(inputs[0]):
+        _refuse_no_picture(inputs[0])
+    found = [_names_of(given, channels, alone=len(inputs) == 1) for given in inputs]
+    parts = [each.names for each in found]
+    if without is not None:
+        parts = [_outside(without, given, part) for given, part in zip(inputs, parts, strict=True)]
+    names = _each_once(chain.from_iterable(parts))
     if not names:
         raise UserError(f"{' '.join(inputs)}: no pictures there")
     picked = FilePictures(Path(), names, channels, " ".join(inputs))
-    picked.labels = picked.classes = None  # the folders of what was picked by hand need not be classes
+    picked.labels = picked.classes = picked.unlabelled = None  # folders of what was picked by hand need not be classes
+    picked.remarks = [remark for each in found for remark in each.remarks]
     return picked
+
+
+class _Named(NamedTuple):
+    names: list[str]
+    remarks: Sequence[str] = ()
 
 
 def _in_order(pictures: Pictures) -> Pictures:
@@ -75,11 +91,15 @@ def with_channels(pictures: Pictures, channels: int) -> Pictures:
     return pictures
 
 
+def _meant(given: str) -> str:
+    """With ~ expanded, but where a file is called so."""
+    return str(expanded(given)) if given.startswith("~") and not os.path.lexists(given) else given
+
+
 def _is_whole(given: str) -> bool:
     """A folder, a list of files or a source: something that `open_pictures` opens."""
-    path = Path(given)
-    is_list = path.suffix.lower() in LISTS and path.is_file()
-    return path.is_dir() or is_list or _is_source(given) or names_shards(given) or is_stream(given)
+    is_list = os.path.splitext(given)[1].lower() in LISTS and os.path.isfile(given)
+    return os.path.isdir(given) or is_list or _is_source(given) or names_shards(given) or is_stream(given)
 
 
 def _is_source(given: str) -> bool:
@@ -107,34 +127,58 @@ def _each_once(names: Iterable[str]) -> list[str]:
     return sorted(places.values())
 
 
-def _names_of(given: str, channels: int) -> list[str]:
+def _names_of(given: str, channels: int, alone: bool) -> _Named:
+    """
+    Args:
+        alone: nothing else is given; a sheet that swav has drawn is looked at only where it is asked for by itself.
+    """
     if given == "-":
-        return _from_standard_input()
+        return _without_own(_from_standard_input())
     if _is_whole(given):
         pictures = open_pictures(given, "val", channels=channels)
         if not isinstance(pictures, FilePictures):
             raise UserError(f"{given}: can't be joined with other inputs; give it alone")
-        return [pictures.name(index) for index in range(len(pictures))]
-    path = Path(given)
-    if path.exists():
-        return [given]
+        return _Named([pictures.name(index) for index in range(len(pictures))], pictures.remarks)
+    if os.path.exists(given):
+        return _Named([given]) if alone else _without_own([given])
     if glob.has_magic(given):
         return _matching(given, channels)
-    beside = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-    raise UserError(f"{given}: no such picture or folder.{nearest(path.name, beside)}")
+    path = Path(given)
+    raise UserError(f"{given}: no such picture or folder.{nearest(path.name, beside(path))}")
 
 
-def _matching(pattern: str, channels: int) -> list[str]:
+def _without_own(names: list[str]) -> _Named:
+    own = own_among(names)
+    remarks = [f"{name}: passed over, since swav has written it" for name in sorted(own)[:TOLD]]
+    return _Named([name for name in names if name not in own], remarks)
+
+
+def _refuse_no_picture(path: str) -> None:
+    """
+    Raises:
+        UserError: the one file that is given is of no kind that is read.
+    """
+    try:
+        with open(path, "rb") as file:
+            start = file.read(START)
+        if start and not start.startswith(NPY) and format_of(start) is None:
+            decode_picture(start)
+    except OSError as error:
+        raise UserError(f"{path}: can't be read ({error.strerror})") from None
+    except BadPicture as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def _matching(pattern: str, channels: int) -> _Named:
     """As where the shell had put the names in place of the pattern."""
-    names: list[str] = []
-    for found in glob.glob(pattern, recursive=True):
-        if os.path.isfile(found):
-            names.append(found)
-        elif "**" not in pattern:  # which names the folder's files too
-            names += _names_of(found, channels)
+    matches = glob.glob(pattern, recursive=True)
+    files = _without_own([name for name in matches if os.path.isfile(name)])
+    folders = [name for name in matches if not os.path.isfile(name)] if "**" not in pattern else []
+    found = [files, *(_names_of(name, channels, alone=False) for name in folders)]  # ** names a folder's files too
+    names = [name for each in found for name in each.names]
     if not names:
         raise UserError(f"{pattern}: no file has a name like that")
-    return names
+    return _Named(names, [remark for each in found for remark in each.remarks])
 
 
 def _from_standard_input() -> list[str]:
@@ -142,8 +186,11 @@ def _from_standard_input() -> list[str]:
     if sys.stdin.isatty():
         print("paths of pictures, one a line; end with Ctrl-D", file=sys.stderr)
     content = sys.stdin.buffer.read()
-    lines = content.split(b"\0") if b"\0" in content else content.splitlines()
-    given = [os.fsdecode(line) for line in lines if line.strip()]
+    if b"\0" in content:
+        lines = [os.fsdecode(line) for line in content.split(b"\0")]
+    else:
+        lines = split_lines(os.fsdecode(content), os.path.lexists)
+    given = [as_written(line, os.path.lexists) for line in lines if line.strip()]
     names = [name for name in given if not os.path.isdir(name)]  # find names a folder before the files in it
     if not names:
         folders = f"only folders, such as {given[0]}; name them in place of -" if given else "no paths"

@@ -28,7 +28,7 @@ from swav_cli.data.paths import kept_at
 from swav_cli.files import replacing
 
 KEPT_FROM = 10_000  # pictures; fewer are listed as quickly as a file is read
-MAGIC = "swav listing 1"
+MAGIC = "swav listing 2"
 # A file that another machine replaces is gone under whoever has mapped it: read those whole.
 REMOTE = ("nfs", "cifs", "smb", "fuse", "lustre", "gpfs", "beegfs", "ceph", "afs", "9p", "glusterfs", "virtiofs")
 
@@ -93,7 +93,7 @@ def save_listing(path: Path, listing: Listing) -> None:
 
 
 def _describe(listing: Listing) -> dict[str, Any]:
-    folders = [[folder.prefix, folder.stamp, folder.folders, folder.links] for folder in listing.folders]
+    folders = [[each.prefix, each.stamp, each.folders, each.links, each.passed, each.own] for each in listing.folders]
     return {"names": len(listing.paths), "folders": folders, "runs": listing.runs}
 
 
@@ -132,7 +132,15 @@ def _listing(content: dict[str, Any], table: PathTable) -> Listing:
     for number, start, stop in runs:
         parts[number].append(table.part(start, stop))
     folders = [
-        Folder(prefix, tuple(stamp) if stamp else None, below, links, PathTable.joined(own))
-        for (prefix, stamp, below, links), own in zip(content["folders"], parts, strict=True)
+        Folder(
+            prefix,
+            tuple(stamp) if stamp else None,
+            below,
+            links,
+            PathTable.joined(names),
+            tuple((kind, count) for kind, count in passed),
+            tuple(own),
+        )
+        for (prefix, stamp, below, links, passed, own), names in zip(content["folders"], parts, strict=True)
     ]
     return Listing(table, folders, runs)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import time
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby, pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -13,10 +14,19 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from swav_cli.data.own_results import Looking, features_among, holds_results, is_made_whole
 from swav_cli.data.path_table import PathTable
 
 # File systems note times in steps, of two seconds at most (FAT), and a change within the same step can't be seen.
 SETTLED = 2_000_000_000  # nanoseconds
+
+TOLD = 5  # kinds of files, and names
+# Kinds that lie beside pictures and are not looked for among them.
+NO_PICTURES = frozenset({
+    ".txt", ".json", ".jsonl", ".csv", ".tsv", ".xml", ".yaml", ".yml", ".md", ".rst", ".html", ".htm", ".ini", ".cfg",
+    ".toml", ".db", ".log", ".cls", ".pt", ".pth", ".safetensors", ".parquet", ".arrow", ".npz", ".onnx", ".pt2",
+    ".py", ".ipynb", ".sh", ".zip", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".tar", "README", "LICENSE",
+})  # fmt: skip
 
 Stamp = tuple[int, int, int]  # modified, changed, number: what a folder has of its own and any change in it changes
 
@@ -29,6 +39,8 @@ class Folder(NamedTuple):
     folders: list[str]  # prefixes of those within it, in order
     links: list[str]  # the same of links to folders
     names: PathTable  # pictures, with the prefix, in order
+    passed: tuple[tuple[str, int], ...] = ()  # suffixes of other files, and how many there are
+    own: tuple[str, ...] = ()  # what swav itself has written, with the prefix
 
 
 class Listing(NamedTuple):
@@ -43,6 +55,20 @@ class Listing(NamedTuple):
         groups = groupby(self.runs, lambda run: self.folders[run[0]].prefix.partition("/")[0])
         counted = [(top, sum(stop - start for _, start, stop in runs)) for top, runs in groups]
         return [top for top, _ in counted], np.array([count for _, count in counted], dtype=np.int64)
+
+    def remarks(self) -> list[str]:
+        """What was passed over that somebody may miss: kinds of files that are not read, and what swav has written."""
+        kinds: Counter[str] = Counter()
+        for folder in self.folders:
+            kinds.update(dict(folder.passed))
+        own = sorted(name for folder in self.folders for name in folder.own)
+        told = [f"{count:,} {'file' if count == 1 else 'files'} {kind}" for kind, count in kinds.most_common(TOLD)]
+        rest = sum(kinds.values()) - sum(count for _, count in kinds.most_common(TOLD))
+        others = [f"{rest:,} others"] if rest else []
+        return [
+            *([f"passed over, since they are not read: {', '.join([*told, *others])}"] if kinds else []),
+            *([f"passed over, since swav has written it: {_some(own)}"] if own else []),
+        ]
 
 
 def read_listing(
@@ -73,6 +99,7 @@ def read_listing(
 
 def _walk(root: Path, suffixes: frozenset[str], known: Mapping[str, Folder], silent: frozenset[int]) -> list[Folder]:
     found: list[Folder] = []
+    looking = Looking()
     seen: set[tuple[int, int]] = set()
     folders = [""]
     links: list[str] = []  # left for last: a folder goes by its own name rather than by that of a link to it
@@ -86,31 +113,59 @@ def _walk(root: Path, suffixes: frozenset[str], known: Mapping[str, Folder], sil
         folder = known.get(prefix)
         if folder is None or folder.stamp != stamp:
             settled = 0 < max(stamp[:2]) < now - SETTLED and status.st_dev not in silent
-            folder = _read_folder(root, prefix, suffixes, stamp if settled else None)
+            folder = _read_folder(root, prefix, suffixes, stamp if settled else None, looking)
         found.append(folder)
         folders += folder.folders
         links += folder.links
     return found
 
 
-def _read_folder(root: Path, prefix: str, suffixes: frozenset[str], stamp: Stamp | None) -> Folder:
+def _read_folder(root: Path, prefix: str, suffixes: frozenset[str], stamp: Stamp | None, looking: Looking) -> Folder:
     names: list[str] = []
     folders: list[str] = []
     links: list[str] = []
+    others: set[str] = set()
     with os.scandir(root / prefix) as entries:
         for entry in entries:
             name = entry.name
             if name.startswith("."):
-                continue
-            if _is_folder(entry):
+                others.add(name)
+            elif _is_folder(entry):
                 (links if entry.is_symlink() else folders).append(name)
             elif os.path.splitext(name)[1].lower() in suffixes:
                 if _can_be_read(entry):
                     names.append(name)
-            elif entry.is_symlink() and not os.path.exists(entry.path):
-                stamp = None  # it may lead to a folder some day, of a disk that is not there now
+            else:
+                others.add(name)
+                if entry.is_symlink() and not os.path.exists(entry.path):
+                    stamp = None  # it may lead to a folder some day, of a disk that is not there now
+    here, all_names = str(root / prefix), {*others, *folders, *links}
+    own: list[str] = []
+    if prefix and is_made_whole(prefix.rstrip("/"), {*all_names, *names}):
+        own, names, folders, links, others = [""], [], [], [], set()
+    elif prefix and holds_results(here, {*all_names, *names}):
+        own, names, others = [""] if names else [], [], set()
+    else:
+        ours = looking.sheets(here, names)
+        ours |= features_among(here, [name for name in names if name.endswith(".npy")], others)
+        own, names = sorted(ours), [name for name in names if name not in ours]
     names.sort()
-    return Folder(prefix, stamp, _below(prefix, folders), _below(prefix, links), PathTable.of_folder(prefix, names))
+    return Folder(
+        prefix, stamp, _below(prefix, folders), _below(prefix, links), PathTable.of_folder(prefix, names),
+        _kinds(others), tuple(prefix + name for name in own),
+    )  # fmt: skip
+
+
+def _kinds(names: Iterable[str]) -> tuple[tuple[str, int], ...]:
+    """How many files of each kind are passed over, but for those that nobody takes for pictures."""
+    seen = (name for name in names if not name.startswith(".") and name.upper() not in NO_PICTURES)
+    kinds = Counter(os.path.splitext(name)[1].lower() or "without a suffix" for name in seen)
+    return tuple(sorted((kind, count) for kind, count in kinds.items() if kind not in NO_PICTURES))
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - TOLD:,} more" if len(names) > TOLD else ""
+    return ", ".join(names[:TOLD]) + more
 
 
 def _below(prefix: str, folders: list[str]) -> list[str]:

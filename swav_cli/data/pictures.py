@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from itertools import chain
 from typing import Literal
@@ -26,6 +26,7 @@ class Pictures:
     labels: NDArray[np.int64] | None = None
     classes: list[str] | None = None
     unlabelled: str | None = None  # where labels are None since some pictures have none: which, in words
+    remarks: Sequence[str] = ()  # what a user should know of how they were found, a line each
     drawn_by: NDArray[np.int64] | None = None  # (C,) what draws of a class's pictures hang on; its number where None
 
     def __len__(self) -> int:
@@ -78,6 +79,11 @@ def lacks(first: str, what: str, count: int, total: int) -> str:
     return f"{first} {what}{others} ({count:,} of {total:,} pictures are without a label)"
 
 
+def tell(pictures: Pictures, notice: Callable[[str], None]) -> None:
+    for remark in pictures.remarks:
+        notice(f"{pictures.source}: {remark}")
+
+
 def digest(parts: Iterable[str]) -> str:
     """Of the parts one after another, of which there may be millions."""
     hasher = hashlib.sha256()
@@ -92,7 +98,7 @@ class Chosen(Pictures):
     def __init__(self, pictures: Pictures, chosen: NDArray[np.int64]) -> None:
         self.pictures, self.chosen = pictures, chosen
         self.source, self.channels, self.classes = pictures.source, pictures.channels, pictures.classes
-        self.unlabelled, self.drawn_by = pictures.unlabelled, pictures.drawn_by
+        self.unlabelled, self.drawn_by, self.remarks = pictures.unlabelled, pictures.drawn_by, pictures.remarks
         if pictures.labels is not None:
             self.labels = pictures.labels[self.chosen]
 

@@ -73,7 +73,8 @@ def open_pictures(
     else:
         raise UserError("the source of pictures is empty; give a folder with --data PATH")
     if not len(pictures):
-        raise UserError(f"{source}: holds no pictures ({', '.join(sorted(SUFFIXES))}){hint_at_shards(source)}")
+        why = "".join(f"; {remark}" for remark in pictures.remarks)
+        raise UserError(f"{source}: holds no pictures ({', '.join(sorted(SUFFIXES))}){hint_at_shards(source)}{why}")
     return Limited(pictures, limit, seed) if limit and limit < len(pictures) else pictures
 
 
@@ -90,7 +91,9 @@ def _open_files(path: Path, channels: int) -> Pictures:
     try:
         if os.path.isdir(path):
             listing = list_folder(path, SUFFIXES)
-            return FilePictures(path, listing.paths, channels, str(path), *listing.tops())
+            pictures = FilePictures(path, listing.paths, channels, str(path), *listing.tops())
+            pictures.remarks = listing.remarks()
+            return pictures
     except OSError as error:
         raise UserError(f"{error.filename or path}: can't be read ({error.strerror})") from None
     if path.suffix.lower() in LISTS and os.path.isfile(path):

@@ -17,6 +17,7 @@ from PIL import Image
 
 from swav_cli.core.answer import Answer
 from swav_cli.data.file_pictures import FilePictures
+from swav_cli.data.own_results import SORTED
 from swav_cli.data.pictures import Pictures
 from swav_cli.errors import UserError
 from swav_cli.files import LONGEST, replacing, shortened
@@ -68,7 +69,7 @@ class Sorting:
         number = answer.top[0].number
         folder = self.folder / self.folders[number]
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            self._open(folder)
             if isinstance(self.pictures, FilePictures):
                 source = Path(os.path.abspath(answer.path))
                 self._put(folder / source.name, str(source), source)
@@ -78,6 +79,13 @@ class Sorting:
         except OSError as error:
             raise UserError(f"{folder}: can't be written ({error.strerror}); the same command goes on there") from None
         self.counts[number] += 1
+
+    def _open(self, folder: Path) -> None:
+        """A folder that is made here tells that it holds other folders' pictures; one of the user's stays as it is."""
+        made = next((place for place in (self.folder, folder) if not place.is_dir()), None)
+        folder.mkdir(parents=True, exist_ok=True)
+        if made is not None and not (self.folder / SORTED).exists():
+            (made / SORTED).write_text("made by swav predict --sort-into; its pictures are those of other folders\n")
 
     def summary(self) -> dict[str, Any]:
         """Counts for a report."""

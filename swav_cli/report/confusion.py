@@ -11,6 +11,7 @@ from torch import Tensor
 
 from swav_cli.errors import UserError, nearest
 from swav_cli.files import write_whole
+from swav_cli.report.marked import SOFTWARE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,7 +62,12 @@ def save_confusion(path: Path, matrix: Tensor, class_names: Sequence[str], title
         if classes <= NUMBERED:
             _write_counts(axes, matrix)
         kind = path.suffix[1:].lower()
-        write_whole(path, lambda beside: figure.savefig(beside, format=kind, dpi=DPI, bbox_inches="tight"))
+        mark = SOFTWARE if kind == "png" else None
+
+        def draw(beside: Path) -> None:
+            figure.savefig(beside, format=kind, dpi=DPI, bbox_inches="tight", metadata=mark)
+
+        write_whole(path, draw)
 
 
 def check_drawing(path: Path) -> None:

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from swav_cli.core.answer import Answer
 from swav_cli.data.images import BadPicture
 from swav_cli.data.pictures import Pictures
-from swav_cli.files import write_whole
+from swav_cli.report.marked import save_sheet
 from swav_cli.report.printable import printable
 
 MOST = 64  # pictures on a sheet
@@ -41,7 +41,7 @@ def save_labelled(path: Path, pictures: Pictures, answers: Sequence[Answer]) -> 
         for column, tile in enumerate(line):
             sheet.paste(tile, (GAP + column * (side + GAP), top))
         top += height
-    write_whole(path, lambda beside: sheet.save(beside, format="PNG"))
+    save_sheet(path, sheet)
 
 
 def _line(pictures: Pictures, answers: Sequence[Answer], side: int, size: int, guesses: int) -> list[Image.Image]:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from swav_cli.files import write_whole
+from swav_cli.report.marked import save_sheet
 
 GAP = 2  # pixels around a picture
 SIDE = 96  # pixels; smaller pictures are shown about as large
@@ -42,7 +42,7 @@ def save_grid(path: Path, tiles: list[Tensor], across: int) -> None:  # tiles: (
     lines[-1] = lines[-1] + [blank] * (across - len(lines[-1]))
     sheet = torch.cat([torch.cat(line, dim=2) for line in lines], dim=1)
     picture = Image.fromarray(sheet.permute(1, 2, 0).mul(255).round().clamp(0, 255).to(torch.uint8).numpy())
-    write_whole(path, lambda beside: picture.save(beside, format="PNG"))
+    save_sheet(path, picture)
 
 
 def _visible(pictures: Tensor) -> Tensor:  # (N, C, h, w) -> (N, 3, H, W): three channels, and large enough to see

@@ -16,7 +16,7 @@ from swav_cli.core.answer import Answer, kind_of
 from swav_cli.core.distributed import pick_device
 from swav_cli.data.inputs import open_inputs, with_channels
 from swav_cli.data.paths import expanded
-from swav_cli.data.pictures import Pictures
+from swav_cli.data.pictures import Pictures, tell
 from swav_cli.errors import UserError
 from swav_cli.evaluate.prediction import check_precision, predict
 from swav_cli.evaluate.sorting import Sorting
@@ -73,6 +73,7 @@ def write_predictions(
     place = pick_device(device)
     check_precision(precision)
     pictures = open_inputs(given, without=sort_into)
+    tell(pictures, notice)
     _refuse_to_replace(given, pictures, [path for path in (out, show) if path is not None])
     network, about = load_model(model, notice)
     about = replace(about, source=str(model or about.source))

@@ -37,7 +37,7 @@ from swav_cli.data.cache import cached
 from swav_cli.data.labelled import hold_out, keep_labelled, labels_of, match_classes, train_and_val_in
 from swav_cli.data.loader import pick_workers
 from swav_cli.data.paths import expanded
-from swav_cli.data.pictures import Pictures
+from swav_cli.data.pictures import Pictures, tell
 from swav_cli.data.sources import open_pictures
 from swav_cli.data.tables import one_line
 from swav_cli.errors import Interrupted, UserError
@@ -106,6 +106,8 @@ def settle(recipe: ClassifierRecipe, device: str = "auto", notice: Callable[[str
     loaded = load(source, notice)
     source = str(source or loaded.about.source)
     train, val, held_out = _pictures(recipe, source, loaded.about.channels, notice)
+    for pictures in (train, *([] if held_out else [val])):
+        tell(pictures, notice)
     labels_of(train)
     train = keep_labelled(train, recipe.data.labels, recipe.training.seed)
     val_labels, missing = match_classes(val, labels_of(train)[1], train.source)

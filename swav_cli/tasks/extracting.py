@@ -14,7 +14,7 @@ from swav_cli.core.run_pictures import pretraining_of, training_pictures
 from swav_cli.core.stages import MAPS
 from swav_cli.data.inputs import open_inputs
 from swav_cli.data.paths import expanded
-from swav_cli.data.pictures import Pictures
+from swav_cli.data.pictures import Pictures, tell
 from swav_cli.errors import UserError
 from swav_cli.evaluate.extraction import extract
 from swav_cli.evaluate.writers import open_output
@@ -65,6 +65,7 @@ def write_features(
         notice(f"model: {source}")
     network, about = load_model(source, notice)
     pictures = open_inputs(given, about.channels) if given else pictures_of_run(Path(str(source)))
+    tell(pictures, notice)
     if pictures.unlabelled is not None:
         notice(f"no labels are written: {pictures.unlabelled}")
     return extract(

@@ -25,7 +25,7 @@ from swav_cli.core.weights import About, weights_digest
 from swav_cli.data.cache import cached
 from swav_cli.data.labelled import labels_of, match_classes, train_and_val_in
 from swav_cli.data.loader import pick_workers
-from swav_cli.data.pictures import Limited, Pictures
+from swav_cli.data.pictures import Limited, Pictures, tell
 from swav_cli.data.sources import open_pictures
 from swav_cli.errors import UserError
 from swav_cli.evaluate.classification import tally
@@ -170,6 +170,7 @@ def _refuse_for_features(flip: bool, plot: Path | None) -> None:
 def _judge_classifier(setting: Setting, data: str | None, flip: bool, plot: Path | None) -> dict[str, Any]:
     about = setting.about
     pictures = _pictures_for_classifier(setting, data)
+    tell(pictures, setting.screen.notice)
     labels, missing = match_classes(pictures, list(about.classes), setting.source)
     if missing:
         setting.screen.notice(
@@ -218,6 +219,9 @@ def _pictures_for_classifier(setting: Setting, data: str | None) -> Pictures:
 def _judge_features(setting: Setting, data: str | None, bank: str | None) -> dict[str, Any]:
     labelled = pictures_for_features(setting, data, bank)
     refuse_disagreeing_inputs(setting, labelled.queries, labelled.bank)
+    for side in (labelled.bank, labelled.queries):
+        if side is not None:
+            tell(side, setting.screen.notice)
     with setting.screen.working("reading pictures"):
         labelled = _in_memory(labelled)  # each is looked at several times
     queries = labelled.queries

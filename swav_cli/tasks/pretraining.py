@@ -32,7 +32,7 @@ from swav_cli.core.weights import about, save_model, weights_digest
 from swav_cli.data.cache import cached
 from swav_cli.data.loader import Crops, epoch_order, pick_workers
 from swav_cli.data.paths import expanded
-from swav_cli.data.pictures import Pictures
+from swav_cli.data.pictures import Pictures, tell
 from swav_cli.data.sources import open_pictures
 from swav_cli.data.streams import StreamPictures, open_stream
 from swav_cli.errors import Interrupted, UserError
@@ -137,6 +137,7 @@ def pretrain(
         place = expanded(out) if out else Path("runs") / recipe.name
         run = settle(recipe, device, micro_batch, place if resume and not overwrite else None)
         check_processes(run.recipe, distributed.world_size())
+        tell(run.pictures, screen.notice)
         overwrite = overwrite and not was_restarted()
         folder, moved = first_decides(lambda: _free_folder(run, place, resume, overwrite))
         finished = first_decides(lambda: finished_results(folder))

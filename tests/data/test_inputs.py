@@ -91,6 +91,59 @@ def test_a_folder_of_results_is_left_out() -> None:
     assert names("b/deep", "a", without=Path("b")) == ["a/1.png", "a/2.jpg", "b/deep/3.png"]
 
 
+def test_the_home_folder(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(here))
+    assert names("~/a", "~/b/*.png") == [str(here / name) for name in ("a/1.png", "a/2.jpg", "b/1.png", "b/[1].png")]
+    assert names("~/a/1.png") == [str(here / "a/1.png")]
+    type_in(monkeypatch, b"~/a/1.png\n")
+    assert names("-") == [str(here / "a/1.png")]
+    (here / "~").mkdir()
+    assert names("~/a/1.png") == [str(here / "a/1.png")]
+
+
+@pytest.mark.parametrize("given", ["x" * 300, "x" * 300 + ".csv", "x" * 300 + "/a.png", "a/" + "y" * 5000, "a\0b.png"])
+def test_names_that_no_file_can_have(given: str) -> None:
+    with pytest.raises(UserError, match="no such picture or folder"):
+        open_inputs([given])
+
+
+def test_one_file_that_is_no_picture(here: Path) -> None:
+    for name, content, said in (
+        ("a.pdf", b"%PDF-1.7 and so on", "a.pdf: "), ("page.jpg", b"<!doctype html>", "page.jpg: a web page"),
+    ):  # fmt: skip
+        (here / name).write_bytes(content)
+        with pytest.raises(UserError, match=said):
+            open_inputs([name])
+    assert names("a/1.png", "a.pdf") == ["a.pdf", "a/1.png"]  # among others it is for the reader to report
+
+
+def test_what_a_folder_passes_over_is_told(here: Path) -> None:
+    for name in ("a/1.heic", "a/2.HEIC", "b/deep/x.tga", "a/plain", "a/README", "a/.hidden.heic", "a/n.json"):
+        (here / name).write_bytes(b"x")
+    assert open_inputs(["b"]).remarks == ["passed over, since they are not read: 1 file .tga"]
+    assert open_inputs(["."]).remarks == [
+        "passed over, since they are not read: 2 files .heic, 1 file .tga, 1 file without a suffix"
+    ]
+    assert open_inputs(["a", "b"]).remarks == [
+        "passed over, since they are not read: 2 files .heic, 1 file without a suffix",
+        "passed over, since they are not read: 1 file .tga",
+    ]
+    (here / "none").mkdir()
+    (here / "none/a.heic").write_bytes(b"x")
+    with pytest.raises(UserError, match=r"none: holds no pictures .*; passed over, .*: 1 file \.heic"):
+        open_inputs(["none"])
+
+
+def test_a_return_in_a_name_of_standard_input(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if os.name == "nt":
+        pytest.skip("no name holds one there")
+    (here / "a/1.png").rename(here / "a/1\r.png")
+    type_in(monkeypatch, b"a/1\r.png\na/2.jpg\n")
+    assert names("-") == ["a/1\r.png", "a/2.jpg"]
+    type_in(monkeypatch, b"b/1.png\ra/2.jpg\r")
+    assert names("-") == ["a/2.jpg", "b/1.png"]
+
+
 def test_a_source() -> None:
     pictures = open_inputs(["shapes:3"])
     assert len(pictures) == 3

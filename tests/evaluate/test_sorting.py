@@ -9,6 +9,7 @@ import pytest
 
 from swav_cli.core.answer import Answer, Guess
 from swav_cli.data.inputs import open_inputs
+from swav_cli.data.own_results import SORTED
 from swav_cli.data.pictures import Pictures
 from swav_cli.data.sources import open_pictures
 from swav_cli.errors import UserError
@@ -33,7 +34,8 @@ def sort(folder: Path, pictures: Pictures, copy: bool = False, clusters: int = 2
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != SORTED)
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 @pytest.fixture
@@ -115,6 +117,16 @@ def test_pictures_without_files_are_drawn(tmp_path: Path) -> None:
     assert (drawn.read(0) == pictures.read(0)).all()
 
 
+def test_a_folder_that_is_made_says_so_and_one_of_the_users_does_not(tmp_path: Path, alike: Pictures) -> None:
+    (tmp_path / "mine" / "cluster-0001").mkdir(parents=True)
+    for folder in ("new", "mine"):
+        sorting = Sorting(tmp_path / folder, alike, (), 2)
+        for index in range(4):
+            sorting.place(Answer(index, alike.name(index), (Guess(index % 2, None, 1.0),)))
+    marks = sorted(str(path.parent.relative_to(tmp_path)) for path in tmp_path.rglob(SORTED))
+    assert marks == ["mine/cluster-0000", "new"]
+
+
 def test_names_of_folders() -> None:
     classes = ["cat", "a/b", "a:b", "..", "", "NUL", "Bänk, groß", "x" * 300, "tail. ", "Cat"]
     names = folder_names(classes)
@@ -169,7 +181,7 @@ def test_names_as_long_as_any_can_be(tmp_path: Path, copy: bool) -> None:
             sorting.place(Answer(index, pictures.name(index), (Guess(0, None, 1.0),)))
         assert sorting.summary()["new"] == new
     assert sorted(contents(tmp_path / "out").values()) == sorted(contents(tmp_path / "in").values())
-    assert all(path.suffix == ".png" and not path.name.startswith(".") for path in (tmp_path / "out").rglob("*.*"))
+    assert all(name.endswith(".png") and "/." not in name for name in contents(tmp_path / "out"))
 
 
 @pytest.mark.parametrize(

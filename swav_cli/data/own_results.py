@@ -1,0 +1,102 @@
+"""What swav itself has written where pictures lie: sheets, features, runs, sorted folders. None of it is a picture.
+
+Nothing is told by its name alone, for a user's own picture may be called `prototypes.png` as well:
+
+* sheets of pictures carry a mark within the first bytes of their PNG;
+* arrays of features have their description beside them (`feats.json`), as have their labels;
+* rows in progress lie in `feats.npy.part/`, beside what tells how far they are;
+* a run's folder holds its recipe, and something that follows from it;
+* a folder that `swav predict --sort-into` has made holds a hidden file that says so.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Set
+
+SHEET = "swav: a sheet of other pictures"  # the text `Software` of a PNG
+SORTED = ".swav-sorted"
+RECIPE = "recipe.yaml"
+OF_A_RUN = {"metrics.jsonl", "results.json", "model.safetensors", "checkpoints", "prototypes.png"}
+UNFINISHED = re.compile(r"\.(npy|npz|safetensors|parquet|csv|pt)\.part$")
+OF_ROWS = {"rows.npy", "done", "settings.json", "final"}
+FEATURES = b'"swav-features-'  # what the description of features begins with
+MOST_SHEETS = 20_000  # PNGs of one listing that are looked into: on a disk far away each of them takes its time
+SHEET_NAMES = {"prototypes.png", "confusion.png", "sheet.png"}  # and behind these only those called so
+
+
+class Looking:
+    """How many files may still be looked into, of one listing."""
+
+    def __init__(self, most: int = MOST_SHEETS) -> None:
+        self.left = most
+
+    def sheets(self, folder: str, names: Iterable[str]) -> set[str]:
+        """Those of the names in a folder that are sheets of ours."""
+        found = set()
+        for name in names:
+            if not name.lower().endswith(".png"):
+                continue
+            if self.left > 0 or name in SHEET_NAMES:
+                self.left -= 1
+                if is_sheet(os.path.join(folder, name)):
+                    found.add(name)
+        return found
+
+
+def is_sheet(path: str) -> bool:
+    """Whether a file is a sheet of pictures that swav has drawn."""
+    start = _start(path, 400)
+    return start.startswith(b"\x89PNG") and SHEET.encode() in start
+
+
+def holds_results(folder: str, names: Set[str]) -> bool:
+    """Whether the files directly in a folder are a run's.
+
+    Args:
+        names: of files and folders in it.
+    """
+    return RECIPE in names and bool(OF_A_RUN & names) and _is_recipe(os.path.join(folder, RECIPE))
+
+
+def is_made_whole(name: str, names: Set[str]) -> bool:
+    """Whether all in a folder, and in those within it, is none of the user's: pictures sorted, features in progress."""
+    in_progress = UNFINISHED.search(name) is not None and bool(OF_ROWS & names)
+    return SORTED in names or in_progress
+
+
+def features_among(folder: str, arrays: Iterable[str], names: Set[str]) -> set[str]:
+    """Those of the arrays (`.npy`) in a folder that are features, or labels beside them."""
+    stems = {name: name[:-4].removesuffix(".labels") for name in arrays}
+    described = {
+        stem
+        for stem in set(stems.values())
+        if f"{stem}.json" in names and FEATURES in _start(os.path.join(folder, f"{stem}.json"), 200)
+    }
+    return {name for name, stem in stems.items() if stem in described}
+
+
+def own_among(paths: Iterable[str]) -> set[str]:
+    """Those of some files, named one by one, that are none of the user's pictures."""
+    looking = Looking()
+    found = set()
+    for path in paths:
+        folder, name = os.path.split(path)
+        beside = {f"{name[:-4].removesuffix('.labels')}.json"}
+        if looking.sheets(folder, [name]) or (name.endswith(".npy") and features_among(folder, [name], beside)):
+            found.add(path)
+    return found
+
+
+def _is_recipe(path: str) -> bool:
+    text = _start(path, 1 << 16)
+    return all(re.search(rb"^%s:" % key, text, re.MULTILINE) for key in (b"name", b"data", b"training"))
+
+
+def _start(path: str, length: int) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(length)
+    except OSError:
+        return b""
