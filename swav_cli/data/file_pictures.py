@@ -61,7 +61,7 @@ class FilePictures(Pictures):
 
     def fingerprint(self) -> str:
         """Of the names below the root: the same where the folder has been moved."""
-        if len(self) > 1 and all(map(os.path.isabs, self.paths)):  # a list of them: the same with another root
+        if len(self) > 1 and self.paths.are_from_the_root():  # a list of them: the same with another root
             root = os.path.commonpath(list(self.paths))
             return digest([PathTable([name[len(root) :] for name in self.paths]).digest()])
         return digest([self.paths.digest()])

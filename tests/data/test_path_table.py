@@ -35,6 +35,12 @@ def test_a_digest_is_what_runs_have_recorded() -> None:
     assert PathTable(NAMES).digest() == "0d946f42fcf1bc6a39e4a2bf2e50b2c5998fa57e289095fa0259fa07f125d846"
 
 
+def test_names_from_the_root() -> None:
+    for names, are in ((["/a", "/b/c"], True), (["/a", "b"], False), (["/a", ""], False), (["a/b", "/c"], False)):
+        assert PathTable(names).are_from_the_root() is are
+    assert PathTable(["x", "/a", "/b"]).part(1, 3).are_from_the_root()
+
+
 def test_parts_and_joins() -> None:
     table = PathTable(NAMES)
     for start in range(6):
