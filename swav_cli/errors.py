@@ -28,6 +28,12 @@ class PeerLost(UserError):
     exit_code = 1
 
 
+class NotJudged(UserError):
+    """A run is trained and saved, and what was to follow failed."""
+
+    exit_code = 4
+
+
 class MemoryFull(UserError):
     """A batch finds no room in the memory of the device that computes."""
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -72,12 +71,32 @@ def objects_of_all(value: T) -> list[T]:
     return found
 
 
-def rows_of_all(own: Tensor, count: int) -> Tensor:
-    """`count` rows that the processes divided by `numpy.array_split`, one after the other."""
-    sizes = [len(part) for part in np.array_split(np.arange(count), world_size())]
-    padded = own.new_zeros(max(sizes), *own.shape[1:])
-    padded[: len(own)] = own
-    return torch.cat([each[:size] for each, size in zip(of_all(padded), sizes, strict=True)])
+def from_process(owner: int, tensors: list[Tensor]) -> list[Tensor]:
+    """One process's tensors, of some megabytes, in all of them; what the others give is not looked at."""
+    if world_size() == 1:
+        return tensors
+    # Copies, since a tensor is sent with all of the memory that it is a part of.
+    box: list[Any] = [[each.cpu().clone() for each in tensors] if rank() == owner else None]
+    dist.broadcast_object_list(box, src=owner, device=torch.device("cpu"))
+    return box[0]  # type: ignore[no-any-return]
+
+
+def rows_in_first(own: Tensor) -> Tensor:
+    """The rows of all processes, one process's after another's, in the first one; in each other its own."""
+    if world_size() == 1:
+        return own
+    counts = objects_of_all(len(own))
+    if rank() > 0:
+        if own.numel():
+            dist.send(own.contiguous(), dst=0)
+        return own
+    rows = own.new_empty(sum(counts), *own.shape[1:])
+    parts = rows.split(counts)
+    parts[0].copy_(own)
+    for other, part in enumerate(parts[1:], 1):
+        if part.numel():
+            dist.recv(part, src=other)  # at its place, so that nothing is held twice
+    return rows
 
 
 def mean_over_processes(values: Tensor) -> Tensor:

@@ -60,6 +60,9 @@ class CachedPictures(Pictures):
     def below(self, index: int) -> str:
         return self._pictures.below(index)
 
+    def identity(self, index: int) -> str:
+        return self._pictures.identity(index)
+
     def fingerprint(self) -> str:
         return self._pictures.fingerprint()
 

@@ -44,6 +44,10 @@ class Pictures:
         """The name without what stands before all names of the source: the same where the source has been moved."""
         return self.name(index)
 
+    def identity(self, index: int) -> str:
+        """What the same picture has wherever it is opened, and no other: where it lies, or its place in a data set."""
+        return self.name(index)
+
     def some(self, count: int) -> Pictures:
         """What to look at where a few pictures are enough: all of them, or of a stream the first."""
         return self
@@ -116,6 +120,9 @@ class Chosen(Pictures):
 
     def contents(self) -> list[str]:
         return self.pictures.contents()
+
+    def identity(self, index: int) -> str:
+        return self.pictures.identity(int(self.chosen[index]))
 
     def fingerprint(self) -> str:
         numbers = ((", " if position else "") + str(number) for position, number in enumerate(self.chosen))

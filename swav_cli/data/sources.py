@@ -44,6 +44,9 @@ class ShapePictures(Pictures):
     def name(self, index: int) -> str:
         return f"shapes/{self.split}/{self.kinds[index % len(self.kinds)]}/{index:06d}"
 
+    def identity(self, index: int) -> str:
+        return f"shapes:{self.seed}:{self.split}/{index}"
+
     def fingerprint(self) -> str:
         return digest([f"{self.source}:{self.split}"])
 

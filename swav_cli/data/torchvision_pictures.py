@@ -27,10 +27,10 @@ PARTS: dict[Split, tuple[str, ...]] = {
 
 
 class TorchvisionPictures(Pictures):
-    """A data set of torchvision."""
+    """A data set of torchvision, or that part of it."""
 
-    def __init__(self, dataset: Any, channels: int, source: str) -> None:
-        self.dataset, self.channels, self.source = dataset, channels, source
+    def __init__(self, dataset: Any, channels: int, source: str, part: str = "") -> None:
+        self.dataset, self.channels, self.source, self.part = dataset, channels, source, part
         self.labels = _labels(dataset)
         if self.labels is not None:
             names = getattr(dataset, "classes", None) or range(int(self.labels.max()) + 1)
@@ -52,6 +52,9 @@ class TorchvisionPictures(Pictures):
 
     def name(self, index: int) -> str:
         return f"{self.source}/{index}"
+
+    def identity(self, index: int) -> str:
+        return f"{self.source}:{self.part}/{index}"
 
 
 def open_torchvision(source: str, rest: str, split: Split, channels: int) -> Pictures:
@@ -77,7 +80,7 @@ def open_torchvision(source: str, rest: str, split: Split, channels: int) -> Pic
         raise UserError(f"{source}: {error}") from None
     if not _holds_pictures(dataset):
         raise UserError(f"{source}: is no data set of pictures")
-    return TorchvisionPictures(dataset, channels, source)
+    return TorchvisionPictures(dataset, channels, source, part or split)
 
 
 def _torchvision_names() -> list[str]:

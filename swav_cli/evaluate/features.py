@@ -7,13 +7,11 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from swav_cli.core import distributed
 from swav_cli.core.model import SwAV
 from swav_cli.core.precision import autocast
 from swav_cli.core.stages import feature_map, map_names
@@ -204,18 +202,6 @@ def extract_features(
         workers=workers,
     )  # fmt: skip
     return torch.cat([part.values for part in rows])
-
-
-def extract_together(
-    function: Function,  # (B, C, size, size) normalised -> (B, F)
-    pictures: Pictures,
-    **how: Any,
-) -> Tensor:  # (N, F) float32 on the CPU
-    """`extract_features` by all processes of a run, which share the work; each gets all rows."""
-    own = np.array_split(np.arange(len(pictures)), distributed.world_size())[distributed.rank()]
-    parts = [part.values for part in stream_features(function, pictures, indices=own.tolist(), **how)]
-    width = distributed.largest_of_all(parts[0].shape[1] if parts else 0)[0]
-    return distributed.rows_of_all(torch.cat(parts) if parts else torch.zeros(0, width), len(pictures))
 
 
 def usual_batch(size: int, device: torch.device) -> int:

@@ -1,12 +1,14 @@
 """k-nearest-neighbour classification of features, weighted as in arXiv 1805.01978, section 3.4.
 
 The bank may be all of ImageNet in half precision, or on disk: parts of it are compared with parts of the queries, and
-only the nearest rows so far are kept.
+only the nearest rows so far are kept. Several processes divide it: a part of the queries is sent to all of them, each
+looks for neighbours among its own rows of the bank, and the nearest of all have the votes. No process holds more than
+its share of either, and since all take part in each step, none waits for another's whole work.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +17,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from swav_cli.errors import UserError
+from swav_cli.core import distributed
 
 NUMBERS_AT_ONCE = 2**25  # of the bank in float32, 128 MiB; the cosines of a part take as much
 BANK_CHUNK = 2**14  # rows; in smaller parts, finding the largest cosines costs as much as computing them
@@ -44,6 +46,7 @@ def knn_accuracies(
     device: str | torch.device = "cpu",
     bank_chunk: int | None = None,
     query_chunk: int | None = None,
+    progress: Callable[[int, int], None] = lambda done, count: None,
 ) -> list[KnnAccuracy]:
     """How often the nearest rows of a bank tell a query's class, for each k and each temperature.
 
@@ -52,39 +55,81 @@ def knn_accuracies(
     66.66666666666667
 
     Near is by cosine, and a vote weighs exp(cosine / temperature). Of classes with equal votes the first wins. A class
-    without a vote is not among the five.
+    without a vote is not among the five. Of several processes each gives its own rows of the bank and its own queries,
+    and all get the same numbers; every one has to ask.
 
     Args:
         bank, queries: finite rows; the bank is neither copied nor changed.
-        own: each query's own row in the bank, which is never its neighbour; -1 where it has none.
+        own: each query's own row in the bank, which is never its neighbour; -1 where it has none. Rows are counted
+            through the bank of all processes, one after another.
         device: where cosines are computed, in float32.
         bank_chunk, query_chunk: rows compared at once; where nothing is said, what takes some 400 MB (2 GB on CUDA).
+        progress: told of queries done and queries in all.
 
     Raises:
         ValueError: no queries, or a bank without a row that could be a neighbour.
     """
     where = torch.device(device)
-    room = len(bank) - int(own is not None and bool((own >= 0).any()))
-    if not len(queries) or room < 1:
-        raise ValueError(f"{len(bank)} rows in the bank and {len(queries)} queries leave nothing to compare")
+    sides = distributed.objects_of_all(_Side.of(bank_labels, query_labels, own))
+    rows, count = sum(side.rows for side in sides), sum(side.queries for side in sides)
+    room = rows - int(any(side.has_own for side in sides))
+    if not count or room < 1:
+        raise ValueError(f"{rows} rows in the bank and {count} queries leave nothing to compare")
     used = {k: min(k, room) for k in ks}
-    classes = int(max(bank_labels.max(), query_labels.max())) + 1
+    most = max(used.values())
+    classes = 1 + max(side.largest for side in sides)
+    before = sum(side.rows for side in sides[: distributed.rank()])
     bank_chunk = bank_chunk or max(1, min(BANK_CHUNK, NUMBERS_AT_ONCE // bank.shape[1]))
     query_chunk = query_chunk or (BANK_CHUNK if where.type == "cuda" else NUMBERS_AT_ONCE // BANK_CHUNK)
     bank_labels = bank_labels.to(where)
     hits = {(k, temperature): torch.zeros(2, dtype=torch.long) for k in ks for temperature in temperatures}
-    for first in range(0, len(queries), query_chunk):
-        part = slice(first, first + query_chunk)
-        excluded = own[part].to(where) if own is not None else None
-        cosines, nearest = _nearest(_unit(queries, part, where), bank, max(used.values()), excluded, bank_chunk)
-        voted, labels = bank_labels[nearest], query_labels[part].to(where)
+    done = 0
+    for asked in _parts_of_all(queries, query_labels, own, [side.queries for side in sides], query_chunk):
+        labels = asked.labels.to(where)
+        excluded = asked.own.to(where) - before if asked.own is not None else None
+        cosines, nearest = _nearest(_unit(asked.rows, slice(None), where), bank, most, excluded, bank_chunk)
+        cosines, voted = _nearest_of_all(cosines, bank_labels[nearest], most)
         for k, temperature in hits:
             votes = _votes(cosines[:, : used[k]], voted[:, : used[k]], temperature, classes)
             hits[k, temperature] += _hits(votes, labels)
+        done += len(labels)
+        progress(done, count)
     return [
-        KnnAccuracy(k, used[k], temperature, *(100 * count / len(queries) for count in found.tolist()))
+        KnnAccuracy(k, used[k], temperature, *(100 * right / count for right in found.tolist()))
         for (k, temperature), found in hits.items()
     ]
+
+
+class _Side(NamedTuple):
+    """What all processes have to know of what one of them holds."""
+
+    rows: int  # of the bank
+    queries: int
+    largest: int  # number of a class; -1 where it holds nothing
+    has_own: bool  # some query stands in the bank
+
+    @classmethod
+    def of(cls, bank_labels: Tensor, query_labels: Tensor, own: Tensor | None) -> _Side:
+        labels = torch.cat([bank_labels.cpu(), query_labels.cpu()])
+        largest = int(labels.max()) if len(labels) else -1
+        return cls(len(bank_labels), len(query_labels), largest, own is not None and bool((own >= 0).any()))
+
+
+class _Asked(NamedTuple):
+    """Queries that are compared at once."""
+
+    rows: Tensor  # (B, F)
+    labels: Tensor  # (B,)
+    own: Tensor | None = None  # (B,)
+
+
+def _parts_of_all(queries: Rows, labels: Tensor, own: Tensor | None, counts: list[int], chunk: int) -> Iterator[_Asked]:
+    """Parts of one process's queries after those of another, which all processes get."""
+    for owner, count in enumerate(counts):
+        for first in range(0, count, chunk):
+            part = slice(first, first + chunk)  # beyond the end of what the others hold, which is not looked at
+            mine = [_taken(queries, part), labels[part], *([own[part]] if own is not None else [])]
+            yield _Asked(*distributed.from_process(owner, mine))
 
 
 def knn_accuracy(
@@ -101,11 +146,15 @@ def knn_accuracy(
     return found[0].top1
 
 
+def _taken(rows: Rows, part: slice) -> Tensor:
+    """A part of the rows as a tensor."""
+    # A copy, since torch can't share memory that may not be written, such as a file opened for reading.
+    return torch.from_numpy(np.array(rows[part])) if isinstance(rows, np.ndarray) else rows[part]
+
+
 def _unit(rows: Rows, part: slice, device: torch.device) -> Tensor:  # (n, F)
     """A part of the rows in float32 on the device, of unit length."""
-    # A copy, since torch can't share memory that may not be written, such as a file opened for reading.
-    taken = torch.from_numpy(np.array(rows[part])) if isinstance(rows, np.ndarray) else rows[part]
-    return F.normalize(taken.to(device).float(), dim=1)
+    return F.normalize(_taken(rows, part).to(device).float(), dim=1)
 
 
 def _nearest(
@@ -129,6 +178,21 @@ def _nearest(
     return best, rows
 
 
+def _nearest_of_all(
+    cosines: Tensor,  # (B, k or fewer)
+    labels: Tensor,  # (B, k or fewer)
+    k: int,
+) -> tuple[Tensor, Tensor]:  # (B, k) and (B, k)
+    """Cosines and classes of the nearest rows of all processes' banks."""
+    if distributed.world_size() == 1:
+        return cosines, labels
+    lacks = (0, k - cosines.shape[1])  # a small share of the bank may not have so many
+    near = torch.cat(distributed.of_all(F.pad(cosines, lacks, value=-torch.inf).cpu()), dim=1)
+    voted = torch.cat(distributed.of_all(F.pad(labels, lacks).cpu()), dim=1)
+    best, at = near.topk(k, dim=1)
+    return best.to(cosines.device), voted.gather(1, at).to(cosines.device)
+
+
 def _votes(cosines: Tensor, labels: Tensor, temperature: float, classes: int) -> Tensor:  # (B, k), (B, k) -> (B, C)
     """The weight of each class's votes; -1 where it has none, be they ever so light."""
     votes = torch.full((len(cosines), classes), -1.0, device=cosines.device).scatter_(1, labels, 0.0)
@@ -143,31 +207,3 @@ def _hits(votes: Tensor, labels: Tensor) -> Tensor:  # (B, C), (B,) -> (2,)
     place = ((votes > own) | ((votes == own) & before)).sum(dim=1)
     place[own[:, 0] < 0] = votes.shape[1] + FEW
     return torch.stack([(place < 1).sum(), (place < FEW).sum()]).cpu()
-
-
-def shared_labels(
-    bank_labels: NDArray[np.int64] | None,
-    bank_classes: list[str] | None,
-    query_labels: NDArray[np.int64] | None,
-    query_classes: list[str] | None,
-    bank_name: str,
-    query_name: str,
-) -> tuple[Tensor, Tensor]:
-    """Labels of both sides in the bank's numbering, matched by the classes' names.
-
-    Raises:
-        UserError: a side has no labels, or the queries have a class that the bank does not know.
-    """
-    if query_labels is None or query_classes is None:
-        raise UserError(f"{query_name}: has no labels; put its pictures into a folder a class, or leave data.val out")
-    if bank_labels is None or bank_classes is None:
-        raise UserError(
-            f"{bank_name}: has no labels for k-NN to learn from; name labelled pictures as data.bank, "
-            "or leave data.val out"
-        )
-    number = {name: position for position, name in enumerate(bank_classes)}
-    unknown = [name for name in query_classes if name not in number]
-    if unknown:
-        raise UserError(f"{query_name}: class '{unknown[0]}' is not among the classes of {bank_name}")
-    translated = np.array([number[name] for name in query_classes], dtype=np.int64)[query_labels]
-    return torch.from_numpy(bank_labels), torch.from_numpy(translated)

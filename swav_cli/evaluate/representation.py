@@ -1,8 +1,15 @@
-"""What a model makes of many pictures: features, embeddings and nearest prototypes, from one pass over them."""
+"""What a model makes of many pictures: features, embeddings and nearest prototypes, from one pass over them.
+
+Processes share the work, and each keeps the rows of its own share: what is compared with all of them goes to the rows,
+and not the rows to what is compared. In float16 those of ImageNet's 1.28 million pictures by 2,048 features are 5.2 GB
+over all processes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -17,20 +24,26 @@ from swav_cli.core.precision import autocast
 from swav_cli.core.weights import About
 from swav_cli.data.loader import Crops
 from swav_cli.data.pictures import Pictures
-from swav_cli.evaluate.features import stream_features, usual_batch
+from swav_cli.errors import UserError
+from swav_cli.evaluate.features import Function, Rows, stream_features, usual_batch
 
 HALF_FROM = 2e8  # numbers; from here on features are kept in float16, as ImageNet's 1.28 million rows of 2,048 are
+LARGEST_HALF = 65504.0  # of float16; what lies beyond would be infinite
 VIEWS_AT_ONCE = 64
+TOGETHER = 16  # batches after which processes wait for each other, so that none waits for another's whole share
+
+Told = Callable[[int, int], None]
 
 
 class Representation(NamedTuple):
-    """A row for each picture that could be read, in their order."""
+    """A row for each picture of this process's share that could be read, in their order."""
 
     rows: Tensor  # (N,) which pictures they are
     pooled: Tensor  # (N, F) float32, or float16 where they are many
     embedding: Tensor  # (N, D) of unit length; (N, 0) where the model has no projection head
     nearest: Tensor  # (N,) the nearest prototype; -1 where it has none
-    unread: int
+    unread: int  # of all processes
+    not_finite: int  # pictures of all processes whose features are no numbers, as of a network that diverged
 
 
 def represent(
@@ -42,53 +55,120 @@ def represent(
     precision: str,
     workers: int,
     batch_size: int | None = None,
-    progress: Callable[[int, int], None] = lambda done, count: None,
+    pooled_only: bool = False,
+    progress: Told = lambda done, count: None,
 ) -> Representation:
-    """All pictures, prepared as everywhere, in eval mode; processes share the work, and each gets all rows."""
-    own = np.array_split(np.arange(len(pictures)), distributed.world_size())[distributed.rank()]
-    width = model.feature_dim
-    half = len(pictures) * width > HALF_FROM
-    pooled, embedding, nearest = (
-        torch.zeros(len(own), width, dtype=torch.float16 if half else torch.float32),
-        torch.zeros(len(own), about.embedding_dim),
-        torch.full((len(own),), -1, dtype=torch.long),
+    """All pictures, prepared as everywhere, in eval mode; of several processes each gets the rows of its share."""
+    model.eval()
+    embeds, assigns = not pooled_only and about.embedding_dim > 0, not pooled_only and about.prototypes > 0
+    widths = [model.feature_dim, about.embedding_dim if embeds else 0, 1 if assigns else 0]
+    kept = _kept_rows(
+        (lambda x: model.features(x).float()) if pooled_only else (lambda x: _all_layers(model, x)),
+        widths, pictures, about, device, precision, workers, batch_size, progress,
+    )  # fmt: skip
+    pooled, embedding, nearest = kept.columns
+    return Representation(
+        kept.rows, pooled, embedding, nearest[:, 0].long() if assigns else torch.full((len(pooled),), -1),
+        kept.unread, kept.not_finite,
+    )  # fmt: skip
+
+
+def raw_pixels(pictures: Pictures, about: About, workers: int) -> Representation:
+    """Pixels of the pictures, normalised, as if they were features: what features are to be better than."""
+    width = about.channels * about.size**2
+    kept = _kept_rows(
+        torch.nn.Flatten(), [width], pictures, about, torch.device("cpu"), "float32", workers, None,
+        lambda done, count: None,
+    )  # fmt: skip
+    pixels = kept.columns[0]
+    return Representation(
+        kept.rows,
+        pixels,
+        pixels.new_empty(len(pixels), 0),
+        torch.full((len(pixels),), -1),
+        kept.unread,
+        kept.not_finite,
     )
-    done = 0
-    for part in _streamed(model, about, pictures, own, device, precision, workers, batch_size):
-        at = slice(done, done + len(part))
-        pooled[at] = part[:, :width]
-        embedding[at] = part[:, width : width + about.embedding_dim]
-        if about.prototypes:
-            nearest[at] = torch.nan_to_num(part[:, -1], nan=-1).long()
-        done += len(part)
-        progress(round(done * len(pictures) / len(own)), len(pictures))
-    pooled, embedding, nearest = (distributed.rows_of_all(each, len(pictures)) for each in (pooled, embedding, nearest))
-    read = pooled[:, 0].isfinite()
-    if bool(read.all()):
-        return Representation(torch.arange(len(pictures)), pooled, embedding, nearest, 0)
-    rows = read.nonzero().flatten()
-    return Representation(rows, pooled[rows], embedding[rows], nearest[rows], len(pictures) - len(rows))
 
 
-def _streamed(
-    model: SwAV,
-    about: About,
+def gathered(part: Representation) -> Representation:
+    """The rows of all processes in the first one; in each other those that it has."""
+    columns = (part.rows, part.pooled, part.embedding, part.nearest)
+    rows, pooled, embedding, nearest = (distributed.rows_in_first(each) for each in columns)
+    return Representation(rows, pooled, embedding, nearest, part.unread, part.not_finite)
+
+
+def check_features(
+    found: Representation, pictures: Pictures, model: str, notice: Callable[[str], None] = lambda text: None
+) -> None:
+    """Say which pictures have no finite features.
+
+    Raises:
+        UserError: none has any.
+    """
+    if found.unread == len(pictures):
+        raise UserError(f"{pictures.source}: none of its {len(pictures):,} pictures can be read")
+    if found.unread + found.not_finite == len(pictures):
+        raise UserError(
+            f"{model}: its features of {pictures.source} are not finite; it may have diverged, or been damaged"
+        )
+    if found.not_finite:
+        notice(
+            f"{model}: features of {found.not_finite:,} pictures of {pictures.source} are not finite; they are left out"
+        )
+
+
+class _Kept(NamedTuple):
+    rows: Tensor
+    columns: list[Tensor]
+    unread: int
+    not_finite: int
+
+
+def _kept_rows(
+    function: Function,
+    widths: list[int],
     pictures: Pictures,
-    own: np.ndarray[tuple[int], np.dtype[np.int64]],
+    about: About,
     device: torch.device,
     precision: str,
     workers: int,
     batch_size: int | None,
-) -> Iterable[Tensor]:
-    if not len(own):
-        return []
-    model.eval()
+    progress: Told,
+) -> _Kept:
+    """What a function makes of this process's share, side by side; pictures without finite numbers are left out."""
+    shares = np.array_split(np.arange(len(pictures)), distributed.world_size())
+    own, most = shares[distributed.rank()], len(shares[0])
+    batch = max(1, min(batch_size or usual_batch(about.size, device), most))
+    half = len(pictures) * widths[0] > HALF_FROM
+    columns = [
+        torch.empty(len(own), width, dtype=torch.float16 if half and not place else torch.float32)
+        for place, width in enumerate(widths)
+    ]
+    columns += [torch.empty(len(own), 0)] * (3 - len(columns))
+    rows = torch.empty(len(own), dtype=torch.long)
     parts = stream_features(
-        lambda x: _all_layers(model, x), pictures, size=about.size, mean=about.mean, std=about.std, device=device,
-        precision=precision, batch_size=min(batch_size or usual_batch(about.size, device), len(own)), workers=workers,
-        indices=own.tolist(),
+        function, pictures, size=about.size, mean=about.mean, std=about.std, device=device, precision=precision,
+        batch_size=batch, workers=workers, indices=own.tolist(),
     )  # fmt: skip
-    return (part.values for part in parts)
+    done, seen, unread = 0, 0, 0
+    for part in _in_step(parts if len(own) else iter(()), math.ceil(most / batch)):
+        finite = part.values.isfinite().all(dim=1)
+        at = slice(done, done + int(finite.sum()))
+        rows[at] = part.indices[finite]
+        for column, values in zip(columns, part.values[finite].split(widths, dim=1), strict=False):
+            column[at] = values.clamp(-LARGEST_HALF, LARGEST_HALF) if column.dtype == torch.float16 else values
+        done, seen, unread = at.stop, seen + len(finite), unread + len(part.bad)
+        progress(round(seen * len(pictures) / len(own)), len(pictures))
+    counts = distributed.sum_over_processes(torch.tensor([unread, seen - done - unread])).tolist()
+    return _Kept(rows[:done], [column[:done] for column in columns], *counts)
+
+
+def _in_step(parts: Iterator[Rows], batches: int) -> Iterator[Rows]:
+    """The parts, of which no process has more than so many; all wait for each other now and then."""
+    for number in range(0, batches, TOGETHER):
+        yield from islice(parts, TOGETHER)
+        distributed.largest_of_all(number)
 
 
 def _all_layers(model: SwAV, x: Tensor) -> Tensor:  # (B, C, H, W) -> (B, F + D + 1)
@@ -132,17 +212,3 @@ def two_views(
             with torch.no_grad(), autocast(device, precision):
                 found[view].append(layer(x).float().cpu())
     return torch.cat(found[0]), torch.cat(found[1])
-
-
-def raw_pixels(pictures: Pictures, about: About, workers: int) -> tuple[Tensor, Tensor]:  # (N,), (N, C size size)
-    """Pixels of the pictures that can be read, normalised, and which they are: what features are to be better than."""
-    parts = [
-        part.values
-        for part in stream_features(
-            torch.nn.Flatten(), pictures, size=about.size, mean=about.mean, std=about.std,
-            device=torch.device("cpu"), workers=workers,
-        )
-    ]  # fmt: skip
-    pixels = torch.cat(parts)
-    rows = pixels[:, 0].isfinite().nonzero().flatten()
-    return rows, pixels[rows]

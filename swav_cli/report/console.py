@@ -120,6 +120,8 @@ class Console(Screen):
             if self.is_terminal:
                 if bar is None:
                     bar = tqdm(total=count, unit=unit, file=self.stream, dynamic_ncols=True, leave=False)
+                if bar.total != count:  # the next piece of the same work
+                    bar.reset(total=count)
                 bar.update(done - bar.n)
             elif time.monotonic() - told > PLAIN_SECONDS:
                 told = time.monotonic()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from swav_cli.core import distributed
 from swav_cli.core.agreement import pictures_seen, refuse_disagreement
@@ -30,10 +30,9 @@ from swav_cli.data.sources import open_pictures
 from swav_cli.errors import UserError
 from swav_cli.evaluate.classification import tally
 from swav_cli.evaluate.clustering import agreement, usage
-from swav_cli.evaluate.features import SMALL
 from swav_cli.evaluate.geometry import alignment, rankme, uniformity
-from swav_cli.evaluate.knn import knn_accuracies
-from swav_cli.evaluate.representation import Representation, raw_pixels, represent, two_views
+from swav_cli.evaluate.neighbours import Labelled, neighbours, pixels_compare, query_places
+from swav_cli.evaluate.representation import Representation, check_features, gathered, raw_pixels, represent, two_views
 from swav_cli.report.classifier import judged_at
 from swav_cli.report.confusion import save_confusion
 from swav_cli.report.console import Screen
@@ -61,15 +60,6 @@ class Setting(NamedTuple):
 
     def workers_for(self, pictures: Pictures) -> int:
         return pick_workers("auto" if self.workers is None else self.workers, pictures, self.device)
-
-
-class Labelled(NamedTuple):
-    """Pictures that judge features, and those they learn the classes from."""
-
-    queries: Pictures
-    query_labels: Tensor | None  # (M,) in the bank's numbering; None: nothing is known of classes
-    bank: Pictures | None  # None: the queries themselves, each without itself
-    bank_labels: Tensor | None  # (N,)
 
 
 def judge(
@@ -226,8 +216,9 @@ def _judge_features(setting: Setting, data: str | None, bank: str | None) -> dic
         labelled = _in_memory(labelled)  # each is looked at several times
     queries = labelled.queries
     untrained = setting._replace(model=_untrained(setting.about).to(setting.device))
-    learnt = _numbers(setting, labelled, "learnt")
-    before = _numbers(untrained, labelled, "untrained")
+    places = query_places(labelled) if labelled.query_labels is not None else None
+    learnt = _numbers(setting, labelled, places, "learnt")
+    before = _numbers(untrained, labelled, places, "untrained")
     results: dict[str, Any] = {
         "model": setting.source,
         "kind": "features",
@@ -239,8 +230,8 @@ def _judge_features(setting: Setting, data: str | None, bank: str | None) -> dic
         "protocol": f"cosine k-NN on pooled features, votes weigh exp(cosine / T); {judged_at(setting.about)}, "
         f"{setting.precision}",
     }
-    if labelled.query_labels is not None and setting.about.size <= SMALL:
-        results["raw_pixels"] = {"knn": _knn_of_pixels(setting, labelled)}
+    if places is not None and pixels_compare(labelled, setting.about):
+        results["raw_pixels"] = {"knn": _knn_of_pixels(setting, labelled, places)}
     setting.screen.notice(describe_features(results))
     return results
 
@@ -294,12 +285,23 @@ def _labelled(queries: Pictures, bank: Pictures | None) -> Labelled:
     return Labelled(queries, torch.from_numpy(matched), bank, torch.from_numpy(labels))
 
 
-def _numbers(setting: Setting, labelled: Labelled, whose: str) -> dict[str, Any]:
+def _numbers(setting: Setting, labelled: Labelled, places: NDArray[np.int64] | None, whose: str) -> dict[str, Any]:
     """All that is read from one network's features."""
     asked = represent_pictures(setting, labelled.queries, f"{whose}: features of {len(labelled.queries):,} pictures")
     found: dict[str, Any] = {"unread": asked.unread}
-    if labelled.query_labels is not None:
-        found["knn"] = _knn(setting, labelled, asked, whose)
+    if places is not None:
+        found["knn"] = _knn(setting, labelled, places, asked, whose)
+    whole = gathered(asked)
+    with setting.screen.working(f"{whose}: clusters and rank"):
+        found |= first_decides(lambda: _shape_of(setting, labelled, whole))
+    with setting.screen.working(f"{whose}: two views of {min(PAIRED, len(labelled.queries)):,} pictures"):
+        found["alignment"] = first_decides(lambda: _alignment(setting, labelled.queries))
+    return found
+
+
+def _shape_of(setting: Setting, labelled: Labelled, asked: Representation) -> dict[str, Any]:
+    """Numbers that all rows together give: clusters, rank and uniformity."""
+    found: dict[str, Any] = {}
     if setting.about.prototypes:
         found["prototypes"] = usage(asked.nearest, setting.about.prototypes)._asdict()
         if labelled.query_labels is not None:
@@ -309,63 +311,46 @@ def _numbers(setting: Setting, labelled: Labelled, whose: str) -> dict[str, Any]
     if embedded:
         found["rank_of_embeddings"] = rankme(asked.embedding)
     found["uniformity"] = uniformity(asked.embedding if embedded else asked.pooled)
-    with setting.screen.working(f"{whose}: two views of {min(PAIRED, len(labelled.queries)):,} pictures"):
-        found["alignment"] = _alignment(setting, labelled.queries)
     return found
 
 
 def represent_pictures(setting: Setting, pictures: Pictures, what: str) -> Representation:
+    """This process's share of the pictures, as the network sees them.
+
+    Raises:
+        UserError: none of the pictures has features.
+    """
     with setting.screen.working(what), setting.screen.counting() as progress:
-        return represent(
+        found = represent(
             setting.model, setting.about, pictures, device=setting.device, precision=setting.precision,
             workers=setting.workers_for(pictures), batch_size=setting.batch_size, progress=progress,
         )  # fmt: skip
+    check_features(found, pictures, setting.source, setting.screen.notice)
+    return found
 
 
-def _knn(setting: Setting, labelled: Labelled, asked: Representation, whose: str) -> list[dict[str, Any]]:
+def _knn(
+    setting: Setting, labelled: Labelled, places: NDArray[np.int64], asked: Representation, whose: str
+) -> list[dict[str, Any]]:
     bank = asked
     if labelled.bank is not None:
         bank = represent_pictures(
             setting, labelled.bank, f"{whose}: features of {len(labelled.bank):,} pictures to learn from"
         )
-    with setting.screen.working(f"{whose}: neighbours of {len(asked.rows):,} among {len(bank.rows):,}"):
-        return _neighbours(labelled, (bank.rows, bank.pooled), (asked.rows, asked.pooled), setting.device)
+    what = f"{whose}: neighbours of {len(labelled.queries):,} among {len(labelled.taught_by):,}"
+    with setting.screen.working(what), setting.screen.counting() as progress:
+        found = neighbours(labelled, places, bank, asked, KS, TEMPERATURES, setting.device, progress)
+    return [each._asdict() for each in found]
 
 
-def _neighbours(
-    labelled: Labelled, bank: tuple[Tensor, Tensor], asked: tuple[Tensor, Tensor], device: torch.device
-) -> list[dict[str, Any]]:
-    """k-NN for every k and temperature; a picture that stands on both sides is not its own neighbour."""
-    assert labelled.query_labels is not None
-    assert labelled.bank_labels is not None
-    own = _own_rows(labelled, bank[0], asked[0])
-    bank_labels, query_labels = labelled.bank_labels[bank[0]], labelled.query_labels[asked[0]]
-    return first_decides(
-        lambda: [
-            found._asdict()
-            for found in knn_accuracies(
-                bank[1], bank_labels, asked[1], query_labels, KS, TEMPERATURES, own=own, device=device
-            )
-        ]
-    )
-
-
-def _own_rows(labelled: Labelled, bank_rows: Tensor, query_rows: Tensor) -> Tensor:  # -> (M,)
-    """Where each query stands in the bank; -1 where it doesn't."""
-    if labelled.bank is None:
-        return torch.arange(len(query_rows))
-    bank, queries = labelled.bank, labelled.queries
-    at = {os.path.realpath(bank.name(index)): row for row, index in enumerate(bank_rows.tolist())}
-    return torch.tensor([at.get(os.path.realpath(queries.name(index)), -1) for index in query_rows.tolist()])
-
-
-def _knn_of_pixels(setting: Setting, labelled: Labelled) -> list[dict[str, Any]]:
+def _knn_of_pixels(setting: Setting, labelled: Labelled, places: NDArray[np.int64]) -> list[dict[str, Any]]:
     with setting.screen.working("raw pixels"):
-        sides = [
+        bank, asked = (
             raw_pixels(pictures, setting.about, setting.workers_for(pictures))
-            for pictures in (labelled.bank or labelled.queries, labelled.queries)
-        ]
-        return _neighbours(labelled, sides[0], sides[1], setting.device)
+            for pictures in (labelled.taught_by, labelled.queries)
+        )
+        found = neighbours(labelled, places, bank, asked, KS, TEMPERATURES, setting.device)
+    return [each._asdict() for each in found]
 
 
 def _alignment(setting: Setting, queries: Pictures) -> float:

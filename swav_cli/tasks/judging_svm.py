@@ -17,6 +17,7 @@ from swav_cli.data.file_pictures import FilePictures
 from swav_cli.data.multilabel import is_multilabel, read_multilabel
 from swav_cli.data.pictures import Pictures
 from swav_cli.errors import UserError
+from swav_cli.evaluate.representation import gathered
 from swav_cli.evaluate.svm import COSTS, FOLDS, SvmScore, svm_accuracy, svm_mean_average_precision
 from swav_cli.report.classifier import judged_at
 from swav_cli.report.console import Screen
@@ -70,9 +71,10 @@ def judge_by_svm(
         refuse_disagreeing_inputs(setting, sides.test, sides.train)
         train = represent_pictures(setting, sides.train, f"features of {len(sides.train):,} pictures to train on")
         test = represent_pictures(setting, sides.test, f"features of {len(sides.test):,} pictures to judge by")
-        truths = sides.train_truth[train.rows], sides.test_truth[test.rows]
+        train, test = gathered(train), gathered(test)
 
         def fit() -> SvmScore:
+            truths = sides.train_truth[train.rows], sides.test_truth[test.rows]
             if not sides.several:
                 return svm_accuracy(train.pooled, truths[0], test.pooled, truths[1])
             with screen.counting("classes") as progress:

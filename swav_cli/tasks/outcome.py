@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from swav_cli.core.checkpoint import RunFolder
@@ -16,13 +19,17 @@ from swav_cli.core.metrics import read_metrics
 from swav_cli.core.model import SwAV
 from swav_cli.core.plan import make_model
 from swav_cli.core.recipe import Recipe, settled
+from swav_cli.core.weights import about
 from swav_cli.data.cache import cached
 from swav_cli.data.images import BadPicture
+from swav_cli.data.labelled import match_classes
 from swav_cli.data.loader import pick_workers
 from swav_cli.data.pictures import Limited, Pictures
 from swav_cli.data.sources import open_pictures
-from swav_cli.evaluate.features import SMALL, extract_features, extract_together
-from swav_cli.evaluate.knn import knn_accuracy, shared_labels
+from swav_cli.errors import UserError
+from swav_cli.evaluate.features import extract_features
+from swav_cli.evaluate.neighbours import Labelled, neighbours, pixels_compare, query_places
+from swav_cli.evaluate.representation import Representation, Told, check_features, raw_pixels, represent
 from swav_cli.report.sheet import save_rows
 
 SHOWN = 10  # prototypes on a sheet, and pictures of each
@@ -31,50 +38,67 @@ HELD = 1000  # of a stream, which are kept in memory meanwhile
 
 
 class Judge:
-    """k-NN on labelled pictures: how well features tell the classes apart."""
+    """k-NN on labelled pictures, as `swav eval` judges: how well features tell the classes apart.
+
+    Raises:
+        UserError: pictures without labels, or of a class that the others don't know.
+    """
 
     def __init__(self, recipe: Recipe, training: Pictures, device: torch.device) -> None:
         data = recipe.data
-        assert data.val is not None
-        self.recipe, self.device = recipe, device
-        self.queries = open_pictures(data.val, "val", channels=data.channels)
-        self.bank = open_pictures(data.bank, channels=data.channels) if data.bank else training
-        self.bank_labels, self.query_labels = shared_labels(
-            self.bank.labels, self.bank.classes, self.queries.labels, self.queries.classes,
-            self.bank.source, self.queries.source,
-        )  # fmt: skip
-        self.size = max(crop.size for crop in recipe.crops)
+        self.recipe, self.device, self.about = recipe, device, about(recipe)
+        queries = open_pictures(str(data.val), "val", channels=data.channels)
+        bank = open_pictures(data.bank, channels=data.channels) if data.bank else training
+        if bank.labels is None or bank.classes is None:
+            raise UserError(
+                f"{bank.source}: has no labels for k-NN to learn from; name labelled pictures as data.bank, "
+                "or leave data.val out"
+            )
+        query_labels, _ = match_classes(queries, bank.classes, bank.source)
+        self.labelled = Labelled(queries, torch.from_numpy(query_labels), bank, torch.from_numpy(bank.labels))
 
     def keep_in_memory(self, training: Pictures, threads: int) -> None:
         """Queries, and a bank of its own, decoded once; `training` stands in for the bank where that is the same."""
-        cache = self.recipe.data.cache
-        self.bank = cached(self.bank, cache, threads) if self.recipe.data.bank else training
-        self.queries = cached(self.queries, cache, threads)
-
-    def accuracy(self, model: SwAV | None) -> float:
-        """Per cent; of raw pixels where no model is given."""
-        if model is not None:
-            model.eval()
-        function = model.features if model is not None else torch.nn.Flatten()
-        bank, queries = (
-            extract_together(
-                function, pictures, size=self.size, mean=settled(self.recipe.data.mean),
-                std=settled(self.recipe.data.std), device=self.device,
-                precision=self.recipe.training.precision,
-                workers=pick_workers(self.recipe.training.workers, pictures, self.device),
-            )
-            for pictures in (self.bank, self.queries)
-        )  # fmt: skip
-        settings = self.recipe.evaluation
-        known, asked = (rows.isfinite().all(dim=1) for rows in (bank, queries))  # without pictures that can't be read
-        return knn_accuracy(
-            bank[known],
-            self.bank_labels[known],
-            queries[asked],
-            self.query_labels[asked],
-            settings.knn_k,
-            settings.knn_temperature,
+        cache, bank = self.recipe.data.cache, self.labelled.taught_by
+        self.labelled = self.labelled._replace(
+            bank=cached(bank, cache, threads) if self.recipe.data.bank else training,
+            queries=cached(self.labelled.queries, cache, threads),
         )
+
+    @cached_property
+    def _places(self) -> NDArray[np.int64]:
+        return query_places(self.labelled)
+
+    def accuracy(self, model: SwAV, progress: Told = lambda done, count: None) -> float:
+        """Per cent.
+
+        Raises:
+            UserError: there is nothing to judge by: no picture can be read, or the features are not finite.
+        """
+
+        def seen(pictures: Pictures) -> Representation:
+            found = represent(
+                model, self.about, pictures, device=self.device, precision=self.recipe.training.precision,
+                workers=self._workers(pictures), pooled_only=True, progress=progress,
+            )  # fmt: skip
+            check_features(found, pictures, self.recipe.name)
+            return found
+
+        return self._knn(seen(self.labelled.taught_by), seen(self.labelled.queries), progress)
+
+    def of_raw_pixels(self) -> float:
+        bank, asked = (
+            raw_pixels(pictures, self.about, self._workers(pictures))
+            for pictures in (self.labelled.taught_by, self.labelled.queries)
+        )
+        return self._knn(bank, asked, lambda done, count: None)
+
+    def _knn(self, bank: Representation, asked: Representation, progress: Told) -> float:
+        ks, temperatures = [self.recipe.evaluation.knn_k], [self.recipe.evaluation.knn_temperature]
+        return neighbours(self.labelled, self._places, bank, asked, ks, temperatures, self.device, progress)[0].top1
+
+    def _workers(self, pictures: Pictures) -> int:
+        return pick_workers(self.recipe.training.workers, pictures, self.device)
 
 
 def show_prototypes(trainer: Trainer, path: Path) -> None:
@@ -99,13 +123,13 @@ def _shown(pictures: Pictures, index: int) -> Tensor:
         return torch.zeros(pictures.channels, 8, 8, dtype=torch.uint8)
 
 
-def results_of(trainer: Trainer, judge: Judge | None, folder: RunFolder) -> dict[str, Any]:
-    """What `results.json` holds: the last epoch's loss and health, and k-NN where there are labels."""
+def training_results(trainer: Trainer, folder: RunFolder) -> dict[str, Any]:
+    """What is known without judging: the last epoch's loss and health."""
     lines = read_metrics(folder.metrics)
     last_epoch: dict[str, Any] = next((line for line in reversed(lines) if line["kind"] == "epoch"), {})
     ln_k = math.log(trainer.model.prototypes.out_features)
     share = last_epoch.get("loss_over_ln_k", math.nan)
-    results: dict[str, Any] = {
+    return {
         "recipe": trainer.recipe.name,
         "epochs": trainer.recipe.training.epochs,
         "pictures": len(trainer.pictures),
@@ -114,10 +138,13 @@ def results_of(trainer: Trainer, judge: Judge | None, folder: RunFolder) -> dict
         "health": {key: last_epoch.get(key) for key in Health._fields},
         "bad_pictures": len(trainer.course.bad),
     }
-    if judge is not None:
-        results["knn"] = judge.accuracy(trainer.model)
-        untrained = make_model(trainer.recipe).to(next(trainer.model.parameters()))  # its device and its precision
-        results["knn_untrained"] = judge.accuracy(untrained)
-        if judge.size <= SMALL:
-            results["knn_raw_pixels"] = judge.accuracy(None)
-    return results
+
+
+def judged(trainer: Trainer, judge: Judge, progress: Told) -> dict[str, float]:
+    """k-NN of the trained network, of the same one untrained, and where pictures are small of their raw pixels."""
+    found = {"knn": judge.accuracy(trainer.model, progress)}
+    untrained = make_model(trainer.recipe).to(next(trainer.model.parameters()))  # its device and its precision
+    found["knn_untrained"] = judge.accuracy(untrained, progress)
+    if pixels_compare(judge.labelled, judge.about):
+        found["knn_raw_pixels"] = judge.of_raw_pixels()
+    return found

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,10 +37,10 @@ from swav_cli.data.paths import expanded
 from swav_cli.data.pictures import Pictures, tell
 from swav_cli.data.sources import open_pictures
 from swav_cli.data.streams import StreamPictures, open_stream
-from swav_cli.errors import Interrupted, UserError
+from swav_cli.errors import Interrupted, NotJudged, UserError, is_memory_full
 from swav_cli.files import write_text
 from swav_cli.report.console import Screen
-from swav_cli.tasks.outcome import Judge, results_of, show_prototypes
+from swav_cli.tasks.outcome import Judge, judged, show_prototypes, training_results
 from swav_cli.zoo.load import start_from
 
 PREVIEWED = 16  # pictures on a sheet of crops
@@ -223,8 +225,8 @@ def _refuse_disagreement(run: Settled, state: dict[str, Any] | None) -> None:
             **recipe_seen(run.recipe),
             "checkpoint": checkpoint_seen(state),
             **pictures_seen("to train on", run.pictures),
-            **pictures_seen("to judge by (data.val)", judge.queries if judge else None),
-            **pictures_seen("to learn classes from (data.bank)", judge.bank if judge else None),
+            **pictures_seen("to judge by (data.val)", judge.labelled.queries if judge else None),
+            **pictures_seen("to learn classes from (data.bank)", judge.labelled.taught_by if judge else None),
         }
     )
 
@@ -239,7 +241,10 @@ def _run_and_judge(trainer: Trainer, judge: Judge | None, folder: RunFolder, scr
         nonlocal warned
         found: dict[str, Any] = {}
         if judge is not None and every and (epoch + 1) % every == 0 and epoch + 1 < epochs:
-            found["knn"] = judge.accuracy(trainer.model)
+            try:
+                found["knn"] = judge.accuracy(trainer.model)
+            except UserError as error:
+                screen.warn(f"not judged after epoch {epoch + 1}: {error}")
         share = loss / math.log(trainer.model.prototypes.out_features)
         screen.epoch(epoch, epochs, share, health, found.get("knn"))
         warm = trainer.course.step > max(plan.frozen_steps, plan.warmup_steps) + plan.steps_per_epoch
@@ -257,14 +262,39 @@ def _run_and_judge(trainer: Trainer, judge: Judge | None, folder: RunFolder, scr
         first_decides(lambda: save_model(folder.model, trainer.model, about(recipe)))
         raise
     first_decides(lambda: save_model(folder.model, trainer.model, about(recipe)))
-    with screen.working("judging the features"):
-        results = results_of(trainer, judge, folder)
-    with screen.working("drawing prototypes.png"):
-        _draw_prototypes(trainer, folder, screen)
-    results["seconds"] = round(trainer.course.seconds, 1)
-    first_decides(lambda: change_results(folder, lambda known: results))
+    results = training_results(trainer, folder)
+    with _training_is_saved(folder, screen):
+        if judge is not None:
+            with screen.working("judging the features"), screen.counting() as progress:
+                results |= judged(trainer, judge, progress)
+        with screen.working("drawing prototypes.png"):
+            _draw_prototypes(trainer, folder, screen)
+        results["seconds"] = round(trainer.course.seconds, 1)
+        first_decides(lambda: change_results(folder, lambda known: {**known, **results}))
     screen.closing(recipe, results, folder.path)
     return results
+
+
+@contextmanager
+def _training_is_saved(folder: RunFolder, screen: Screen) -> Iterator[None]:
+    """Around what follows training: however it fails, a person is told that no training is lost.
+
+    Raises:
+        NotJudged: for what a person can mend.
+    """
+    what_next = f"`swav eval {folder.path}` judges it; so does the same command, which trains no more"
+    try:
+        yield
+    except UserError as error:
+        raise NotJudged(f"{error}. Training is done and saved in {folder.path}: {what_next}") from None
+    except BaseException as error:
+        if is_memory_full(error):
+            raise NotJudged(
+                f"the memory is full. Training is done and saved in {folder.path}: {what_next}; swav eval takes "
+                "--batch-size and --device"
+            ) from None
+        screen.warn(f"the run was not judged to the end. Training is done and saved in {folder.path}: {what_next}")
+        raise
 
 
 def _draw_prototypes(trainer: Trainer, folder: RunFolder, screen: Screen) -> None:

@@ -11,9 +11,8 @@ import torch
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
-from swav_cli.errors import UserError
 from swav_cli.evaluate import knn
-from swav_cli.evaluate.knn import knn_accuracies, knn_accuracy, shared_labels
+from swav_cli.evaluate.knn import knn_accuracies, knn_accuracy
 
 
 def slow_accuracy(
@@ -189,24 +188,3 @@ def test_itself_as_neighbour_is_always_right() -> None:
 def test_a_class_that_the_bank_lacks_is_never_right() -> None:
     bank, labels, queries, _ = data()
     assert knn_accuracy(bank, labels, queries, torch.full((41,), 9)) == 0
-
-
-def test_labels_are_matched_by_name() -> None:
-    bank, queries = shared_labels(
-        np.array([0, 1, 2]), ["ant", "bee", "cat"], np.array([0, 1, 1]), ["cat", "ant"], "train", "val"
-    )
-    assert bank.tolist() == [0, 1, 2]
-    assert queries.tolist() == [2, 0, 0]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        ((np.array([0]), ["a"], None, None), "val: has no labels"),
-        ((None, None, np.array([0]), ["a"]), "train: has no labels"),
-        ((np.array([0]), ["a"], np.array([0, 1]), ["a", "b"]), "val: class 'b' is not among the classes of train"),
-    ],
-)
-def test_sides_that_do_not_go_together(arguments: tuple, said: str) -> None:
-    with pytest.raises(UserError, match=said):
-        shared_labels(*arguments, "train", "val")
