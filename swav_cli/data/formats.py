@@ -29,6 +29,10 @@ STARTS: Mapping[bytes, str] = {
 }
 
 
+class BadPicture(Exception):
+    """A file that is no readable picture; the message says why."""
+
+
 def format_of(content: bytes) -> str | None:
     """Pillow's name of the format in which a file begins, if it is one that is read."""
     for start, name in STARTS.items():

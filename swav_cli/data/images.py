@@ -1,4 +1,4 @@
-"""Any picture file as uint8 (C, H, W): turned upright, transparent parts on white, deep gray scaled and not clipped."""
+"""Any picture file as uint8 (C, H, W): turned upright, transparent parts on white, deep samples scaled, not clipped."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,20 +17,22 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from swav_cli.data import png, tiff
+from swav_cli.data.depth import array_in_eight_bits
+from swav_cli.data.foreign import described, why_unread
+from swav_cli.data.formats import BadPicture as BadPicture
 from swav_cli.data.formats import format_of
 from swav_cli.data.jpeg import decode_plain
+from swav_cli.data.orientation import turned
+from swav_cli.data.tiff_tags import layout_of
 
 MAX_PIXELS = 180_000_000  # beyond that a small file that unpacks to gigabytes is likelier than a photograph
-NPY, JPEG = b"\x93NUMPY", b"\xff\xd8"
+NPY = b"\x93NUMPY"
 PAUSES = (0.1, 0.4, 1.6)  # seconds before each further try to read a file of a disk that fails now and then
 # What a further try does not mend.
 LASTING = frozenset({
     errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL,
 })  # fmt: skip
-
-
-class BadPicture(Exception):
-    """A file that is no readable picture; the message says why."""
 
 
 def read_picture(path: str | Path, channels: int = 3) -> Tensor:
@@ -63,45 +66,68 @@ def read_patiently(read: Callable[[], bytes]) -> bytes:
 
 def decode_picture(content: bytes, channels: int = 3) -> Tensor:
     """The same from a file's content."""
-    if not content:
-        raise BadPicture("the file is empty")
     if content.startswith(NPY):
         return _from_array(_load_array(content), channels)
-    if channels in (1, 3) and content.startswith(JPEG):
+    kind = format_of(content)
+    if kind == "JPEG" and channels in (1, 3):
         picture = decode_plain(content, channels, MAX_PIXELS)
         if picture is not None:
             return picture  # Pillow knows more kinds of JPEG, and says what is wrong with a damaged one
-    return _via_pillow(content, channels)
-
-
-def _via_pillow(content: bytes, channels: int) -> Tensor:
-    kind = format_of(content)
     if kind is None:
-        raise BadPicture(_told(content))
+        raise BadPicture(described(content))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what Pillow says of odd but readable files, once a file
+        try:
+            return _decode(content, kind, channels)
+        except BadPicture:
+            raise
+        except Image.DecompressionBombError:
+            raise BadPicture("too many pixels to be a picture") from None
+        except Exception as error:  # Pillow's readers raise whatever a damaged file leads them to
+            raise BadPicture(why_unread(content, kind, error)) from None
+
+
+def _decode(content: bytes, kind: str, channels: int) -> Tensor:
+    if kind == "TIFF":
+        deep = _from_deep_tiff(content, channels)
+        return from_pillow(_load(content, kind), channels) if deep is None else deep
+    if kind == "PNG":
+        return from_pillow(_load_png(content), channels)
+    picture = _load(content, kind)
+    if kind == "BMP" and picture.mode == "RGBA" and channels != 4 and picture.getchannel("A").getextrema() == (0, 0):
+        picture = picture.convert("RGB")  # an alpha channel that nobody has filled, as browsers and Windows see it
+    return from_pillow(picture, channels)
+
+
+def _load(content: bytes, kind: str) -> Image.Image:
+    picture = Image.open(io.BytesIO(content), formats=(kind,))
+    if picture.width * picture.height > MAX_PIXELS:
+        raise Image.DecompressionBombError
+    picture.seek(0)  # an animation's first frame
+    picture.load()
+    return picture
+
+
+def _load_png(content: bytes) -> Image.Image:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what Pillow says of odd but readable files, once a file
-            with Image.open(io.BytesIO(content), formats=(kind,)) as opened:
-                if opened.width * opened.height > MAX_PIXELS:
-                    raise Image.DecompressionBombError
-                opened.seek(0)  # an animation's first frame
-                opened.load()
-                return from_pillow(opened, channels)
-    except BadPicture:
-        raise
+        return png.with_transparency(_load(content, "PNG"), content)
     except Image.DecompressionBombError:
-        raise BadPicture("too many pixels to be a picture") from None
-    except Exception as error:  # Pillow's readers raise whatever a damaged file leads them to
-        raise BadPicture(str(error) or type(error).__name__) from None
+        raise
+    except Exception:  # it may be for something beside the pixels
+        content = png.pixels_alone(content)
+        return png.with_transparency(_load(content, "PNG"), content)
 
 
-def _told(content: bytes) -> str:
-    start = content[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if start.startswith((b"<!doctype html", b"<html", b"<?xml")):
-        return "a web page, not a picture"
-    if start.startswith(b"version https://git-lfs"):
-        return "a pointer of Git LFS, not the picture itself; fetch it with `git lfs pull`"
-    return "not a picture"
+def _from_deep_tiff(content: bytes, channels: int) -> Tensor | None:
+    """A TIFF that Pillow would not read rightly, or whose samples are channels; None of any other."""
+    layout = layout_of(content)
+    if layout.is_ordinary and (channels in (1, 3) or not layout.is_plain):
+        return None
+    if layout.width * layout.height > MAX_PIXELS:
+        raise Image.DecompressionBombError
+    samples = tiff.read_samples(content, layout)
+    picture = tiff.as_colours(samples, layout) if channels in (1, 3) else None
+    return turned(_from_array(samples if picture is None else _pixels(picture, channels), channels), layout.orientation)
 
 
 def from_pillow(picture: Image.Image, channels: int = 3) -> Tensor:
@@ -118,19 +144,23 @@ def _upright(picture: Image.Image) -> Image.Image:
         return picture
 
 
-def _pixels(picture: Image.Image, channels: int) -> NDArray[np.generic]:
+def _pixels(picture: Image.Image, channels: int) -> NDArray[Any]:
     """(H, W) or (H, W, C), of the file's own depth where the mode is gray."""
     if picture.mode == "1":
         picture = picture.convert("L")
+    transparent = picture.info.get("transparency")
+    if picture.mode == "I;16" and transparent is not None and channels in (1, 3):
+        deep = np.asarray(picture)
+        return np.where(deep == transparent, np.uint16(65535), deep)
     if channels not in (1, 3) or picture.mode.startswith(("I", "F")):
         return np.asarray(picture)
-    if "A" in picture.getbands() or "transparency" in picture.info:
+    if "A" in picture.getbands() or transparent is not None:
         layered = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered)
     return np.asarray(picture.convert("RGB" if channels == 3 else "L"))
 
 
-def _load_array(content: bytes) -> NDArray[np.generic]:
+def _load_array(content: bytes) -> NDArray[Any]:
     stream = io.BytesIO(content)
     try:
         version = np.lib.format.read_magic(stream)
@@ -149,7 +179,7 @@ def _load_array(content: bytes) -> NDArray[np.generic]:
     return flat.reshape(shape, order="F" if columns_first else "C")
 
 
-def _from_array(pixels: NDArray[np.generic], channels: int) -> Tensor:
+def _from_array(pixels: NDArray[Any], channels: int) -> Tensor:
     """(H, W) or (H, W, C) of any depth as uint8 (channels, H, W)."""
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
@@ -158,32 +188,4 @@ def _from_array(pixels: NDArray[np.generic], channels: int) -> Tensor:
     if pixels.shape[2] != channels:
         raise BadPicture(f"{pixels.shape[2]} channels; the recipe's data.channels is {channels}")
     # A picture lies in memory pixel by pixel, and is seen as (C, H, W): crops are cut faster so.
-    return torch.from_numpy(np.require(_to_eight_bits(pixels), requirements=["C", "W"])).permute(2, 0, 1)
-
-
-def _to_eight_bits(pixels: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Deep pixels scaled to 0..255."""
-    if pixels.dtype == np.uint8:
-        return pixels  # type: ignore[return-value]
-    if pixels.dtype == np.bool_:
-        return np.where(pixels, 255, 0).astype(np.uint8)
-    values: NDArray[np.float64] = pixels.astype(np.float64)
-    if not np.isfinite(values).all():
-        raise BadPicture("holds values that are not finite")
-    low, high = _range(pixels.dtype, float(values.min()), float(values.max()))
-    scaled = np.rint((values - low) * (255 / (high - low))).clip(0, 255)
-    return scaled.astype(np.uint8)
-
-
-def _range(kind: np.dtype[np.generic], lowest: float, highest: float) -> tuple[float, float]:
-    """What becomes black and what white: a range that files of this type usually have, else the picture's own."""
-    if kind.kind == "u" and kind.itemsize == 2:
-        return 0.0, 65535.0
-    if lowest >= 0:
-        if kind.kind == "f" and highest <= 1:
-            return 0.0, 1.0
-        if highest <= 255:
-            return 0.0, 255.0
-        if kind.kind != "f" and highest <= 65535:
-            return 0.0, 65535.0  # 16 bits, kept in more
-    return (lowest, highest) if highest > lowest else (lowest, lowest + 1)
+    return torch.from_numpy(np.require(array_in_eight_bits(pixels), requirements=["C", "W"])).permute(2, 0, 1)

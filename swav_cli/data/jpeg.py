@@ -6,19 +6,15 @@ import warnings
 from collections.abc import Iterator
 from typing import NamedTuple, cast
 
-from PIL import ExifTags, Image
+from PIL import Image
 from torch import Tensor
 from torchcodec.decoders import decode_jpeg  # type: ignore[attr-defined]
+
+from swav_cli.data.orientation import ORIENTATION, turned
 
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF: what the picture is
 APP1, SCAN = 0xE1, 0xDA
 EXIF = b"Exif\0\0"
-
-# What turns a picture upright (EXIF 2.32, 4.6.4 A): whether rows become columns first, and the axes that are flipped.
-TURNS: dict[int, tuple[bool, tuple[int, ...]]] = {
-    2: (False, (2,)), 3: (False, (1, 2)), 4: (False, (1,)),
-    5: (True, ()), 6: (True, (2,)), 7: (True, (1, 2)), 8: (True, (1,)),
-}  # fmt: skip
 
 
 class Segment(NamedTuple):
@@ -84,7 +80,7 @@ def decode_plain(content: bytes, channels: int, most_pixels: int) -> Tensor | No
         picture = cast(Tensor, decode_jpeg(content, mode="RGB" if channels == 3 else "GRAY"))
     except RuntimeError:
         return None
-    return _turned(picture, orientation)
+    return turned(picture, orientation)
 
 
 def _without(content: bytes, parts: list[Segment]) -> bytes:
@@ -99,13 +95,6 @@ def _orientation(exif: bytes) -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             tags.load(EXIF + exif)
-        return int(tags.get(ExifTags.Base.Orientation, 1))
+        return int(tags.get(ORIENTATION, 1))
     except Exception:  # Pillow's reader raises whatever damaged data lead it to
         return 1
-
-
-def _turned(picture: Tensor, orientation: int) -> Tensor:
-    if orientation not in TURNS:
-        return picture
-    transposed, flipped = TURNS[orientation]
-    return (picture.transpose(1, 2) if transposed else picture).flip(flipped)

@@ -188,7 +188,7 @@ def test_a_bad_file_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "5.png").write_text("no picture")
     pictures = open_pictures(str(tmp_path))
     batch = Crops(pictures, MAKE).__getitems__([(0, index) for index in range(8)])
-    assert batch.bad == [(5, "not a picture")]
+    assert batch.bad == [(5, "a text, not a picture")]
     assert batch.indices.tolist() == list(range(8))
 
 

@@ -262,7 +262,7 @@ def test_bad_pictures_are_told_and_others_come(here: Path) -> None:
     make_tar(here / "3.tar", {"a.png": b"no picture", "b.png": png(25)})
     found = read(cat(), epochs=1)
     bad = [each for batch in found for each in batch.bad]
-    assert (3 << SHARD_BITS, "a.png: not a picture") in bad
+    assert (3 << SHARD_BITS, "a.png: a text, not a picture") in bad
     assert cat().name(3 << SHARD_BITS) == "pipe:cat 3.tar, picture 1"
 
 
