@@ -79,6 +79,7 @@ def test_a_command_of_the_readme_is_understood(swav: Run, workplace: Path, comma
 
 def test_the_python_of_the_readme_runs(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(workplace)
+    assert blocks("python")
     for block in blocks("python"):
         exec(compile(block, "README.md", "exec"), {})
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 import re
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import yaml
 
-import swav_cli
-from swav_cli.core.classifier_recipe import FinetuneRecipe, LinearRecipe
 from swav_cli.core.recipe import Recipe
 from swav_cli.core.recipe_file import load_recipe, read_recipe, schema_of, shipped_recipes
 from swav_cli.core.recipe_keys import keys_of
@@ -183,19 +179,3 @@ def test_a_recipe_opens_with_what_one_has_to_know(name: str) -> None:
     if name in NAMES:
         assert f"pretrain {name} " in opening + " " or f"pretrain {name}\n" in opening
     assert max(map(len, SHIPPED[name].read_text(encoding="utf-8").splitlines())) <= 120
-
-
-def test_every_field_of_a_recipe_is_read_by_some_code() -> None:
-    package = Path(swav_cli.__file__).parent
-    read = set()
-    for path in package.rglob("*.py"):
-        if path.name in ("recipe.py", "classifier_recipe.py"):
-            continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
-                read.add(node.attr)
-    schemas = (Recipe, LinearRecipe, FinetuneRecipe)
-    fields = {key.name.rpartition(".")[2] for schema in schemas for key in keys_of(schema)}
-    fields |= {field for schema in schemas for field in schema.model_fields}
-    read_through = {"assign": "assigned_crops"}  # a property of the recipe that code reads in its place
-    assert {field for field in fields if read_through.get(field, field) not in read} == set()

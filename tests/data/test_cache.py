@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import sys
 import warnings
 from pathlib import Path
 from typing import Literal
@@ -119,8 +121,16 @@ def test_more_than_the_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
         cached(open_pictures("shapes:100"), True, threads=1)
 
 
-def test_free_memory_is_some() -> None:
-    assert 0 <= free_memory() < 1e15
+def test_free_memory_is_the_least_of_what_the_machine_and_its_container_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    for machine, container, least in ((5e9, math.inf, 5e9), (5e9, 2e9, 2e9), (5e9, -1e6, 0.0)):
+        monkeypatch.setattr(cache, "_of_system", lambda path, machine=machine: machine)
+        monkeypatch.setattr(cache, "_of_container", lambda path, container=container: container)
+        assert free_memory() == least
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="read off /proc")
+def test_free_memory_of_this_machine_is_a_part_of_what_it_has() -> None:
+    assert 0 < cache._of_system(Path("/proc/meminfo")) < os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def test_free_memory_of_the_system(tmp_path: Path) -> None:
