@@ -23,6 +23,8 @@ from swav_cli.errors import UserError, nearest
 SMALL = 64  # pixels; pictures up to this size are compared by their raw pixels too
 SCALES = (1.0, 2**-0.5, 0.5)  # of the size, whose features are averaged as retrieval does
 
+THIN, PART = 8, 4  # a picture this many times as long as wide is thin, and this many squares in its middle are resized
+
 Function = Callable[[Tensor], Tensor]
 
 
@@ -147,10 +149,27 @@ def middle_square(picture: Tensor, size: int) -> Tensor:  # (C, H, W) -> (C, siz
     height, width = picture.shape[1:]
     if height == width == size:
         return picture
+    if max(height, width) > THIN * min(height, width):
+        return _middle_of_thin(picture, size)
     short = round(size * 256 / 224)
     shape = (short, int(short * width / height)) if height < width else (int(short * height / width), short)
     resized = F.interpolate(picture[None], shape, mode="bilinear", antialias=True)[0]
     top, left = round((shape[0] - size) / 2), round((shape[1] - size) / 2)
+    return resized[:, top : top + size, left : left + size]
+
+
+def _middle_of_thin(picture: Tensor, size: int) -> Tensor:
+    """The same without the ends, which would be enlarged in vain: those of a line of 60,000 pixels to gigabytes."""
+    height, width = picture.shape[1:]
+    if height < width:
+        return _middle_of_thin(picture.transpose(1, 2), size).transpose(1, 2)
+    kept = PART * width  # whole squares, so that each pixel keeps its size
+    first = (height - kept) // 2
+    short = round(size * 256 / 224)
+    part = picture[:, first : first + kept].contiguous()
+    resized = F.interpolate(part[None], (PART * short, short), mode="bilinear", antialias=True)[0]
+    middle = (height / 2 - first) * short / width
+    top, left = round(middle - size / 2), round((short - size) / 2)
     return resized[:, top : top + size, left : left + size]
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms import CenterCrop, Compose, Resize
@@ -58,6 +61,55 @@ def test_the_middle_square_is_torchvisions(height: int, width: int, size: int) -
     off = (ours.int() - theirs.int()).abs()
     assert int(off.max()) <= 2
     assert float(off.float().mean()) < 0.5
+
+
+def whole_then_middle(picture: Tensor, size: int) -> Tensor:
+    """As published: all of the picture resized, then its middle cut out."""
+    height, width = picture.shape[1:]
+    short = round(size * 256 / 224)
+    shape = (short, int(short * width / height)) if height < width else (int(short * height / width), short)
+    resized = F.interpolate(picture[None], shape, mode="bilinear", antialias=True)[0]
+    top, left = round((shape[0] - size) / 2), round((shape[1] - size) / 2)
+    return resized[:, top : top + size, left : left + size]
+
+
+@pytest.mark.parametrize(("height", "width"), [*SHAPES, (1000, 125), (40, 320), (3, 24)])
+def test_an_ordinary_picture_is_resized_whole(height: int, width: int) -> None:
+    picture = photo(height, width)
+    if (height, width) != (32, 32):
+        assert torch.equal(middle_square(picture, 32), whole_then_middle(picture, 32))
+
+
+def noting(made: list[int], resize: Any, picture: Tensor, shape: tuple[int, int], **how: Any) -> Tensor:
+    made.append(math.prod(shape))
+    return resize(picture, shape, **how)
+
+
+@pytest.mark.parametrize("long", [200, 201, 999, 3000])
+@pytest.mark.parametrize("short", [1, 2, 7, 20])
+@pytest.mark.parametrize("size", [32, 96])
+def test_of_a_thin_picture_the_middle_alone_is_resized(
+    short: int, long: int, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the same pixels, but for where the whole one would begin between two of them."""
+    line = np.sin(np.arange(long) / long * 40) * 100 + 128
+    upright = torch.from_numpy(line.astype(np.uint8))[None, :, None].expand(3, long, short).contiguous()
+    for picture in (upright, upright.transpose(1, 2).contiguous()):
+        wanted = whole_then_middle(picture, size)
+        made: list[int] = []
+        with monkeypatch.context() as patched:
+            patched.setattr(F, "interpolate", partial(noting, made, F.interpolate))
+            found = middle_square(picture, size)
+        assert found.shape == (3, size, size)
+        assert int((found.int() - wanted.int()).abs().max()) <= 6
+        assert max(made) < 8 * size**2
+
+
+def test_a_line_of_sixty_thousand_pixels() -> None:
+    """Resized whole at 224 pixels it would take twelve gigabytes."""
+    line = (torch.arange(60_000) // 235).to(torch.uint8)[None, :, None].expand(3, -1, -1)
+    for picture in (line, line.transpose(1, 2)):
+        assert (middle_square(picture, 224) == 127).all()
 
 
 def test_a_square_of_that_size_stays_as_it_is() -> None:
