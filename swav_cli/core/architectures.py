@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+Stem = Literal["imagenet", "small", "small_pad2"]  # 7x7 with pooling; 3x3; 3x3 that pads by 2, as solo-learn's does
+
 
 class Architecture(NamedTuple):
     block: Literal["basic", "bottleneck"]

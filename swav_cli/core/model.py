@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from swav_cli.core.architectures import Stem
 from swav_cli.core.precision import full_precision
 from swav_cli.core.resnet import ResNet
 from swav_cli.core.timm_backbone import TIMM, make_timm_backbone
@@ -36,7 +37,7 @@ class SwAV(ResNet):
         backbone: str = "resnet50",
         *,
         width: int = 64,
-        stem: Literal["imagenet", "small"] = "imagenet",
+        stem: Stem = "imagenet",
         channels: int = 3,
         zero_init_residual: bool = False,
         hidden_dim: int = 2048,

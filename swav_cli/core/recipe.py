@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from swav_cli.core.architectures import ARCHITECTURES
+from swav_cli.core.architectures import ARCHITECTURES, Stem
 from swav_cli.data.shard_names import is_stream
 from swav_cli.errors import nearest
 
@@ -55,9 +55,10 @@ class ModelRecipe(Part):
         default="resnet50", description=f"architecture: {', '.join(ARCHITECTURES)}, or timm:NAME for one of timm's"
     )
     width: Count = Field(default=64, description="channels of the stem; 64 is the usual one")
-    stem: Literal["imagenet", "small"] = Field(
+    stem: Stem = Field(
         default="imagenet",
-        description="imagenet: 7x7, stride 2, pooling; small: 3x3, for pictures up to about 64 pixels",
+        description="imagenet: 7x7, stride 2, pooling; small: 3x3, for pictures up to about 64 pixels; small_pad2: 3x3 "
+        "with solo-learn's padding of 2",
     )
     hidden_dim: Annotated[int, Field(ge=0)] = Field(
         default=2048, description="width of the projection head's hidden layer; 0: one linear layer"

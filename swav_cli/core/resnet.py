@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from swav_cli.core.architectures import ARCHITECTURES
+from swav_cli.core.architectures import ARCHITECTURES, Stem
 
 
 class BasicBlock(nn.Module):
@@ -94,7 +93,8 @@ class ResNet(nn.Module):
     Args:
         name: one of `ARCHITECTURES`.
         width: channels of the stem; 64 is the usual one. `resnet50w2` multiplies it by two, and so on.
-        stem: `imagenet` (7x7, stride 2, pooling) or `small` (3x3, stride 1, no pooling; for pictures up to about 64).
+        stem: `imagenet` (7x7, stride 2, pooling) or `small` (3x3, stride 1, no pooling; for pictures up to about 64);
+            `small_pad2` is `small` with the padding of solo-learn's networks, 2 where 1 keeps the size.
         channels: channels of the pictures.
         zero_init_residual: the last normalisation of each block starts at zero, so that a block starts as the identity.
     """
@@ -103,7 +103,7 @@ class ResNet(nn.Module):
         self,
         name: str,
         width: int = 64,
-        stem: Literal["imagenet", "small"] = "imagenet",
+        stem: Stem = "imagenet",
         channels: int = 3,
         zero_init_residual: bool = False,
     ) -> None:
@@ -117,7 +117,8 @@ class ResNet(nn.Module):
             self.conv1 = nn.Conv2d(channels, planes, 7, stride=2, padding=3, bias=False)
             self.maxpool: nn.Module = nn.MaxPool2d(3, stride=2, padding=1)
         else:
-            self.conv1 = nn.Conv2d(channels, planes, 3, stride=1, padding=1, bias=False)
+            padding = 2 if stem == "small_pad2" else 1
+            self.conv1 = nn.Conv2d(channels, planes, 3, stride=1, padding=padding, bias=False)
             self.maxpool = nn.Identity()
         self.bn1 = nn.BatchNorm2d(planes)
         self.relu = nn.ReLU(inplace=True)

@@ -27,7 +27,8 @@ def make_timm_backbone(name: str, channels: int) -> tuple[nn.Module, int]:
         model: nn.Module = timm.create_model(name, dynamic_img_size=True, **options)
     except TypeError:  # a network that takes any size by itself has no such option
         model = timm.create_model(name, **options)
-    return model, int(model.num_features)  # type: ignore[arg-type]
+    # Of a network whose head has a hidden layer, as MobileNetV3's, that is what the pooled output is.
+    return model, int(getattr(model, "head_hidden_size", None) or model.num_features)  # type: ignore[arg-type]
 
 
 def import_timm(name: str) -> Any:

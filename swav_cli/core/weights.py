@@ -7,7 +7,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Literal
 
 import torch
 from pydantic import TypeAdapter, ValidationError
@@ -15,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from swav_cli.core.architectures import ARCHITECTURES
+from swav_cli.core.architectures import ARCHITECTURES, Stem
 from swav_cli.core.model import SwAV
 from swav_cli.core.recipe import Recipe, settled
 from swav_cli.core.timm_backbone import TIMM
@@ -35,7 +34,7 @@ class About:
 
     backbone: str
     width: int = 64
-    stem: Literal["imagenet", "small"] = "imagenet"
+    stem: Stem = "imagenet"
     channels: int = 3
     hidden_dim: int = 0
     embedding_dim: int = 0  # 0: no projection head

@@ -5,19 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from swav_cli.core.architectures import ARCHITECTURES, Architecture
+from swav_cli.core.architectures import ARCHITECTURES, Architecture, Stem
 from swav_cli.core.model import SwAV
+from swav_cli.core.timm_backbone import TIMM
 from swav_cli.core.weights import About
 from swav_cli.errors import UserError
 from swav_cli.zoo.layouts import Named, by_our_names, classes_in, description_in, linear_alone
+from swav_cli.zoo.said import fed, said_of
+from swav_cli.zoo.timm_networks import channels_of, timm_name, timm_tensors
 
 PARTS = {"projection head": "projection_head.", "prototypes": "prototypes.", "classifier": "fc."}
+# The published code normalises by 0.228 where ImageNet's number is 0.229, in training and in evaluation.
+PUBLISHED, PUBLISHED_STD = ("published swav", "DeepCluster-v2 or SeLa-v2"), (0.228, 0.224, 0.225)
 COUNTER = "num_batches_tracked"
 WEIGHT_NORM = (  # torch keeps length and direction apart, under these names before version 2.0 and since
     ("prototypes.weight_g", "prototypes.weight_v"),
@@ -36,18 +41,28 @@ class Foreign(NamedTuple):
 
     def build(self) -> SwAV:
         """The network with these weights, in eval mode."""
+        if self.about.backbone.startswith(TIMM):  # some of timm's can't be built without memory
+            model = self.about.build()
+            model.load_state_dict(self.tensors)
+            return model.eval()
         with torch.device("meta"):
             model = self.about.build()
         model.load_state_dict(self.tensors, assign=True)
         return model.eval()
 
 
-def read_network(content: Any, where: str, classifier: Mapping[str, Tensor] | None = None) -> Foreign:
+def read_network(
+    content: Any,
+    where: str,
+    classifier: Mapping[str, Tensor] | None = None,
+    beside: Mapping[str, Any] | None = None,
+) -> Foreign:
     """The network in what a foreign file holds.
 
     Args:
         where: the file, for messages.
         classifier: `fc.weight` and `fc.bias` of another file, to join to the network.
+        beside: what the files beside it hold, by name; see `files_beside`.
 
     Raises:
         UserError: no known layout, or not all of a part is there; with the first keys that don't match.
@@ -57,32 +72,45 @@ def read_network(content: Any, where: str, classifier: Mapping[str, Tensor] | No
             f"{where}: a linear layer alone, and the pretrained backbone that it was trained on is needed with it; "
             "the published pair is named swav_800ep_eval_linear"
         )
-    named = by_our_names(content, where)
+    beside = beside or {}
+    config = beside.get("config.json", {})
+    _check_config(config, where)
+    timm = timm_name(content, config)
+    if timm:
+        tensors, notes = timm_tensors(content, timm, config, where)
+        named = Named("timm", tensors, {}, [], notes)
+    else:
+        named = by_our_names(content, where)
+    said = said_of(content, beside, named.layout)
+    names = said.classes or classes_in(content)
     tensors = named.tensors
     if classifier:
         tensors.update(classifier)
     _settle_head(tensors)
-    notes = [*named.notes, *_settle_prototypes(tensors), *_settle_classifier(tensors, classes_in(content))]
-    about = _describe(named, where)
+    notes = [*named.notes, *_settle_prototypes(tensors), *_settle_classifier(tensors, names)]
+    about = About(TIMM + timm, channels=channels_of(config)) if timm else _describe(named, where)
     if "fc.weight" in tensors:
         tensors.setdefault("fc.bias", torch.zeros(tensors["fc.weight"].shape[0]))
-        about = replace(about, classes=_class_names(classes_in(content), tensors["fc.weight"].shape[0]))
+        about = replace(about, classes=_class_names(names, tensors["fc.weight"].shape[0]))
     if named.aside:
         notes.append(f"left aside {len(named.aside)} other tensors ({_first(named.aside)})")
-    counts, complete = _complete(about, named, where)
-    about, assumed = _as_described(about, description_in(content), named)
+    counts, complete = _counted_as_timms(about, tensors) if timm else _complete(about, named, where)
+    about, assumed = fed(about, description_in(content) or description_in(config), said)
     return Foreign(named.layout, about, complete, f"{named.layout}: {', '.join([*counts, *notes])}", assumed)
 
 
-def _as_described(about: About, text: str, named: Named) -> tuple[About, str]:
-    """What an export of ours says of how pictures are fed; else what is assumed, in words."""
-    try:
-        said = About.from_json(text)
-    except (ValueError, TypeError):
-        return about, _assumed(named)
-    classes = said.classes if len(said.classes) == len(about.classes) else about.classes
-    described = replace(about, size=said.size, mean=said.mean, std=said.std, classes=classes)
-    return described, "size and normalisation as the file says"
+def _check_config(config: Mapping[str, Any], where: str) -> None:
+    """transformers builds ResNets of other strides under the same names.
+
+    Raises:
+        UserError: the configuration asks for one of those.
+    """
+    if config.get("model_type") != "resnet":
+        return
+    usual = {"downsample_in_bottleneck": False, "downsample_in_first_stage": False, "hidden_act": "relu"}
+    for key, value in usual.items():
+        if config.get(key, value) != value:
+            raise UserError(f"{where}: a ResNet with {key} {config[key]} (config.json), which swav does not build")
 
 
 # --- what the network is ---------------------------------------------------------------------------------------------
@@ -99,7 +127,9 @@ def _describe(named: Named, where: str) -> About:
     if stem[2:] not in ((7, 7), (3, 3)):
         raise UserError(f"{where}: {named.layout}: a stem of kernel {stem[2:]}; 7x7 and 3x3 are known")
     architecture, width = _architecture(shapes, counts, where)
-    small: Literal["imagenet", "small"] = "small" if stem[2] == 3 else "imagenet"
+    small: Stem = "imagenet"
+    if stem[2] == 3:
+        small = "small_pad2" if named.layout == "solo-learn" else "small"
     channels = stem[1]
     last = shapes.get("projection_head.3.weight", shapes.get("projection_head.weight", (0,)))
     if last == (0,) and any(name.startswith("projection_head.") for name in shapes):
@@ -113,10 +143,10 @@ def _describe(named: Named, where: str) -> About:
         embedding_dim=last[0],
         prototypes=shapes["prototypes.weight"][0] if "prototypes.weight" in shapes else 0,
         prototypes_bias="prototypes.bias" in shapes,
-        size=32 if small == "small" else 224,
+        size=224 if small == "imagenet" else 32,
     )
     if channels == 3:
-        return described
+        return replace(described, std=PUBLISHED_STD) if named.layout in PUBLISHED else described
     return replace(described, mean=(0.449,) * channels, std=(0.226,) * channels)  # ImageNet's, over its colours
 
 
@@ -232,14 +262,6 @@ def imagenet_classes() -> tuple[str, ...]:
     return tuple(ResNet50_Weights.IMAGENET1K_V2.meta["categories"])
 
 
-def _assumed(named: Named) -> str:
-    small = named.tensors["conv1.weight"].shape[2] == 3
-    words = f"assumed, as the file does not say: {32 if small else 224} pixels, normalised as ImageNet"
-    if small and named.layout == "solo-learn":
-        words += "; solo-learn pads a 3x3 stem by 2 and swav by 1, so features differ a little"
-    return words
-
-
 # --- whether all of it is there ---------------------------------------------------------------------------------------
 
 
@@ -265,6 +287,14 @@ def _complete(about: About, named: Named, where: str) -> tuple[list[str], dict[s
             words.append(_matched(part, len(mine), tuple(wanted.get("prototypes.weight", ())), len(about.classes)))
     complete = {name: _value(tensors.get(name)) for name in wanted}
     return words, complete
+
+
+def _counted_as_timms(about: About, tensors: dict[str, Tensor]) -> tuple[list[str], dict[str, Tensor]]:
+    count = sum(name.startswith("backbone.") for name in tensors)
+    words = [f"{count} of {count} tensors of {about.backbone.removeprefix(TIMM)}"]
+    if about.classes:
+        words.append(f"classifier of {len(about.classes)} classes")
+    return words, {name: _value(tensor) for name, tensor in tensors.items()}
 
 
 def _part(name: str) -> str:

@@ -125,6 +125,8 @@ def _unlike(library: str, about: About) -> str:
         return f"{library} holds ResNets, and this is {about.backbone}"
     if library in ("mmpretrain", "official") and about.prototypes_bias:
         return f"its prototypes have a bias, and those of {library} have none"
+    if library in ("mmpretrain", "official") and about.stem == "small_pad2":
+        return f"its stem pads by 2, as solo-learn's does, and {library} has no such ResNet"
     if library not in ("torchvision", "timm") or (library == "timm" and about.backbone.startswith(TIMM)):
         return ""
     if about.backbone not in TORCHVISION:

@@ -25,6 +25,8 @@ from swav_cli.zoo.download import cache_folder, fetch, is_url, kept_as
 from swav_cli.zoo.file_kinds import kind_of_file, kind_of_folder
 from swav_cli.zoo.layouts import linear_alone
 from swav_cli.zoo.pickles import read_foreign
+from swav_cli.zoo.said import files_beside
+from swav_cli.zoo.showing import WEIGHTS
 
 Notice = Callable[[str], None]
 
@@ -179,7 +181,24 @@ def _file_of_run(folder: RunFolder, notice: Notice) -> Path:
         if path.exists():
             notice(f"{folder.path}: has not come to its end; its last checkpoint is taken, {path}")
             return path
-    raise UserError(f"{folder.path}: holds no model and no checkpoint; a run writes them as it goes")
+    return _only_weights(folder.path, notice)
+
+
+def _only_weights(folder: Path, notice: Notice) -> Path:
+    """The file of weights of a folder that is no run's: by the hub's name, or the only one.
+
+    Raises:
+        UserError: there is none, or there are several.
+    """
+    if (hub := folder / "pytorch_model.bin").is_file():
+        return hub
+    found = sorted(path for path in folder.iterdir() if path.suffix in WEIGHTS and path.is_file())
+    if len(found) == 1:
+        notice(f"{folder}: its only file of weights is taken, {found[0].name}")
+        return found[0]
+    if found:
+        raise UserError(f"{folder}: holds {len(found)} files of weights; name one of them, such as {found[0]}")
+    raise UserError(f"{folder}: holds no model and no checkpoint; a run writes them as it goes")
 
 
 def _unknown(source: str) -> str:
@@ -228,7 +247,7 @@ def _read_foreign_network(path: Path, entry: Entry | None, notice: Notice, conte
     content = read_foreign(path) if content is None else content
     linear = linear_alone(content)
     if linear is None or entry is None or not entry.backbone:
-        return read_network(content, str(path))
+        return read_network(content, str(path), beside=files_beside(path))
     below = catalogue.find(entry.backbone)
     beside = path.with_name(below.file)
     network = beside if beside.exists() else published_file(below, notice)

@@ -11,7 +11,7 @@ import torchvision
 
 from swav_cli import SwAV
 from swav_cli.core.architectures import ARCHITECTURES
-from tests.conftest import REFERENCE, drawn, formula_weights, reference
+from tests.conftest import REFERENCE, drawn, formula_weights, reference, tiny_recipe
 
 
 @pytest.mark.parametrize(
@@ -152,3 +152,15 @@ def test_zero_init_residual_makes_blocks_start_as_the_identity() -> None:
 def test_a_head_without_hidden_layer_is_linear() -> None:
     model = SwAV("resnet18", width=4, hidden_dim=0, embedding_dim=4, prototypes=3)
     assert isinstance(model.projection_head, torch.nn.Linear)
+
+
+def test_the_stem_of_solo_learn_pads_by_two() -> None:
+    """Its map is two pixels larger than the picture; all else is that of the small stem."""
+    padded = SwAV("resnet18", width=4, stem="small_pad2", hidden_dim=8, prototypes=4).eval()
+    plain = SwAV("resnet18", width=4, stem="small", hidden_dim=8, prototypes=4).eval()
+    plain.load_state_dict(padded.state_dict())
+    pictures = torch.randn(2, 3, 16, 16)
+    assert torch.equal(padded.conv1(pictures)[:, :, 1:-1, 1:-1], plain.conv1(pictures))
+    assert padded.conv1(pictures).shape == (2, 4, 18, 18)
+    padded.embed(pictures).sum().backward()
+    assert tiny_recipe("model.stem=small_pad2").model.stem == "small_pad2"

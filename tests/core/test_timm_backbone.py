@@ -18,7 +18,7 @@ from tests.conftest import tiny_recipe
 timm = pytest.importorskip("timm")
 
 
-@pytest.mark.parametrize("name", ["resnet10t", "vit_tiny_patch16_224", "convnext_atto"])
+@pytest.mark.parametrize("name", ["resnet10t", "vit_tiny_patch16_224", "convnext_atto", "mobilenetv3_small_050"])
 def test_features_are_timms_pooled_output_at_several_sizes(name: str) -> None:
     model = SwAV(f"timm:{name}", hidden_dim=8, embedding_dim=4, prototypes=3).eval()
     theirs = model.backbone

@@ -30,6 +30,8 @@ BARE = About("resnet18")
         (ExportRequest("onnx", "scores"), USUAL, "no prototypes; it has pooled, embedding, probabilities"),
         (ExportRequest("onnx", "embedding"), BARE, "no projection head"),
         (ExportRequest("official"), replace(BARE, backbone="timm:convnext_nano"), "holds ResNets"),
+        (ExportRequest("mmpretrain"), replace(TINY, prototypes_bias=True), "its prototypes have a bias, and those of mm"),
+        (ExportRequest("mmpretrain"), replace(TINY, stem="small_pad2"), "its stem pads by 2, as solo-learn's does"),
     ],
 )  # fmt: skip
 def test_what_a_format_cannot_hold_is_refused_with_the_reason(request_: ExportRequest, about: About, said: str) -> None:
