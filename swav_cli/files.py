@@ -8,7 +8,6 @@ is still there. Pipes and devices (`/dev/stdout`, bash's `>(…)`) can't be repl
 from __future__ import annotations
 
 import errno
-import io
 import json
 import math
 import os
@@ -104,24 +103,22 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
         raise
 
 
-def write_stream(path: Path, write: Callable[[TextIO], object]) -> None:
-    """The same for text that comes bit by bit: a pipe's reader has each line as soon as it is there.
+def write_as_text(path: Path, write: Callable[[TextIO], object]) -> None:
+    """The same for text that is written bit by bit, in UTF-8 with the line ends that it has.
 
     Raises:
         UserError: see `write_whole`.
     """
-    if not is_pipe_or_device(path):
-        write_whole(path, lambda part: _write_text(part, write))
-        return
-    try:
-        with _open_stream(path) as file, io.TextIOWrapper(file, "utf-8", "surrogateescape", "") as stream:
+
+    def write_part(part: Path) -> None:
+        with open(part, "w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
             write(stream)
-    except OSError as error:
-        raise UserError(f"{path}: can't be written ({error.strerror})") from None
+
+    write_whole(path, write_part)
 
 
 def write_text(path: Path, text: str) -> None:
-    write_stream(path, lambda stream: stream.write(text))
+    write_as_text(path, lambda stream: stream.write(text))
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
@@ -139,16 +136,11 @@ def json_ready(value: Any) -> Any:
     return value
 
 
-def _write_text(part: Path, write: Callable[[TextIO], object]) -> None:
-    with open(part, "w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
-        write(stream)
-
-
 @contextmanager
 def replacing(path: Path, *, flush: bool = True, keep: bool = False) -> Iterator[Path]:
     """A file to be written within, which then takes its place; gone where that fails.
 
-    A link's target is replaced and not the link; a pipe or a device gets the file's content.
+    A link's target is replaced and not the link; a pipe or a device gets the file's content, once that is whole.
 
     Args:
         flush: wait until it is on the disk, so that a power cut leaves the former file or this one.

@@ -19,8 +19,8 @@ from swav_cli.files import (
     is_pipe_or_device,
     part_beside,
     replacing,
+    write_as_text,
     write_json,
-    write_stream,
     write_text,
     write_whole,
 )
@@ -54,7 +54,7 @@ def test_a_signal_leaves_nothing_half_made(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_stream(tmp_path / "answers.csv", ended)
+        write_as_text(tmp_path / "answers.csv", ended)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -20,7 +20,7 @@ from swav_cli.data.pictures import Pictures, tell
 from swav_cli.errors import UserError
 from swav_cli.evaluate.prediction import check_precision, predict
 from swav_cli.evaluate.sorting import Sorting
-from swav_cli.files import check_place, write_stream
+from swav_cli.files import check_place, write_as_text
 from swav_cli.report.answers import Format, pick_format, write_answers
 from swav_cli.report.labelled_sheet import MOST, save_labelled
 from swav_cli.report.printable import printable
@@ -91,10 +91,10 @@ def write_predictions(
         write_answers(to, heard, form, kind, min(top_k, count), facts)
 
     if out is not None:
-        write_stream(out, write)
+        write_as_text(out, write)
         notice(f"wrote {out}")
     elif stream is not None:
-        _write_stream(stream, write, goes_on=sort_into is not None or show is not None)
+        _write_as_text(stream, write, goes_on=sort_into is not None or show is not None)
     for _ in heard:  # what nobody has read
         pass
     if show is not None:
@@ -167,7 +167,7 @@ def _refuse_to_replace(inputs: list[str], pictures: Pictures, results: list[Path
         raise UserError(f"{hit}: is an input, and would be replaced by the result; give another name")
 
 
-def _write_stream(stream: TextIO, write: Callable[[TextIO], None], goes_on: bool) -> None:
+def _write_as_text(stream: TextIO, write: Callable[[TextIO], None], goes_on: bool) -> None:
     try:
         write(stream)
     except BrokenPipeError:  # `| head` ends the list, and not the other work
