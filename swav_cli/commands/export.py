@@ -59,6 +59,16 @@ def export(
         ),
     ] = False,
     half: Annotated[bool, typer.Option("--half", help="Weights in float16.")] = False,
+    static: Annotated[
+        int | None,
+        typer.Option(
+            metavar="BATCH",
+            min=1,
+            help="onnx and torch-export take so many pictures at a time, of the model's size: for converters that need "
+            "fixed shapes.",
+            show_default="any batch and size",
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")] = False,
 ) -> None:
@@ -67,6 +77,7 @@ def export(
     swav export runs/quickstart
     swav export runs/quickstart --format onnx --preprocess --out features.onnx
     swav export runs/photos --format timm --half
+    swav export runs/photos --static 1 --out phone.onnx
 
     What was written is loaded back and compared with ours on drawn pictures.
     Where a number differs by more than 1e-4 (with --half 2e-2), times the
@@ -74,7 +85,7 @@ def export(
 
     Prints the lines of Python that load it.
     """
-    request = ExportRequest(format_ or format_of(str(out or "")), layer, preprocess, half)
+    request = ExportRequest(format_ or format_of(str(out or "")), layer, preprocess, half, static)
     from swav_cli.zoo.export import export as write
 
     done = write(model, request, out, overwrite, notice=lambda text: print(text, file=sys.stderr))

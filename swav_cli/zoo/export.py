@@ -41,8 +41,8 @@ READERS: dict[str, Callable[[Path, About, ExportRequest], Reader]] = {
     "safetensors": lambda path, about, request: export_weights.read_safetensors(path, about),
     "torchvision": lambda path, about, request: export_weights.read_torchvision(path, about),
     "timm": lambda path, about, request: export_weights.read_timm(path, about),
-    "mmpretrain": lambda path, about, request: export_weights.read_renamed(export_weights.from_mmpretrain, path, about),
-    "official": lambda path, about, request: export_weights.read_renamed(export_weights.from_official, path, about),
+    "mmpretrain": lambda path, about, request: export_weights.read_mmpretrain(path, about),
+    "official": lambda path, about, request: export_weights.read_official(path, about),
 }
 CHATTER = ("torch.onnx", "torch.export", "onnxscript", "onnx_ir", "timm")
 
@@ -78,6 +78,7 @@ class Exported:
             "format": self.request.format,
             "bytes": self.bytes,
             "half": self.request.half,
+            "static": self.request.static,
             "largest_difference": max(part.largest for part in self.differences),
             "largest_relative_difference": max(part.relative for part in self.differences),
             "differences": [
@@ -168,6 +169,8 @@ def settle_path(source: str | Path | None, request: ExportRequest, out: Path | N
         name += "-uint8"
     if request.half:
         name += "-half"
+    if request.static:
+        name += f"-batch{request.static}"
     return (out or beside) / f"{name}{request.kind.suffix}"
 
 
@@ -192,7 +195,7 @@ def check_free(out: Path, request: ExportRequest, overwrite: bool) -> None:
     Raises:
         UserError: something is there that is not to be replaced, or the folder can't be written.
     """
-    beside = [out.with_suffix(".json")] if request.format == "torchvision" else []
+    beside = [out.with_suffix(".json")] if request.kind.is_bare else []
     for path in (out, *beside):
         check_moved_place(path, "--out")
         if os.path.exists(path) and not overwrite:

@@ -80,6 +80,8 @@ def takes_any_size(model: SwAV) -> bool:
 def compare(model: SwAV, about: About, read: Reader, request: ExportRequest) -> list[Difference]:
     """On one picture, on seven, and for a graph on pictures of another height and width where it takes them.
 
+    A graph of a fixed batch is asked for two of them.
+
     Every number of every layer that the export gives is compared.
 
     Raises:
@@ -89,9 +91,12 @@ def compare(model: SwAV, about: About, read: Reader, request: ExportRequest) -> 
     shapes = [(1, size, size), (7, size, size)]
     if request.kind.is_graph and takes_any_size(model):
         shapes.append((2, size + size // 4, size + size // 8 + 3))
+    batches = [sample(about, *shape) for shape in shapes]
+    if request.static:
+        batches = list(sample(about, 2 * request.static, size, size).split(request.static))
     differences = []
-    for shape in shapes:
-        pictures = sample(about, *shape)
+    for pictures in batches:
+        shape = (len(pictures), *pictures.shape[2:])
         x = normalise(pictures, about)
         with torch.no_grad():
             theirs = read(pictures if request.preprocess else x)

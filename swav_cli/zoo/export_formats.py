@@ -23,6 +23,7 @@ class Format(NamedTuple):
     needs: tuple[str, ...] = ()  # modules beyond our own dependencies
     extra: str = ""  # of ours, that installs them
     is_graph: bool = False  # the network itself, with one layer as its output; else its weights
+    is_bare: bool = False  # tensors and nothing else, as the library wants them; the description lies in a .json beside
 
 
 PICKLES = (".pth", ".pt", ".tar", ".bin")
@@ -30,13 +31,14 @@ FORMATS = {
     "onnx": Format(".onnx", (".onnx",), ("onnx", "onnxruntime", "onnxscript"), "onnx", is_graph=True),
     "torch-export": Format(".pt2", (".pt2",), is_graph=True),
     "safetensors": Format(".safetensors", (".safetensors",)),
-    "torchvision": Format(".torchvision.pth", PICKLES),
+    "torchvision": Format(".torchvision.pth", PICKLES, is_bare=True),
     "timm": Format(".timm", (), ("timm",), "timm"),
     "mmpretrain": Format(".mmpretrain.pth", PICKLES),
-    "official": Format(".official.pth", PICKLES),
+    "official": Format(".official.pth", PICKLES, is_bare=True),
 }
 LAYERS = {"pooled": "", "embedding": "projection_head", "scores": "prototypes", "probabilities": "fc"}  # what it needs
 TORCHVISION = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "wide_resnet50_2")  # timm's names too
+PUBLISHED = ("resnet50", "resnet50w2", "resnet50w4", "resnet50w5")  # that the published code can build
 TIMM = "timm:"  # before the name of a backbone that is timm's own
 LARGEST_ONNX = 2**31 - 2**22  # bytes of one protobuf message, less room for the graph
 
@@ -50,6 +52,7 @@ class ExportRequest:
         layer: of a graph, what it puts out: one of `LAYERS`.
         preprocess: a graph takes uint8 pictures, and scales and normalises them itself.
         half: weights in float16, and in a graph the arithmetic too; inputs and outputs stay float32.
+        static: pictures that a graph takes at a time, no fewer and no more, of the model's own size; None: any.
 
     Raises:
         UserError: unknown words, or options that contradict each other.
@@ -59,6 +62,7 @@ class ExportRequest:
     layer: str = "pooled"
     preprocess: bool = False
     half: bool = False
+    static: int | None = None
 
     def __post_init__(self) -> None:
         if self.format not in FORMATS:
@@ -67,9 +71,11 @@ class ExportRequest:
             )
         if self.layer not in LAYERS:
             raise UserError(f"no layer '{self.layer}'.{nearest(self.layer, LAYERS)} There are: {', '.join(LAYERS)}")
-        if not self.kind.is_graph and (self.layer != "pooled" or self.preprocess):
-            option = "--preprocess" if self.preprocess else f"--layer {self.layer}"
+        if not self.kind.is_graph and (self.layer != "pooled" or self.preprocess or self.static is not None):
+            option = "--preprocess" if self.preprocess else "--static" if self.static else f"--layer {self.layer}"
             raise UserError(f"{option} is for onnx and torch-export; {self.format} holds weights, with all layers")
+        if self.static is not None and self.static < 1:
+            raise UserError(f"--static {self.static}: a number of pictures from 1 on")
 
     @property
     def kind(self) -> Format:
@@ -123,20 +129,23 @@ def _unlike(library: str, about: About) -> str:
     """Why the library has no such network; nothing where it has, or where the format holds any."""
     if library in ("mmpretrain", "official") and about.backbone not in ARCHITECTURES:
         return f"{library} holds ResNets, and this is {about.backbone}"
-    if library in ("mmpretrain", "official") and about.prototypes_bias:
+    without = library == "mmpretrain" and about.classes  # a classifier of mmpretrain has no prototypes
+    if library in ("mmpretrain", "official") and about.prototypes_bias and not without:
         return f"its prototypes have a bias, and those of {library} have none"
-    if library in ("mmpretrain", "official") and about.stem == "small_pad2":
-        return f"its stem pads by 2, as solo-learn's does, and {library} has no such ResNet"
-    if library not in ("torchvision", "timm") or (library == "timm" and about.backbone.startswith(TIMM)):
+    if library == "mmpretrain" and about.stem == "small_pad2":
+        return "its stem pads by 2, as solo-learn's does, and mmpretrain has no such ResNet"
+    networks = {"torchvision": TORCHVISION, "timm": TORCHVISION, "official": PUBLISHED}.get(library, ())
+    if not networks or (library == "timm" and about.backbone.startswith(TIMM)):
         return ""
-    if about.backbone not in TORCHVISION:
-        return f"{library} has no {about.backbone}"
+    whose = "the published code" if library == "official" else library
+    if about.backbone not in networks:
+        return f"{whose} has no {about.backbone}" + (f", but {', '.join(networks)}" if library == "official" else "")
     if about.stem != "imagenet":
-        return f"its stem is 3x3 for small pictures, and {library}'s {about.backbone} begins with 7x7"
+        return f"its stem is 3x3 for small pictures, and {whose}'s {about.backbone} begins with 7x7"
     if about.width != 64:
-        return f"its stem is {about.width} channels wide, and that of {library}'s {about.backbone} 64"
-    if library == "torchvision" and about.channels != 3:
-        return f"its pictures have {about.channels} channels, and torchvision's {about.backbone} takes 3"
+        return f"its stem is {about.width} channels wide, and that of {whose}'s {about.backbone} 64"
+    if library != "timm" and about.channels != 3:
+        return f"its pictures have {about.channels} channels, and {whose}'s {about.backbone} takes 3"
     return ""
 
 
@@ -154,4 +163,5 @@ def describe(about: About, request: ExportRequest) -> dict[str, Any]:
     if request.kind.is_graph:
         described["layer"] = request.layer
         described["input"] = "uint8, 0 to 255" if request.preprocess else "float32, (value / 255 - mean) / std"
+        described["batch"] = request.static or "any"
     return {**described, "swav": json.loads(about.to_json())}

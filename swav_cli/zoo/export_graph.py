@@ -1,4 +1,4 @@
-"""Exports that hold the network itself: ONNX and torch.export, for any batch, height and width."""
+"""Exports that hold the network itself: ONNX and torch.export, for any batch, height and width, or for one alone."""
 
 from __future__ import annotations
 
@@ -41,6 +41,10 @@ class Deployed(nn.Module):
 
 def trace(model: SwAV, about: About, request: ExportRequest) -> ExportedProgram:
     network = Deployed(model, about, request).eval()
+    if request.static:
+        pictures = sample(about, request.static, about.size, about.size)
+        with torch.no_grad():
+            return torch.export.export(network, (pictures if request.preprocess else pictures.float(),))
     free = takes_any_size(model)
     height, width = (about.size + 8, about.size + 16) if free else (about.size, about.size)
     pictures = sample(about, 2, height, width)
@@ -76,7 +80,8 @@ def write_onnx(path: Path, model: SwAV, about: About, request: ExportRequest) ->
         )  # fmt: skip
     assert program is not None  # it is None for the old exporter alone
     proto = program.model_proto
-    _name_axes(proto.graph)
+    if not request.static:
+        _name_axes(proto.graph)
     values = {
         key: value if isinstance(value, str) else json.dumps(value) for key, value in describe(about, request).items()
     }

@@ -11,7 +11,7 @@ from swav_cli.zoo.export_formats import ExportRequest
 
 def loading_lines(path: Path, about: About, request: ExportRequest) -> list[str]:
     where = json.dumps(str(path), ensure_ascii=False)
-    shape = f"(1, {about.channels}, {about.size}, {about.size})"
+    shape = f"({request.static or 1}, {about.channels}, {about.size}, {about.size})"
     normalised = "# (value / 255 - mean) / std"
     dummy = f"pictures = torch.zeros{shape}  {normalised}"
     if request.format == "onnx":
@@ -51,21 +51,21 @@ def _foreign_lines(where: str, about: About, request: ExportRequest) -> list[str
         return [
             "import torchvision",
             f"network = torchvision.models.{about.backbone}({classes}).eval()",
+            *([] if about.classes else ["network.fc = torch.nn.Identity()  # the file has no classifier"]),
             f"network.load_state_dict(torch.load({where}, weights_only=True))",
         ]
     if request.format == "timm":
         load = f'timm.create_model("local-dir:" + {where}, pretrained=True'
         return ["import timm", f"network = {load}{'' if about.classes else ', num_classes=0'}).eval()"]
-    weights = f'weights = torch.load({where}, weights_only=True)["state_dict"]'
     if request.format == "mmpretrain":
         return [
-            weights,
+            f'weights = torch.load({where}, weights_only=True)["state_dict"]',
             'backbone = {k[9:]: v for k, v in weights.items() if k.startswith("backbone.")}',
             "# in a config of mmpretrain:",
             f'init_cfg = dict(type="Pretrained", checkpoint={where}, prefix="backbone.")',
         ]
     return [
-        weights,
+        f"weights = torch.load({where}, weights_only=True)",
         'weights = {name.removeprefix("module."): tensor for name, tensor in weights.items()}',
         f"# in the published code: python eval_linear.py --arch {about.backbone} --pretrained {where}",
     ]
@@ -74,24 +74,24 @@ def _foreign_lines(where: str, about: About, request: ExportRequest) -> list[str
 def _answer_lines(dummy: str, about: About, request: ExportRequest) -> list[str]:
     if request.format not in ("torchvision", "timm"):
         return []
-    if about.classes:
-        return [dummy, "logits = network(pictures)"]
-    no_classifier = ["network.fc = torch.nn.Identity()  # fc is zeros"] if request.format == "torchvision" else []
-    return [*no_classifier, dummy, "pooled = network(pictures)"]
+    return [dummy, "logits = network(pictures)" if about.classes else "pooled = network(pictures)"]
 
 
 def notices(about: About, request: ExportRequest, any_size: bool) -> list[str]:
     """What is not as a user of the format might take it to be."""
     said = []
-    if request.format == "torchvision":
-        if not about.classes:
-            said.append("this model has no classifier: fc is there, since torchvision wants it, and is all zeros")
+    if request.format == "torchvision" and not about.classes:
+        said.append("this model has no classifier, so fc is not there: load it with strict=False, or as the lines do")
+    if request.kind.is_bare:
         said.append("mean, std, size and classes are in the .json beside it")
-    if request.format in ("torchvision", "timm") and (about.embedding_dim or about.prototypes):
+    without_head = request.format in ("torchvision", "timm") or (request.format == "mmpretrain" and about.classes)
+    if without_head and (about.embedding_dim or about.prototypes):
         said.append("projection head and prototypes are left out: it has no place for them")
     if request.format == "official" and about.classes:
         said.append("the classifier is there as module.linear, as the published linear evaluation names it")
-    if request.kind.is_graph and not any_size:
+    if request.static:
+        said.append(f"it takes a batch of {request.static} at {about.size} x {about.size}, and no other")
+    elif request.kind.is_graph and not any_size:
         said.append(f"it takes any batch, and pictures of {about.size} x {about.size} alone")
     if request.half:
         said.append("weights are float16" + (", inputs and outputs float32" if request.kind.is_graph else ""))

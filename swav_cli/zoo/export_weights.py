@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,6 @@ from swav_cli.files import write_json, write_whole
 from swav_cli.zoo.export_check import Reader, answer, timm_facts
 from swav_cli.zoo.export_formats import TIMM, ExportRequest, describe
 
-IMAGENET_CLASSES = 1000  # what torchvision's networks have where nothing is said
-
 
 def write_safetensors(path: Path, model: SwAV, about: About, request: ExportRequest) -> None:
     save_model(path, model, about)
@@ -29,21 +27,20 @@ def read_safetensors(path: Path, about: About) -> Reader:
 
 
 def write_torchvision(path: Path, model: SwAV, about: About, request: ExportRequest) -> None:
-    """A bare state dict, as torchvision's own files are; it has no room for a description, which goes beside it."""
-    weights = _backbone(model)
-    if not model.has("fc"):
-        like = model.conv1.weight
-        weights["fc.weight"] = like.new_zeros(IMAGENET_CLASSES, model.feature_dim)
-        weights["fc.bias"] = like.new_zeros(IMAGENET_CLASSES)
-    torch.save(weights, path)
+    """A state dict and nothing else, as torchvision's own files are.
+
+    Where there is no classifier, fc is left out: zeros in its place would be taken for one.
+    """
+    torch.save(_backbone(model), path)
     write_json(path.with_suffix(".json"), describe(about, request))
 
 
 def read_torchvision(path: Path, about: About) -> Reader:
     import torchvision
 
-    classes = len(about.classes) or IMAGENET_CLASSES
-    network = getattr(torchvision.models, about.backbone)(num_classes=classes).eval()
+    network = getattr(torchvision.models, about.backbone)(num_classes=len(about.classes) or 1).eval()
+    if not about.classes:
+        network.fc = nn.Identity()
     network.load_state_dict(torch.load(path, weights_only=True), strict=True)
     classifier, network.fc = network.fc, nn.Identity()
 
@@ -127,7 +124,14 @@ def write_mmpretrain(path: Path, model: SwAV, about: About, request: ExportReque
     described = describe(about, request)
     if about.classes:
         described["dataset_meta"] = {"classes": list(about.classes)}
-    torch.save({"meta": described, "state_dict": to_mmpretrain(model.state_dict())}, path)
+    torch.save({"meta": described, "state_dict": to_mmpretrain(_one_head(model))}, path)
+
+
+def read_mmpretrain(path: Path, about: About) -> Reader:
+    weights = torch.load(path, weights_only=True)["state_dict"]
+    if about.classes:
+        about = replace(about, hidden_dim=0, embedding_dim=0, prototypes=0, prototypes_bias=False)
+    return _renamed(from_mmpretrain(weights), about)
 
 
 def to_mmpretrain(weights: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -158,7 +162,13 @@ def from_mmpretrain(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def write_official(path: Path, model: SwAV, about: About, request: ExportRequest) -> None:
-    torch.save({**describe(about, request), "state_dict": to_official(model.state_dict())}, path)
+    """Tensors at the top, as the published files have them: the published hubconf.py finds no others."""
+    torch.save(to_official(model.state_dict()), path)
+    write_json(path.with_suffix(".json"), describe(about, request))
+
+
+def read_official(path: Path, about: About) -> Reader:
+    return _renamed(from_official(torch.load(path, weights_only=True)), about)
 
 
 def to_official(weights: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -174,11 +184,16 @@ def from_official(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return {f"fc.{name[7:]}" if name.startswith("linear.") else name: tensor for name, tensor in bare.items()}
 
 
-def read_renamed(rename: Callable[[dict[str, Tensor]], dict[str, Tensor]], path: Path, about: About) -> Reader:
+def _renamed(weights: dict[str, Tensor], about: About) -> Reader:
     """These libraries are not at hand: their names are turned back into ours, and every tensor has to be there."""
     model = about.build().eval()
-    model.load_state_dict(rename(torch.load(path, weights_only=True)["state_dict"]), strict=True)
+    model.load_state_dict(weights, strict=True)
     return _all_layers(model)
+
+
+def _one_head(model: SwAV) -> dict[str, Tensor]:
+    """mmpretrain's networks have a classifier, or else projection head and prototypes, and load strictly."""
+    return _backbone(model) if model.has("fc") else model.state_dict()
 
 
 def _backbone(model: SwAV) -> dict[str, Tensor]:

@@ -49,11 +49,11 @@ def test_nothing_named_is_the_newest_run_as_onnx(swav: Run, run_folder: Path, tm
 
 
 def test_the_result_for_machines(swav: Run, run_folder: Path) -> None:
-    done = swav("export", run_folder, "--format", "official", "--half", "--json", "--out", "w.pth")
+    done = swav("export", run_folder, "--format", "mmpretrain", "--half", "--json", "--out", "w.pth")
     assert done.returncode == 0, done.stderr
     facts = json.loads(done.stdout)
     assert done.stderr == ""
-    assert (facts["file"], facts["format"], facts["half"], facts["source"]) == ("w.pth", "official", True, "tiny")
+    assert (facts["file"], facts["format"], facts["half"], facts["source"]) == ("w.pth", "mmpretrain", True, "tiny")
     assert facts["largest_difference"] <= facts["tolerance"] == 2e-2
     compared = [(part["shape"], part["layer"]) for part in facts["differences"]]
     layers = ("pooled", "embedding", "scores")
@@ -101,7 +101,17 @@ def test_stopped_in_the_middle(number: signal.Signals, run_folder: Path, tmp_pat
 def test_help_has_examples_and_every_option(swav: Run) -> None:
     text = swav("export", "--help").stdout
     assert "swav export runs/quickstart" in text
-    for option in ("--format", "--out", "--layer", "--preprocess", "--half", "--overwrite", "--json", "mmpretrain"):
+    for option in (
+        "--format",
+        "--out",
+        "--layer",
+        "--preprocess",
+        "--half",
+        "--static",
+        "--overwrite",
+        "--json",
+        "mmpretrain",
+    ):
         assert option in text
     assert max(map(len, text.splitlines())) <= 80
 

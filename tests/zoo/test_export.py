@@ -35,6 +35,10 @@ USUAL = About("resnet18", size=32, classes=("cat", "dog"), hidden_dim=8, embeddi
 BARE = replace(USUAL, classes=(), hidden_dim=0, embedding_dim=0, source="bare")
 
 
+CLUSTERS = replace(TINY, classes=(), source="clusters")
+PUBLISHED = About("resnet50", size=32, hidden_dim=8, embedding_dim=4, prototypes=12, source="published")
+
+
 def network(about: About) -> SwAV:
     """Random weights, and statistics of its own pictures so that its answers tell pictures apart."""
     torch.manual_seed(0)
@@ -62,7 +66,9 @@ def make(folder: Path, about: About, format_: str, **options: Any) -> Exported:
 
 
 CASES = [
-    *((name, TINY) for name in ("onnx", "torch-export", "safetensors", "mmpretrain", "official")),
+    *((name, TINY) for name in ("onnx", "torch-export", "safetensors", "mmpretrain")),
+    ("mmpretrain", CLUSTERS),
+    ("official", PUBLISHED),
     *((name, about) for name in ("torchvision", "timm") for about in (USUAL, BARE)),
 ]
 
@@ -110,7 +116,7 @@ def check_result(done: Exported) -> None:
     for difference in done.differences:
         assert difference.relative <= 1e-4
         assert difference.values > 0.1
-    beside = {"out.torchvision.json"} if done.request.format == "torchvision" else set()
+    beside = {f"out.{done.request.format}.json"} if done.request.kind.is_bare else set()
     assert {done.path.name} | beside <= {path.name for path in done.path.parent.iterdir()}
     assert not list(done.path.parent.glob(".*"))
     facts = json.loads(json.dumps(done.to_json()))
@@ -167,13 +173,54 @@ def test_safetensors_is_read_by_load_model(tmp_path: Path) -> None:
     assert done.path.stat().st_size < 0.6 * sum(4 * tensor.numel() for tensor in model.state_dict().values())
 
 
-def test_torchvision_loads_strictly_and_says_that_fc_is_zeros(tmp_path: Path) -> None:
+def test_torchvision_gets_no_classifier_where_there_is_none(tmp_path: Path) -> None:
     done = make(tmp_path, BARE, "torchvision")
     model = torchvision.models.resnet18()
-    model.load_state_dict(torch.load(done.path, weights_only=True), strict=True)
-    assert not model.fc.weight.any()
-    assert any("fc is there" in notice for notice in done.notices)
+    found = model.load_state_dict(torch.load(done.path, weights_only=True), strict=False)
+    assert (found.missing_keys, found.unexpected_keys) == (["fc.weight", "fc.bias"], [])
+    assert any("fc is not there: load it with strict=False" in notice for notice in done.notices)
     assert json.loads((tmp_path / "out.torchvision.json").read_text())["source"] == "bare"
+    assert load_model(done.path)[1].classes == ()
+
+
+def test_the_published_hub_file_finds_every_tensor(tmp_path: Path) -> None:
+    """It strips `module.` from names at the top, and loads what it then knows without a word on the rest."""
+    done = make(tmp_path, PUBLISHED, "official")
+    content = torch.load(done.path, weights_only=True)
+    weights = {name.replace("module.", ""): tensor for name, tensor in content.items()}
+    model = torchvision.models.resnet50()
+    found = model.load_state_dict(weights, strict=False)
+    assert found.missing_keys == ["fc.weight", "fc.bias"]
+    assert {name.split(".")[0] for name in found.unexpected_keys} == {"projection_head", "prototypes"}
+    read, about = load_model(done.path)
+    assert (about.size, about.mean, about.std, about.prototypes) == (32, PUBLISHED.mean, PUBLISHED.std, 12)
+    assert all(torch.equal(tensor, read.state_dict()[name]) for name, tensor in network(PUBLISHED).state_dict().items())
+
+
+def test_official_files_as_they_were_written_before_are_read(tmp_path: Path) -> None:
+    described = export_formats.describe(TINY, ExportRequest("safetensors"))
+    torch.save({**described, "state_dict": to_official(network(TINY).state_dict())}, tmp_path / "before.pth")
+    model, about = load_model(tmp_path / "before.pth")
+    assert (about.size, about.mean, about.classes) == (16, TINY.mean, TINY.classes)
+    assert torch.equal(model.fc.weight, network(TINY).fc.weight)
+
+
+@pytest.mark.parametrize("format_", ["onnx", "torch-export"])
+def test_a_graph_of_a_fixed_batch(format_: str, tmp_path: Path) -> None:
+    done = make(tmp_path, TINY, format_, static=3, preprocess=True)
+    assert [difference.shape for difference in done.differences] == [(3, 16, 16)] * 2
+    assert "it takes a batch of 3 at 16 x 16, and no other" in done.notices
+    assert any("(3, 3, 16, 16)" in line for line in done.lines)
+    if format_ == "torch-export":
+        with pytest.raises(Exception, match="3"):
+            torch.export.load(done.path).module()(torch.zeros(2, 3, 16, 16, dtype=torch.uint8))
+        return
+    import onnx
+
+    proto = onnx.load(done.path)
+    dims = [dim for value in (*proto.graph.input, *proto.graph.output) for dim in value.type.tensor_type.shape.dim]
+    assert [dim.dim_value for dim in dims] == [3, 3, 16, 16, 3, 32]
+    assert not any(dim.dim_param for value in proto.graph.value_info for dim in value.type.tensor_type.shape.dim)
 
 
 @pytest.mark.parametrize("channels", [1, 4])
@@ -197,16 +244,27 @@ def test_the_networks_are_known_to_torchvision_and_timm() -> None:
 
 
 def test_names_are_those_of_mmpretrain() -> None:
-    weights = network(TINY).state_dict()
+    weights = network(CLUSTERS).state_dict()
     names = to_mmpretrain(weights)
-    backbone = {name for name in weights if not name.startswith(("projection_head", "prototypes", "fc"))}
+    backbone = {name for name in weights if not name.startswith(("projection_head", "prototypes"))}
     statistics = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
     assert set(names) == {f"backbone.{name}" for name in backbone} | {
         *(f"neck.projection_neck.{layer}.{kind}" for layer in (0, 3) for kind in ("weight", "bias")),
         *(f"neck.projection_neck.1.{kind}" for kind in statistics),
         *(f"neck.norm.{kind}" for kind in statistics),
-        "head.loss_module.prototypes.weight", "head.fc.weight", "head.fc.bias",
+        "head.loss_module.prototypes.weight",
     }  # fmt: skip
+
+
+def test_a_classifier_of_mmpretrain_has_no_other_head(tmp_path: Path) -> None:
+    """So that its networks, which have one or the other, load it strictly."""
+    done = make(tmp_path, TINY, "mmpretrain")
+    content = torch.load(done.path, weights_only=True)
+    assert {name.split(".")[0] for name in content["state_dict"]} == {"backbone", "head"}
+    assert {name for name in content["state_dict"] if name.startswith("head.")} == {"head.fc.weight", "head.fc.bias"}
+    assert content["meta"]["dataset_meta"] == {"classes": ["a", "b", "ü"]}
+    assert any("left out" in notice for notice in done.notices)
+    assert load_model(done.path)[1].classes == ("a", "b", "ü")
 
 
 def test_names_are_those_of_the_published_code() -> None:
@@ -216,11 +274,10 @@ def test_names_are_those_of_the_published_code() -> None:
     assert {name: list(tensor.shape) for name, tensor in weights.items()} == published
 
 
-@pytest.mark.parametrize("format_", ["mmpretrain", "official"])
-def test_pickles_hold_tensors_and_plain_values(format_: str, tmp_path: Path) -> None:
-    done = make(tmp_path, TINY, format_, half=True)
+def test_pickles_hold_tensors_and_plain_values(tmp_path: Path) -> None:
+    done = make(tmp_path, TINY, "mmpretrain", half=True)
     content = torch.load(done.path, weights_only=True)
-    described = content["meta"] if format_ == "mmpretrain" else content
+    described = content["meta"]
     assert (described["source"], described["size"], described["classes"]) == ("tiny", 16, ["a", "b", "ü"])
     kinds = {tensor.dtype for tensor in content["state_dict"].values()}
     assert kinds == {torch.float16, torch.int64}

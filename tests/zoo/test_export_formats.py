@@ -17,12 +17,13 @@ from swav_cli.zoo.export_formats import ExportRequest, check_fits, format_of
 TINY = About("resnet18", width=4, stem="small", hidden_dim=16, embedding_dim=8, prototypes=12, size=16)
 USUAL = About("resnet18", classes=("cat", "dog"), hidden_dim=8, embedding_dim=4)
 BARE = About("resnet18")
+R50 = About("resnet50")
 
 
 @pytest.mark.parametrize(
     ("request_", "about", "said"),
     [
-        (ExportRequest("torchvision"), TINY, "3x3 for small pictures.*These can: onnx, torch-export, .*, official$"),
+        (ExportRequest("torchvision"), TINY, "3x3 for small pictures.*These can: onnx, torch-export, .*, mmpretrain$"),
         (ExportRequest("timm"), replace(USUAL, width=32), "32 channels wide, and that of timm's resnet18 64"),
         (ExportRequest("torchvision"), replace(USUAL, backbone="resnet50w2"), "torchvision has no resnet50w2"),
         (ExportRequest("torchvision"), replace(USUAL, channels=1), "1 channels"),
@@ -31,7 +32,12 @@ BARE = About("resnet18")
         (ExportRequest("onnx", "embedding"), BARE, "no projection head"),
         (ExportRequest("official"), replace(BARE, backbone="timm:convnext_nano"), "holds ResNets"),
         (ExportRequest("mmpretrain"), replace(TINY, prototypes_bias=True), "its prototypes have a bias, and those of mm"),
+        (ExportRequest("official"), replace(R50, prototypes_bias=True, classes=("a",)), "bias, and those of official"),
         (ExportRequest("mmpretrain"), replace(TINY, stem="small_pad2"), "its stem pads by 2, as solo-learn's does"),
+        (ExportRequest("official"), BARE, "published code has no resnet18, but resnet50, .*These can: onnx"),
+        (ExportRequest("official"), replace(R50, stem="small"), "the published code's resnet50 begins"),
+        (ExportRequest("official"), replace(R50, width=32), "of the published code's resnet50 64"),
+        (ExportRequest("official"), replace(R50, channels=4), "4 channels, and the published code's"),
     ],
 )  # fmt: skip
 def test_what_a_format_cannot_hold_is_refused_with_the_reason(request_: ExportRequest, about: About, said: str) -> None:
@@ -52,6 +58,8 @@ def test_more_than_onnx_can_hold_is_refused() -> None:
         ({"layer": "poled"}, "no layer 'poled'. Did you mean 'pooled'?"),
         ({"format": "timm", "layer": "scores"}, "--layer scores is for onnx and torch-export"),
         ({"format": "official", "preprocess": True}, "--preprocess is for onnx and torch-export"),
+        ({"format": "timm", "static": 1}, "--static is for onnx and torch-export"),
+        ({"static": 0}, "--static 0: a number of pictures from 1 on"),
     ],
 )
 def test_a_request_that_makes_no_sense(options: dict[str, Any], said: str) -> None:
@@ -77,6 +85,7 @@ def test_a_missing_library_is_named_with_its_extra(monkeypatch: pytest.MonkeyPat
         ("w-0.5", ExportRequest("onnx"), None, "export/w-0.5.onnx"),
         ("in1k-200e", ExportRequest("timm"), None, "export/in1k-200e.timm"),
         ("https://x.org/m.pth?download=1", ExportRequest("safetensors"), None, "export/m.safetensors"),
+        ("runs/a", ExportRequest("onnx", static=8), None, "runs/a/export/a-batch8.onnx"),
         ("runs/a", ExportRequest(), "b.onnx", "b.onnx"),
         ("runs/a", ExportRequest(), "others", "others/a.onnx"),
     ],
