@@ -31,7 +31,7 @@ R50 = About("resnet50")
         (ExportRequest("onnx", "scores"), USUAL, "no prototypes; it has pooled, embedding, probabilities"),
         (ExportRequest("onnx", "embedding"), BARE, "no projection head"),
         (ExportRequest("official"), replace(BARE, backbone="timm:convnext_nano"), "holds ResNets"),
-        (ExportRequest("mmpretrain"), replace(TINY, prototypes_bias=True), "its prototypes have a bias, and those of mm"),
+        (ExportRequest("mmpretrain"), replace(TINY, prototypes_bias=True), "prototypes have a bias, and those of mm"),
         (ExportRequest("official"), replace(R50, prototypes_bias=True, classes=("a",)), "bias, and those of official"),
         (ExportRequest("mmpretrain"), replace(TINY, stem="small_pad2"), "its stem pads by 2, as solo-learn's does"),
         (ExportRequest("official"), BARE, "published code has no resnet18, but resnet50, .*These can: onnx"),
