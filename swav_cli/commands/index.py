@@ -46,7 +46,7 @@ def index(
 
 def facts(indexes: Sequence[ShardIndex]) -> dict[str, Any]:
     """What is in the shards, and where their indexes lie."""
-    from swav_cli.data.shards import classes_of, unlabelled_in
+    from swav_cli.data.shards import classes_of, remarks_on, unlabelled_in
 
     named = classes_of(indexes)
     rows = [
@@ -60,6 +60,7 @@ def facts(indexes: Sequence[ShardIndex]) -> dict[str, Any]:
         "pictures": sum(map(len, indexes)),
         "classes": None if named is None else len(named[1]),
         "unlabelled": unlabelled_in(indexes),
+        "remarks": remarks_on(indexes),
         "bytes": sum(each.shard.size for each in indexes),
         "passed_over": sum(each.passed_over for each in indexes),
         "shards": rows,
@@ -75,6 +76,7 @@ def lines(found: dict[str, Any]) -> list[str]:
     ]
     classes = "without labels" if found["classes"] is None else f"of {found['classes']:,} classes"
     beside = f"; {found['passed_over']:,} more lie beside them in samples" if found["passed_over"] else ""
+    told += found["remarks"]
     if found["unlabelled"]:
         told.append(f"labels don't count: {found['unlabelled']}")
     told.append(

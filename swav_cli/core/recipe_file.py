@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from swav_cli.core.classifier_recipe import FinetuneRecipe, LinearRecipe
 from swav_cli.core.recipe import Part, Recipe
 from swav_cli.core.recipe_keys import explain, place_of, takes_null, takes_text
-from swav_cli.data.shard_names import runs_command
+from swav_cli.data.shard_names import is_stream, runs_command
 from swav_cli.errors import UserError, nearest
 
 AnyRecipe = Recipe | LinearRecipe | FinetuneRecipe
@@ -236,7 +236,7 @@ def load_as(schema: type[Schema], name: str | Path, overrides: list[str] | None 
     for assignment in overrides or []:
         apply_override(content, assignment, schema)
     recipe = parse_as(schema, content, f"{path} and the options" if overrides else str(path))
-    _refuse_commands(recipe, content, path)
+    _refuse_streams(recipe, content, path)
     return recipe
 
 
@@ -250,20 +250,26 @@ def _mark_sources(content: dict[str, Any]) -> None:
         content["data"] = {key: _FromFile(value) if isinstance(value, str) else value for key, value in data.items()}
 
 
-def _refuse_commands(recipe: Any, content: dict[str, Any], path: Path) -> None:
+def _refuse_streams(recipe: Any, content: dict[str, Any], path: Path) -> None:
     """A recipe may come from anybody, and must do no more than train.
 
     Raises:
-        UserError: its pictures come from a command of the shell that was not typed.
+        UserError: its pictures come from a command of the shell, or from an address, that was not typed.
     """
     given = content.get("data") or {}
     for key, source in dict(recipe.data).items():
         # Asked of the recipe as it was understood, which takes more than text for text: bytes, for one.
-        if isinstance(source, str) and runs_command(source) and type(given.get(key)) is not str:
+        if not isinstance(source, str) or not is_stream(source) or type(given.get(key)) is str:
+            continue
+        if runs_command(source):
             raise UserError(
                 f"{path}: holds the command '{source}', and no command is run that a file brings; if you trust it, "
                 "type it: --data 'pipe:...'"
             )
+        raise UserError(
+            f"{path}: holds the address '{source}', and nothing is fetched from where a file says; if you trust it, "
+            "type it: --data 'https://...'"
+        )
 
 
 def read_recipe(path: Path) -> AnyRecipe:

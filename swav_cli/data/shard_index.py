@@ -23,7 +23,7 @@ from swav_cli.data.shard_members import read_samples
 from swav_cli.errors import UserError
 from swav_cli.files import replacing
 
-FORM = 2  # of the file; one of another form is made anew
+FORM = 3  # of the file; one of another form is made anew
 NO_CLASS = ("", "..")  # as first folders: pictures that lie in none
 
 
@@ -52,6 +52,8 @@ class ShardIndex:
     labels: Codes  # what .cls or .json tells
     folders: Codes  # the first folder of each name
     passed_over: int  # pictures that lie beside their sample's picture
+    again: int  # pictures whose name comes again behind them
+    lost: NDArray[np.str_]  # pictures that are links to what is not in the tar
     kept: Path | None  # where it is kept; None where it could not be
     is_new: bool  # made now
 
@@ -112,6 +114,8 @@ def _arrays(shard: Shard, advance: Callable[[int], None]) -> dict[str, NDArray[A
         "folders": folders.numbers,
         "folder_names": folders.names,
         "passed_over": np.array(len(samples) - len(names)),
+        "again": np.array(samples.again),
+        "lost": np.array(samples.lost, dtype=np.str_),
     }
 
 
@@ -124,7 +128,7 @@ def _from_arrays(arrays: dict[str, NDArray[Any]], shard: Shard, kept: Path | Non
     return ShardIndex(
         shard, arrays["offsets"], arrays["sizes"], PathTable.from_arrays(arrays["names"], arrays["ends"]),
         Codes(arrays["labels"], arrays["label_names"]), Codes(arrays["folders"], arrays["folder_names"]),
-        int(arrays["passed_over"]), kept, is_new,
+        int(arrays["passed_over"]), int(arrays["again"]), arrays["lost"], kept, is_new,
     )  # fmt: skip
 
 
@@ -151,6 +155,7 @@ def _fits(arrays: dict[str, NDArray[Any]], shard: Shard) -> bool:
         and len(offsets) == len(sizes) == len(ends) - 1
         and (offsets >= 0).all() and (sizes >= 0).all() and (sizes <= shard.size - offsets).all()
         and ends[0] == 0 and (np.diff(ends) >= 0).all() and ends[-1] == len(names)
+        and arrays["lost"].dtype.kind == "U" and arrays["lost"].ndim == 1
         and all(_are_codes(arrays[each], arrays[f"{each[:-1]}_names"], len(offsets)) for each in ("labels", "folders"))
     )  # fmt: skip
 

@@ -18,16 +18,17 @@ from typing import Any, BinaryIO
 
 from swav_cli.data.formats import SUFFIXES
 from swav_cli.data.shard_names import refuse_compressed
+from swav_cli.data.tar_members import Damaged, is_file, is_hidden, is_link, key_of, plain_name, resolve, target_of, walk
 from swav_cli.errors import UserError
 
 PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")  # gzip, bzip2, xz, zstandard
-MOST_PADDING = 1 << 20  # bytes of zeros that a writer may put behind the end
 LONGEST_CLASS = 1_000  # bytes; what is longer is no name of a class
 LONGEST_JSON = 1 << 24
 TOLD_EVERY = 1_000  # members between two words on how far it is
 WHOLE = re.compile(r"-?[0-9]{1,18}")
 
 Place = tuple[int, int]  # where in the tar a member's data begin, and their bytes
+NOWHERE = (0, 0)  # of a link before it is followed
 
 
 class Samples:
@@ -36,13 +37,46 @@ class Samples:
     def __init__(self) -> None:
         # A name that comes again counts as the later member, as it would where a tar is unpacked.
         self._places: dict[str, Place] = {}
+        self._files: dict[str, Place] = {}  # all, by one way to write their names
+        self._links: dict[str, str] = {}  # of files and folders, in the same way
+        self._linked: dict[str, None] = {}  # those that may be pictures or tell classes, by their own names
+        self.lost: list[str] = []  # links to what is not in the tar
+        self.again = 0  # pictures whose name was there before
         self._accompanied: set[str] = set()  # keys of samples that are more than a picture
         self._classes: dict[str, str | None] = {}  # of keys, from .cls
         self._described: dict[str, str | None] = {}  # of keys, from .json
 
     def take(self, name: str, place: Place, read: Callable[[], bytes]) -> None:
         """A file among the members; `read` gives its data and is called for classes alone."""
+        self.note(name, place)
+        self._linked.pop(name, None)
+        self._take(name, place, read)
+
+    def note(self, name: str, place: Place) -> None:
+        """A file that is nothing but what links may lead to."""
+        key = key_of(name)
+        self._files[key] = place
+        self._links.pop(key, None)
+
+    def take_link(self, name: str, target: str) -> None:
+        """A link, which has the place of what it leads to, before it or behind; see `follow_links`."""
+        self._links[key_of(name)] = target
+        if not is_hidden(name):
+            self._linked[name] = None
+            self._take(name, NOWHERE, bytes)
+
+    def follow_links(self, read: Callable[[Place], bytes]) -> None:
+        """Once all members are known: pictures by link get their places; those that lead out of the tar are `lost`."""
+        for name in self._linked:
+            place = self._files.get(resolve(key_of(name), self._links))
+            if place is not None:
+                self._take(name, place, lambda: read(place))  # noqa: B023
+            elif self._places.pop(name, None) is not None:
+                self.lost.append(name)
+
+    def _take(self, name: str, place: Place, read: Callable[[], bytes]) -> None:
         if os.path.splitext(name)[1].lower() in SUFFIXES:
+            self.again += self._places.get(name, NOWHERE) != NOWHERE
             self._places[name] = place
             return
         key, extension = split_key(name)
@@ -138,75 +172,37 @@ def read_samples(path: str, advance: Callable[[int], None]) -> Samples:
             raise refuse_compressed(path)
         file.seek(0)
         for number, member in enumerate(members(path, file)):
-            name = plain_name(member.name)
-            if is_file(member) and not is_hidden(name):
-                samples.take(name, (member.offset_data, member.size), lambda: _data(file, member))  # noqa: B023
+            name, place = plain_name(member.name), (member.offset_data, member.size)
+            if is_link(member):
+                samples.take_link(name, target_of(member))
+            elif is_file(member) and is_hidden(name):
+                samples.note(name, place)
+            elif is_file(member):
+                samples.take(name, place, lambda: _data(file, place))  # noqa: B023
             if number % TOLD_EVERY == 0:
                 advance(member.offset - told)
                 told = member.offset
+        samples.follow_links(lambda place: _data(file, place))
         advance(os.fstat(file.fileno()).st_size - told)
     return samples
 
 
-def _data(file: BinaryIO, member: tarfile.TarInfo) -> bytes:
-    file.seek(member.offset_data)
-    return file.read(member.size)
-
-
-def is_file(member: tarfile.TarInfo) -> bool:
-    """No folder, link or device, and no file with holes, whose data don't lie together."""
-    return member.isreg() and not member.issparse()
-
-
-def plain_name(name: str) -> str:
-    """Without the ./ that tar writes before all names when it is given the folder `.`"""
-    return re.sub(r"^(\./+)+", "", name)
-
-
-def is_hidden(name: str) -> bool:
-    return any(part.startswith(".") and part not in (".", "..") for part in name.split("/"))
+def _data(file: BinaryIO, place: Place) -> bytes:
+    file.seek(place[0])
+    return file.read(place[1])
 
 
 def members(path: str, file: BinaryIO) -> Iterator[tarfile.TarInfo]:
     """The headers of a tar to its end.
 
     Raises:
-        UserError: it is damaged, or ends too early.
+        UserError: it is damaged, ends too early, or something else lies behind its end.
     """
-    count = end = 0
-    tar = None
-    while True:
-        try:
-            # Opening reads the first header.
-            tar = tar or tarfile.open(  # noqa: SIM115
-                fileobj=file, mode="r:", encoding="utf-8", errors="surrogateescape"
-            )
-            member = tar.next()
-            tar.members.clear()  # type: ignore[attr-defined]  # else all that were read are kept
-            if member is not None and (member.size < 0 or tar.offset <= end):
-                raise tarfile.ReadError("a member that ends before it begins")
-        except OSError:
-            raise
-        except Exception as error:  # tarfile raises whatever a damaged header leads it to
-            raise _damaged(path, count, str(error) or type(error).__name__) from None
-        if member is None:
-            _check_end(path, file, end, count)
-            return
-        count, end = count + 1, tar.offset
-        yield member
-
-
-def _check_end(path: str, file: BinaryIO, end: int, count: int) -> None:
-    """tarfile takes a damaged header for the end, behind which there really are zeros alone and few of them."""
-    size = os.fstat(file.fileno()).st_size
-    file.seek(end)
-    if file.read(tarfile.BLOCKSIZE).strip(b"\0"):
-        raise _damaged(path, count, f"no header at byte {end:,} of {size:,}")
-    if size - end > MOST_PADDING:
-        raise _damaged(path, count, f"an end at byte {end:,} of {size:,}")
-
-
-def _damaged(path: str, count: int, reason: str) -> UserError:
-    if not count:
-        return UserError(f"{path}: is no tar file ({reason})")
-    return UserError(f"{path}: is damaged after {count:,} members ({reason}); fetch it anew, or leave it out")
+    try:
+        yield from walk(file, os.fstat(file.fileno()).st_size)
+    except Damaged as error:
+        if not error.count:
+            raise UserError(f"{path}: is no tar file ({error})") from None
+        raise UserError(
+            f"{path}: is damaged after {error.count:,} members ({error}); fetch it anew, or leave it out"
+        ) from None

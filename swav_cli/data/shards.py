@@ -45,6 +45,8 @@ class ShardPictures(Pictures):
             self.labels, self.classes = named
             self.drawn_by = None if _tell_labels(indexes) else by_letters(self.classes)
         self.unlabelled = unlabelled_in(indexes)
+        if remarks := remarks_on(indexes):
+            self.remarks = remarks
 
     def __len__(self) -> int:
         return len(self._offsets)
@@ -95,6 +97,16 @@ def unlabelled_in(indexes: Sequence[ShardIndex]) -> str | None:
     index, rows = next((index, rows) for index, rows in zip(indexes, lacking, strict=True) if len(rows))
     what = "has no class in a .cls or .json" if told else "lies in no folder of a class"
     return lacks(f"{index.shard.path}/{index.names[int(rows[0])]}", what, count, total)
+
+
+def remarks_on(indexes: Sequence[ShardIndex]) -> list[str]:
+    """What in the tars is not read, or comes twice."""
+    lost = [f"{index.shard.path}/{name}" for index in indexes for name in index.lost.tolist()]
+    again = sum(index.again for index in indexes)
+    return [
+        *([f"{len(lost):,} links lead to nothing in their tar and are passed over, first {lost[0]}"] if lost else []),
+        *([f"{again:,} names come again in the same tar; the last picture of each counts"] if again else []),
+    ]
 
 
 def _tell_labels(indexes: Sequence[ShardIndex]) -> bool:

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
-from swav_cli.data.images import BadPicture, decode_picture
+from swav_cli.data.images import BadPicture
 from swav_cli.data.loader import REPLACEMENTS, Batch, MakeCrops, Order, read_batches, stacked, to_standard_error
 from swav_cli.data.pictures import Pictures
 from swav_cli.data.shard_names import expand_braces
@@ -86,7 +86,7 @@ class _Held(Pictures):
         return len(self.samples)
 
     def read(self, index: int) -> Tensor:
-        return decode_picture(self.samples[index].content, self.channels)
+        return self.samples[index].decoded(self.channels)
 
     def name(self, index: int) -> str:
         return self.samples[index].name
@@ -251,7 +251,7 @@ class Stream(IterableDataset[Batch]):
             while len(indices) < size:
                 number, _, round_number, sample = next(drawn)
                 try:
-                    picture = decode_picture(sample.content, self.pictures.channels)
+                    picture = sample.decoded(self.pictures.channels)
                 except BadPicture as error:
                     bad.append((number, f"{sample.name}: {error}"))
                     if len(bad) > len(indices) + REPLACEMENTS:

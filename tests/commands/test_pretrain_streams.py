@@ -129,6 +129,19 @@ def test_no_command_is_run_that_a_recipe_file_brings(place: str, way: str, here:
     assert not (here / "gone").exists()
 
 
+@pytest.mark.parametrize("source", ["https://host/{0..5}.tar", "HTTP://host/0.tar", "https://h/';touch gone;'.tar"])
+def test_no_address_is_opened_that_a_recipe_file_brings(source: str, here: Path, swav_here: Command) -> None:
+    settings = (f'data.train="{source}"', *OURS[1:])
+    (here / "sent.yaml").write_text(dump_recipe(tiny_recipe(*settings)))
+    said = swav_here("pretrain", "sent.yaml", "--dry-run")
+    assert (said.code, said.err.count("\n")) == (2, 1)
+    assert said.err.startswith(f"swav: sent.yaml: holds the address '{source}', and nothing is fetched"), said.err
+    with pytest.raises(UserError, match="holds the address"):
+        load_recipe(str(here / "sent.yaml"))
+    typed = [f"data.train={source}", *OURS[1:]]
+    assert load_recipe(str(here / "sent.yaml"), typed).data.train == source
+
+
 def test_a_command_that_is_typed_is_run(here: Path, swav_here: Command) -> None:
     (here / "sent.yaml").write_text(dump_recipe(tiny_recipe(*OURS)))
     for typed in (("--data", EVIL), ("--set", f"data.train={EVIL}")):

@@ -35,3 +35,37 @@ def sample_tar(path: Path, count: int, first: int = 0, classes: int = 3) -> Path
         members[f"{number:04d}.png"] = png(number)
         members[f"{number:04d}.cls"] = str(number % classes).encode()
     return make_tar(path, members)
+
+
+def make_links(path: Path) -> Path:
+    """Three pictures by names of their own and one that is hidden, and links to them, in the order of their names.
+
+    Hard and symbolic links, back and forward, through a folder, to a link, out of the tar, and in a circle.
+    """
+    with tarfile.open(path, "w") as tar:
+
+        def add(name: str, content: bytes | str, kind: bytes = tarfile.SYMTYPE) -> None:
+            member = tarfile.TarInfo(name)
+            if isinstance(content, str):
+                member.type, member.linkname = kind, content
+                tar.addfile(member)
+            else:
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+
+        add("./a.png", png(1))
+        add("before.png", "z/c.png")
+        add("b.png", png(2))
+        add("chain.png", "deep/up.png")
+        add("deep/up.png", "../a.png")
+        add("hard.png", "./a.png", tarfile.LNKTYPE)
+        add("loop.png", "loop.png")
+        add("out.png", "../out.png")
+        add("root.png", "/etc/x.png")
+        add("soft.png", "b.png")
+        add("of/a", "../.kept")
+        add(".kept/folder.png", png(4))
+        add("via.png", "of/a/folder.png")
+        add("z/c.png", png(3))
+        add("late.png", "before.png")
+    return path
