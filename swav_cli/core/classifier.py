@@ -23,10 +23,11 @@ from swav_cli.core.model import SwAV
 from swav_cli.core.multicrop import Colour, CropSize, MultiCrop
 from swav_cli.core.optimizer import make_optimizer
 from swav_cli.core.photometric import recolour
-from swav_cli.core.precision import autocast, full_precision
+from swav_cli.core.precision import autocast, full_precision, memory_format
 from swav_cli.core.recipe import settled
 from swav_cli.core.stages import POOLED, Stages
 from swav_cli.core.synchronised_norm import with_synchronised_norms
+from swav_cli.core.transfer import moved
 from swav_cli.core.weights import About
 from swav_cli.data.loader import Batch, Order, load_batches
 from swav_cli.data.pictures import Pictures
@@ -63,7 +64,7 @@ class ClassifierTrainer:
         self.course = Course(fingerprint, pictures.contents())
         self.finetunes = isinstance(recipe, FinetuneRecipe)
         precise = torch.float64 if recipe.training.precision == "float64" else torch.float32
-        self.model = model.to(device, precise).to(memory_format=torch.channels_last).eval()
+        self.model = model.to(device, precise).to(memory_format=memory_format(device)).eval()
         if isinstance(recipe, FinetuneRecipe):
             self.model = with_synchronised_norms(self.model, recipe.sync_batchnorm)
         self.stages = Stages(self.model, recipe.layers if isinstance(recipe, LinearRecipe) else [])
@@ -148,10 +149,10 @@ class ClassifierTrainer:
         self.model.train(self.finetunes)
 
     def pixels(self, batch: Batch) -> Tensor:  # -> (B, C, size, size), flipped and normalised
-        crops = batch.crops[0][:, 0].to(self.device, non_blocking=True)
+        crops = moved(batch.crops[0][:, 0], self.device)
         precise = next(self.heads.parameters()).dtype
         coloured = recolour(crops, batch.numbers[:, 0], self.mean, self.std).to(precise)
-        return coloured.contiguous(memory_format=torch.channels_last)
+        return coloured.contiguous(memory_format=memory_format(self.device))
 
     def logits(self, x: Tensor) -> dict[str, Tensor]:
         """What each layer's classifier says of pictures (B, C, H, W): (B, classes)."""

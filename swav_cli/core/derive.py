@@ -13,7 +13,7 @@ import torch
 from pydantic import ValidationError
 
 from swav_cli.core.classifier_recipe import ClassifierRecipe
-from swav_cli.core.precision import pick_precision
+from swav_cli.core.precision import pick_precision, refuse_float64
 from swav_cli.core.recipe import Part, Recipe, settled
 from swav_cli.core.recipe_keys import explain
 from swav_cli.data.images import BadPicture
@@ -53,6 +53,7 @@ def derive(recipe: Recipe, pictures: Pictures, device: torch.device) -> tuple[Re
     recipe = settle(recipe, "loss.freeze_prototypes_steps", *_frozen_steps(n, batch, epochs))
     recipe = settle(recipe, "optimizer.lr", *_learning_rate(recipe.optimizer.name, batch))
     recipe = settle(recipe, "training.precision", *pick_precision(device))
+    refuse_float64(recipe.training.precision, device)
     _check_against_pictures(recipe, n)  # before pictures are read
     if "auto" in (recipe.data.mean, recipe.data.std):
         looked_at = pictures.some(SAMPLE_FOR_STATISTICS)
@@ -81,6 +82,7 @@ def settle_classifier(
     recipe = _settled_key(recipe, "crop.size", size, f"the size at which {model} is judged", found)
     recipe = _settled_key(recipe, "training.batch_size", *_batch_size(n), found)
     recipe = _settled_key(recipe, "training.precision", *pick_precision(device), found)
+    refuse_float64(recipe.training.precision, device)
     batch = settled(recipe.training.batch_size)
     if batch > n:
         raise UserError(

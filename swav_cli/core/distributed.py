@@ -6,8 +6,10 @@ The same code serves one process and many: alone, rank is 0 of 1 and a sum chang
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
 from typing import Any, TypeVar
 
 import torch
@@ -21,12 +23,30 @@ from swav_cli.errors import UserError
 T = TypeVar("T")
 
 
+_alone = False
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Within it this process is the only one: what it tries is its own, and may fail without the others."""
+    global _alone
+    _alone = True
+    try:
+        yield
+    finally:
+        _alone = False
+
+
+def _is_joined() -> bool:
+    return not _alone and dist.is_available() and dist.is_initialized()
+
+
 def world_size() -> int:
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    return dist.get_world_size() if _is_joined() else 1
 
 
 def rank() -> int:
-    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+    return dist.get_rank() if _is_joined() else 0
 
 
 def is_writer() -> bool:
@@ -124,9 +144,13 @@ def check_shares(batch: int, parts: int, world: int) -> None:
 
 
 def pick_device(name: str) -> torch.device:
-    """`auto`, `cpu`, `cuda`, `cuda:1` or `mps` as a device that is there."""
+    """`auto`, `cpu`, `cuda`, `cuda:1` or `mps` as a device that is there.
+
+    `auto` takes Apple's GPU where it computes what the processor does. Convolutions of float32 are computed in float32
+    on every GPU, as linear layers are; torch would round their factors to 10 bits (TF32).
+    """
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        name = "cuda" if torch.cuda.is_available() else "mps" if _apple_is_right() else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -138,7 +162,22 @@ def pick_device(name: str) -> torch.device:
     }
     if not there.get(device.type, False):
         raise UserError(f"--device {name}: not on this machine; use --device auto or cpu")
+    if device.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = False
     return device
+
+
+@cache
+def _apple_is_right() -> bool:
+    """Whether there is an Apple GPU that computes what the processor does; that one does not is said, once."""
+    if not torch.backends.mps.is_available():
+        return False
+    from swav_cli.core.apple import difference_from_cpu
+
+    wrong = difference_from_cpu(torch.device("mps"))
+    if wrong is not None:
+        print(f"Apple's GPU is left alone: {wrong}. --device mps takes it all the same", file=sys.stderr, flush=True)
+    return wrong is None
 
 
 @torch.no_grad()

@@ -19,9 +19,10 @@ from swav_cli.core.objective import Queue, assign_codes, swapped_prediction
 from swav_cli.core.optimizer import make_optimizer
 from swav_cli.core.photometric import recolour
 from swav_cli.core.plan import make_model, make_multicrop, make_plan
-from swav_cli.core.precision import autocast
+from swav_cli.core.precision import autocast, memory_format
 from swav_cli.core.recipe import Recipe, settled
 from swav_cli.core.synchronised_norm import with_synchronised_norms
+from swav_cli.core.transfer import moved
 from swav_cli.data.loader import Batch, Order, load_batches
 from swav_cli.data.pictures import Pictures
 from swav_cli.data.streams import StreamPictures, load_stream
@@ -36,7 +37,7 @@ class Trainer:
         self.course = Course(pictures.fingerprint(), pictures.contents())
         self.plan = make_plan(recipe, len(pictures))
         precise = torch.float64 if recipe.training.precision == "float64" else torch.float32
-        model = make_model(recipe).to(device, precise).to(memory_format=torch.channels_last)
+        model = make_model(recipe).to(device, precise).to(memory_format=memory_format(device))
         self.model = with_synchronised_norms(model, recipe.training.sync_batchnorm)
         compiled = torch.compile(self.model) if recipe.training.compile else self.model
         self.network: Callable[[list[Tensor]], tuple[Tensor, Tensor]] = distributed.shared_gradients(compiled, device)
@@ -94,10 +95,10 @@ class Trainer:
         for crops in batch.crops:
             size, count = crops.shape[0], crops.shape[1]
             first = len(views)
-            flat = crops.to(self.device, non_blocking=True).transpose(0, 1).flatten(0, 1)
+            flat = moved(crops, self.device).transpose(0, 1).flatten(0, 1)
             numbers = batch.numbers[:, first : first + count].transpose(0, 1).flatten(0, 1)
             coloured = recolour(flat, numbers, self.mean, self.std).to(precise)
-            views += coloured.contiguous(memory_format=torch.channels_last).split(size)
+            views += coloured.contiguous(memory_format=memory_format(self.device)).split(size)
         return views
 
     def backward(self, parts: list[Batch]) -> Tensor:

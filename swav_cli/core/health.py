@@ -64,7 +64,7 @@ def score_spread(scores: Tensor) -> float:  # (B, K) of this process
 
 def effective_rank(rows: Tensor) -> float:  # (B, D)
     """exp of the entropy of the singular values' shares: how many directions the rows use."""
-    values = torch.linalg.svdvals(rows.double().cpu())
+    values = torch.linalg.svdvals(rows.cpu().double())  # not every device has float64
     shares = values / values.sum().clamp(min=1e-12)
     return float(torch.special.entr(shares).sum().exp())
 

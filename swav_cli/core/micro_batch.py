@@ -6,18 +6,25 @@ import gc
 from collections.abc import Callable
 from typing import Literal
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from swav_cli.core import distributed
 from swav_cli.core.derive import Derived, with_value
-from swav_cli.core.objective import swapped_prediction
-from swav_cli.core.optimizer import make_optimizer
-from swav_cli.core.plan import make_model
-from swav_cli.core.precision import autocast
+from swav_cli.core.engine import Trainer
+from swav_cli.core.multicrop import Colour, draw_colours
 from swav_cli.core.recipe import Recipe, settled
-from swav_cli.errors import UserError
+from swav_cli.data.loader import Batch
+from swav_cli.data.pictures import Pictures
+from swav_cli.errors import UserError, is_memory_full
 
-SPARE = 0.05  # of a GPU's memory
+SPARE = 0.05  # of a GPU's memory, which stays free: memory falls to pieces, and the screen may need some
+NCCL = 2**30  # bytes that NCCL takes for its buffers beside torch's memory, where there are several processes
+STEPS = 2  # the optimiser's memory is there from the second one on
+MOST_PARTS = 4  # that are tried; the others need no more than room for their codes
+# What cuDNN and cuBLAS say where they find no room to work in; torch does not call it lack of memory.
+NO_ROOM = ("unable to find an engine", "alloc_failed", "out of memory")
 
 MicroBatch = int | Literal["auto"]
 
@@ -49,55 +56,127 @@ def in_micro_batches(recipe: Recipe, wanted: MicroBatch, device: torch.device) -
 def _found(recipe: Recipe, own: int, device: torch.device) -> int:
     if device.type != "cuda":
         raise UserError("--micro-batch auto: finds what a CUDA GPU's memory holds; give a number on this device")
-    found = largest_that_fits(own, lambda count: fits(recipe, count, device))
+    wanted = [own] if recipe.training.sync_batchnorm is not False else divisors(own)
+    found = largest_that_fits(wanted, lambda count: fits(recipe, count, own, device))
     least = -distributed.largest_of_all(-found)[0]  # the weakest GPU of all sets the pace
-    if not least:
-        raise UserError("--micro-batch auto: not even 2 pictures fit into this GPU's memory; use smaller crops")
-    return least
+    if least:
+        return least
+    if recipe.training.sync_batchnorm is not False:
+        raise UserError(
+            f"--micro-batch auto: the {own} pictures of a process don't fit into this GPU's memory at once, and parts "
+            f"exclude training.sync_batchnorm ({recipe.training.sync_batchnorm}): processes would share statistics of "
+            "a part and never see the other parts; add --set training.sync_batchnorm=false"
+        )
+    raise UserError("--micro-batch auto: not even 2 pictures fit into this GPU's memory; use smaller crops")
 
 
-def largest_that_fits(own: int, fits: Callable[[int], bool]) -> int:
-    """The largest divisor of `own`, from 2 on, that fits; 0 where none does."""
-    return next((count for count in reversed(divisors(own)) if fits(count)), 0)
+def largest_that_fits(counts: list[int], fits: Callable[[int], bool]) -> int:
+    """The largest of the counts, given in rising order, that fits; 0 where none does."""
+    return next((count for count in reversed(counts) if fits(count)), 0)
 
 
 def divisors(number: int) -> list[int]:
-    return [count for count in range(2, number + 1) if number % count == 0]
+    """From 2 on, which batch normalisation needs; 1 of 1."""
+    return [count for count in range(2, number + 1) if number % count == 0] or [number]
 
 
-def fits(recipe: Recipe, count: int, device: torch.device) -> bool:
-    """Whether a step on so many made-up pictures, with gradients and the optimiser's memory, finds room.
+def fits(recipe: Recipe, count: int, own: int, device: torch.device) -> bool:
+    """Whether a process's steps find room: true steps of the run, on made-up pictures.
 
-    A part of the memory stays free for what a true step has besides: changed colours, the queue, the next batch.
+    Args:
+        count: pictures that go through the network at a time.
+        own: pictures of a step.
     """
+    found = _steps_have_room(recipe, count, own, device)
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    return found
+
+
+def _steps_have_room(recipe: Recipe, count: int, own: int, device: torch.device) -> bool:
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = True  # as in the run: what cuDNN tries takes memory too
     try:
-        _make_step(recipe, count, device)
+        world = distributed.world_size()
+        with distributed.alone():  # one that finds no room must not leave the others waiting
+            parts = min(own // count, MOST_PARTS)
+            trainer = _at_its_fullest(recipe, count * parts, parts, world, device)
+            kept_free = _kept_free(trainer, own - count * parts, world)
+            batch = _made_up(recipe, count)
+            for _ in range(STEPS):
+                trainer.train_step([batch] * parts)
+            del kept_free
         return True
-    except torch.cuda.OutOfMemoryError:
+    except RuntimeError as error:
+        if not _tells_of_no_room(error):
+            raise
         return False
     finally:
-        gc.collect()
-        if device.type == "cuda":
-            torch.cuda.empty_cache()
+        torch.backends.cudnn.benchmark = before
 
 
-def _make_step(recipe: Recipe, count: int, device: torch.device) -> None:
-    spare = []  # holds it until the step is done
-    if device.type == "cuda":
-        spare.append(torch.empty(int(SPARE * torch.cuda.mem_get_info(device)[1]), dtype=torch.uint8, device=device))
-    model = make_model(recipe).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    settings = recipe.optimizer
-    optimizer = make_optimizer(
-        settings.name, model.parameters(), 0.0, settings.momentum, settings.weight_decay, settings.trust_coefficient
+def _tells_of_no_room(error: RuntimeError) -> bool:
+    return is_memory_full(error) or any(words in str(error).lower() for words in NO_ROOM)
+
+
+class _MadeUp(Pictures):
+    """As many pictures as a step takes; they are never read."""
+
+    source, channels = "made up", 3
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def fingerprint(self) -> str:
+        return self.source
+
+
+def _at_its_fullest(recipe: Recipe, batch: int, parts: int, world: int, device: torch.device) -> Trainer:
+    """One of so many processes at its fullest: the queue full, the prototypes trained. Nothing is learnt."""
+    training = recipe.training.model_copy(
+        # Compiled networks take less memory, and minutes to make.
+        update={"batch_size": batch, "accumulate": parts, "sync_batchnorm": False, "compile": False}
     )
-    views = [
-        torch.randn(count, recipe.data.channels, crop.size, crop.size, device=device)
-        for crop in recipe.crops
-        for _ in range(crop.count)
-    ]
-    with autocast(device, recipe.training.precision):
-        _, scores = model(views)
-    scores = scores.unflatten(0, (len(views), -1))
-    codes = scores.detach()[recipe.assigned_crops].softmax(dim=-1)  # as large as true ones, and of this process alone
-    swapped_prediction(scores, codes, recipe.assigned_crops, recipe.loss.temperature).backward()
-    optimizer.step()
+    length = settled(recipe.loss.queue.length) // world
+    queue = recipe.loss.queue.model_copy(update={"length": length})
+    loss = recipe.loss.model_copy(update={"queue": queue})
+    trainer = Trainer(recipe.model_copy(update={"training": training, "loss": loss}), _MadeUp(batch), device)
+    trainer.plan = trainer.plan._replace(peak_lr=0.0, final_lr=0.0, warmup_lr=0.0, frozen_steps=0, queue_from=0)
+    if trainer.queue is not None:
+        trainer.queue.filled.fill_(length)
+    trainer.train_mode()
+    return trainer
+
+
+def _made_up(recipe: Recipe, count: int) -> Batch:
+    """A batch as it comes from the reading processes, of noise; its colours change as those of the run."""
+    colours = np.random.Generator(np.random.Philox(key=0))
+    views = sum(crop.count for crop in recipe.crops)
+    drawn = [draw_colours(colours, views, Colour(**recipe.augment.model_dump())) for _ in range(count)]
+    generator = torch.Generator().manual_seed(0)
+    crops = []
+    for crop in recipe.crops:
+        shape = (1, crop.count, recipe.data.channels, crop.size, crop.size)
+        noise = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+        crops.append(noise.repeat(count, 1, 1, 1, 1))
+    return Batch(crops, torch.from_numpy(np.stack(drawn)), torch.arange(count), [])
+
+
+def _kept_free(trainer: Trainer, untried: int, world: int) -> list[Tensor]:
+    """Memory that is held while steps are tried: what a run takes besides.
+
+    Args:
+        untried: pictures of a step beyond those that are tried, whose embeddings, scores and codes wait for each other.
+    """
+    if trainer.device.type != "cuda":
+        return []
+    model = trainer.recipe.model
+    a_picture = 4 * len(trainer.recipe.assigned_crops) * (model.embedding_dim + 4 * settled(model.prototypes))
+    spare = SPARE * torch.cuda.mem_get_info(trainer.device)[1] + a_picture * untried
+    if world > 1:  # gradients stand twice while they are put into the buckets in which they are sent
+        spare += NCCL + 4 * sum(weights.numel() for weights in trainer.model.parameters())
+    return [torch.empty(int(spare), dtype=torch.uint8, device=trainer.device)]

@@ -22,6 +22,7 @@ from swav_cli.core.multicrop import (
     SATURATION,
     SIGMA,
 )
+from swav_cli.core.transfer import moved
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R 601-2, as PIL's conversion to "L"
 NEUTRAL = {BRIGHTNESS: 1.0, CONTRAST: 1.0, SATURATION: 1.0, HUE: 0.0}  # what changes nothing
@@ -48,7 +49,7 @@ def recolour(
 
 
 def _rows(chosen: Tensor, device: torch.device) -> Tensor:
-    return chosen.nonzero().flatten().to(device, non_blocking=True)
+    return moved(chosen.nonzero().flatten(), device)
 
 
 def _flip(x: Tensor, flips: Tensor) -> None:
@@ -76,7 +77,7 @@ def _jitter(x: Tensor, numbers: Tensor) -> None:
             own = (column_now == column) & (numbers[:, column] != NEUTRAL[column])
             rows = _rows(own, x.device)
             if len(rows):
-                strengths = numbers[own, column].to(x.device, non_blocking=True)[:, None, None]
+                strengths = moved(numbers[own, column], x.device)[:, None, None]
                 changed = _turn_hue(x[rows], strengths) if column == HUE else _blend(x[rows], strengths, column)
                 x.index_copy_(0, rows, changed)
 
@@ -122,7 +123,7 @@ def _blur(x: Tensor, sigmas: Tensor) -> None:
     rows = _rows(own, x.device)
     if not len(rows):
         return
-    weights = blur_weights(sigmas[own]).to(x.device, non_blocking=True)
+    weights = moved(blur_weights(sigmas[own]), x.device)
     down = blur_matrices(weights, x.shape[2])[:, None]
     across = blur_matrices(weights, x.shape[3])[:, None]
     x.index_copy_(0, rows, down @ x[rows] @ across.transpose(2, 3))

@@ -22,10 +22,30 @@ def settle_precision(wanted: str, device: torch.device) -> str:
     return pick_precision(device)[0] if wanted == "auto" else wanted
 
 
+def memory_format(device: torch.device) -> torch.memory_format:
+    """How pictures and weights lie in memory: channels last where convolutions are quick with it.
+
+    They are on processors and on GPUs with units for bf16. Older ones (V100, T4, 20xx) train in float32, which cuDNN
+    computes slowest with channels last. On Apple's, torch's kernels for it are the less tried ones.
+    """
+    if device.type == "mps" or (device.type == "cuda" and not _gpu_computes_bf16(device)):
+        return torch.contiguous_format
+    return torch.channels_last
+
+
+def refuse_float64(precision: str, device: torch.device) -> None:
+    """
+    Raises:
+        UserError: the device has no such numbers.
+    """
+    if precision == "float64" and device.type == "mps":
+        raise UserError("training.precision=float64: Apple's GPUs have none; use --device cpu, or float32")
+
+
 def pick_precision(device: torch.device) -> tuple[str, str]:
     """What `auto` means on a device, and why."""
     if device.type == "cuda":
-        good = torch.cuda.is_bf16_supported(including_emulation=False)
+        good = _gpu_computes_bf16(device)
     elif device.type == "cpu":
         good = _cpu_computes_bf16()
     else:
@@ -35,6 +55,11 @@ def pick_precision(device: torch.device) -> tuple[str, str]:
         if good
         else ("float32", f"this {device.type} is not good at bf16")
     )
+
+
+def _gpu_computes_bf16(device: torch.device) -> bool:
+    with torch.cuda.device(device):
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 def _cpu_computes_bf16() -> bool:

@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 from swav_cli.core import distributed
 from swav_cli.core.agreement import pictures_seen, refuse_disagreement
 from swav_cli.core.model import SwAV
-from swav_cli.core.precision import autocast, pick_precision
+from swav_cli.core.precision import autocast, memory_format, settle_precision
 from swav_cli.core.processes import first_decides, joined_processes, own_gpu
 from swav_cli.core.stages import map_names
 from swav_cli.core.stopping import StopSignal
 from swav_cli.core.weights import About, weights_digest
 from swav_cli.data.pictures import Pictures
-from swav_cli.errors import Interrupted, UserError, nearest
+from swav_cli.errors import Interrupted, UserError
 from swav_cli.evaluate.described import (
     Settings,
     describe,
@@ -41,7 +41,6 @@ from swav_cli.evaluate.unfinished import RowWriter, Unfinished
 from swav_cli.evaluate.writers import Output, Table, open_output
 from swav_cli.files import json_ready
 
-PRECISIONS = ("auto", "float32", "bf16")
 SPARE_DISK = 64e6  # bytes left free beside what is written
 
 
@@ -105,12 +104,12 @@ def extract(
     """
     with joined_processes():
         where = distributed.pick_device(own_gpu(device))
-        settled = _settle_precision(precision, where)
+        settled = settle_precision(precision, where)
         _check_numbers(batch_size, workers)
         function = layer_function(model, layer, normalize=normalize, multi_scale=multi_scale)
         output = open_output(Path(out), is_map=layer in map_names(model))
         _check_pictures(pictures, about)
-        model.eval().to(where, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model.eval().to(where, memory_format=memory_format(where))  # type: ignore[call-overload]
         settings = Settings(
             model=weights_digest(model, about), pictures=pictures.fingerprint(), layer=layer, normalize=normalize,
             multi_scale=multi_scale, precision=settled,
@@ -125,12 +124,6 @@ def extract(
 
 
 # --- checks, before anything is written -----------------------------------------------------------------------------
-
-
-def _settle_precision(precision: str, device: torch.device) -> str:
-    if precision not in PRECISIONS:
-        raise UserError(f"--precision {precision}: use {', '.join(PRECISIONS)}.{nearest(precision, PRECISIONS)}")
-    return pick_precision(device)[0] if precision == "auto" else precision
 
 
 def _check_numbers(batch_size: int | None, workers: int | None) -> None:

@@ -13,8 +13,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from swav_cli.core.model import SwAV
-from swav_cli.core.precision import autocast
+from swav_cli.core.precision import autocast, memory_format
 from swav_cli.core.stages import feature_map, map_names
+from swav_cli.core.transfer import moved
 from swav_cli.data.images import BadPicture
 from swav_cli.data.loader import Batch, read_batches, spare_processors, stacked
 from swav_cli.data.pictures import Pictures
@@ -193,8 +194,8 @@ def stream_features(
     squares = Squares(pictures, size)
     with closing(_read_squares(squares, chosen, batch_size, workers, device.type == "cuda")) as batches:
         for batch in batches:
-            pixels = batch.crops[0].squeeze(1).to(device, non_blocking=True)
-            x = pixels.contiguous(memory_format=torch.channels_last).float().div_(255).sub_(average).div_(deviation)
+            pixels = moved(batch.crops[0].squeeze(1), device)
+            x = pixels.contiguous(memory_format=memory_format(device)).float().div_(255).sub_(average).div_(deviation)
             x = x.double() if precision == "float64" else x
             with torch.no_grad(), autocast(device, precision):
                 values = function(x).float().cpu()

@@ -22,7 +22,7 @@ def rankme(rows: Tensor) -> float:  # (N, F)
     """
     gram = torch.zeros(rows.shape[1], rows.shape[1], dtype=torch.float64)
     for part in rows.split(ROWS_AT_ONCE):
-        part = part.double().cpu()
+        part = part.cpu().double()
         gram.addmm_(part.T, part)
     values = torch.linalg.eigvalsh(gram)
     # What rounding leaves of directions that are not there; its square roots would count.
@@ -47,11 +47,11 @@ def uniformity(rows: Tensor, seed: int = 0) -> float:  # (N, F)
     for first in range(0, len(unit), ROWS_AT_ONCE):
         near = (4 * (unit[first : first + ROWS_AT_ONCE] @ unit.T) - 4).exp()  # |x - y|^2 = 2 - 2 xy
         near.diagonal(first).zero_()  # a row with itself
-        total += float(near.sum(dtype=torch.float64))
+        total += float(near.cpu().sum(dtype=torch.float64))
     return math.log(total / (len(unit) * (len(unit) - 1)))
 
 
 def alignment(first: Tensor, second: Tensor) -> float:  # (N, F) and (N, F)
     """L_align of arXiv 2005.10242 with alpha = 2: mean of |x - y|^2 of unit rows, two views of a picture. 0 to 4."""
     apart = F.normalize(first.float(), dim=1) - F.normalize(second.float(), dim=1)
-    return float(apart.square().sum(dim=1).mean(dtype=torch.float64))
+    return float(apart.square().sum(dim=1).cpu().mean(dtype=torch.float64))

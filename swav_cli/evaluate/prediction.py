@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from swav_cli.core.answer import Answer, Guess, kind_of
 from swav_cli.core.distributed import pick_device
 from swav_cli.core.model import SwAV
-from swav_cli.core.precision import pick_precision
+from swav_cli.core.precision import memory_format, settle_precision
 from swav_cli.core.weights import About
 from swav_cli.data.inputs import open_inputs, with_channels
 from swav_cli.data.pictures import Pictures
@@ -59,20 +59,14 @@ def predict(
         pictures = open_inputs([str(each) for each in ([pictures] if isinstance(pictures, (str, Path)) else pictures)])
     pictures = with_channels(pictures, about.channels)
     place = next(model.parameters()).device if device is None else pick_device(str(device))
-    check_precision(precision)
     rows = stream_features(
         function, pictures, size=about.size, mean=about.mean, std=about.std, device=place,
-        precision=pick_precision(place)[0] if precision == "auto" else precision,
+        precision=settle_precision(precision, place),
         batch_size=min(batch_size or usual_batch(about.size, place), len(pictures)),
         workers=usual_workers(place, len(pictures), about.size) if workers is None else workers,
     )  # fmt: skip
-    model.to(device=place, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.to(device=place, memory_format=memory_format(place))  # type: ignore[call-overload]
     return _answers(model, about, pictures, rows, top_k)
-
-
-def check_precision(precision: str) -> None:
-    if precision not in ("auto", "float32", "bf16"):
-        raise UserError(f"precision {precision}: use auto, float32 or bf16")
 
 
 def _function(model: SwAV, about: About) -> Function:  # (B, C, H, W) -> (B, classes or K)

@@ -20,7 +20,7 @@ from swav_cli.core import distributed
 from swav_cli.core.model import SwAV
 from swav_cli.core.multicrop import Colour, CropSize, MultiCrop
 from swav_cli.core.photometric import recolour
-from swav_cli.core.precision import autocast
+from swav_cli.core.precision import autocast, memory_format
 from swav_cli.core.weights import About
 from swav_cli.data.loader import Crops
 from swav_cli.data.pictures import Pictures
@@ -208,7 +208,7 @@ def two_views(
         read = ~torch.isin(batch.indices, torch.tensor([index for index, _ in batch.bad], dtype=torch.long))
         for view in range(2):
             pixels = batch.crops[0][:, view][read].to(device)
-            x = recolour(pixels, batch.numbers[read, view], mean, std).contiguous(memory_format=torch.channels_last)
+            x = recolour(pixels, batch.numbers[read, view], mean, std).contiguous(memory_format=memory_format(device))
             with torch.no_grad(), autocast(device, precision):
                 found[view].append(layer(x).float().cpu())
     return torch.cat(found[0]), torch.cat(found[1])

@@ -14,11 +14,12 @@ from typing import Any, TextIO
 
 from swav_cli.core.answer import Answer, kind_of
 from swav_cli.core.distributed import pick_device
+from swav_cli.core.precision import settle_precision
 from swav_cli.data.inputs import open_inputs, with_channels
 from swav_cli.data.paths import expanded
 from swav_cli.data.pictures import Pictures, tell
 from swav_cli.errors import UserError
-from swav_cli.evaluate.prediction import check_precision, predict
+from swav_cli.evaluate.prediction import predict
 from swav_cli.evaluate.sorting import Sorting
 from swav_cli.files import check_place, write_as_text
 from swav_cli.report.answers import Format, pick_format, write_answers
@@ -71,7 +72,7 @@ def write_predictions(
     form = written or pick_format(None, False, out)
     _check_places(out, show, sort_into)
     place = pick_device(device)
-    check_precision(precision)
+    precision = settle_precision(precision, place)
     pictures = open_inputs(given, without=sort_into)
     tell(pictures, notice)
     _refuse_to_replace(given, pictures, [path for path in (out, show) if path is not None])

@@ -16,7 +16,7 @@ from swav_cli.core.agreement import pictures_seen, refuse_disagreement
 from swav_cli.core.classifier_recipe import ClassifierRecipe
 from swav_cli.core.model import SwAV
 from swav_cli.core.multicrop import Colour
-from swav_cli.core.precision import settle_precision
+from swav_cli.core.precision import memory_format, settle_precision
 from swav_cli.core.processes import first_decides, joined_processes, own_gpu
 from swav_cli.core.recipe import Recipe
 from swav_cli.core.run_folder import add_results
@@ -118,7 +118,7 @@ def open_setting(
     settled = settle_precision(precision, where)
     source = str(model) if model is not None else _newest(screen.notice)
     loaded = load(source, screen.notice)
-    network = loaded.model.to(where, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = loaded.model.to(where, memory_format=memory_format(where))  # type: ignore[call-overload]
     return Setting(source or loaded.about.source, network, loaded.about, where, settled, workers, batch_size, screen)
 
 
@@ -215,7 +215,7 @@ def _judge_features(setting: Setting, data: str | None, bank: str | None) -> dic
     with setting.screen.working("reading pictures"):
         labelled = _in_memory(labelled)  # each is looked at several times
     queries = labelled.queries
-    untrained = setting._replace(model=_untrained(setting.about).to(setting.device))
+    untrained = setting._replace(model=_untrained(setting.about, setting.device))
     places = query_places(labelled) if labelled.query_labels is not None else None
     learnt = _numbers(setting, labelled, places, "learnt")
     before = _numbers(untrained, labelled, places, "untrained")
@@ -246,11 +246,12 @@ def _in_memory(labelled: Labelled) -> Labelled:
     )
 
 
-def _untrained(about: About) -> SwAV:
+def _untrained(about: About, device: torch.device) -> SwAV:
     """The same network, with weights that are always the same."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return replace(about).build().to(memory_format=torch.channels_last)
+        model = replace(about).build()
+    return model.to(device, memory_format=memory_format(device))  # type: ignore[call-overload,no-any-return]
 
 
 def pictures_for_features(setting: Setting, data: str | None, bank: str | None) -> Labelled:
