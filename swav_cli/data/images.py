@@ -123,7 +123,7 @@ def _from_deep_tiff(content: bytes, channels: int) -> Tensor | None:
     layout = layout_of(content)
     if layout.is_ordinary and (channels in (1, 3) or not layout.is_plain):
         return None
-    if layout.width * layout.height > MAX_PIXELS:
+    if max(layout.width * layout.height, layout.bytes // 12) > MAX_PIXELS:  # 12: floats of 32 bits in three colours
         raise Image.DecompressionBombError
     samples = tiff.read_samples(content, layout)
     picture = tiff.as_colours(samples, layout) if channels in (1, 3) else None
