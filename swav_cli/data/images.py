@@ -20,8 +20,7 @@ from torch import Tensor
 from swav_cli.data import png, tiff
 from swav_cli.data.depth import array_in_eight_bits
 from swav_cli.data.foreign import described, why_unread
-from swav_cli.data.formats import BadPicture as BadPicture
-from swav_cli.data.formats import format_of
+from swav_cli.data.formats import BadPicture, format_of
 from swav_cli.data.jpeg import decode_plain
 from swav_cli.data.orientation import turned
 from swav_cli.data.tiff_tags import layout_of
