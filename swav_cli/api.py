@@ -80,13 +80,18 @@ class Features(NamedTuple):
     paths: list[str]
 
 
-def load_model(source: str | Path | None = None, device: str = "cpu") -> Model:
+def load_model(source: str | Path | None = None, device: str = "cpu", linear: str | Path | None = None) -> Model:
     """A model by whatever names it: see `swav_cli.zoo.load.load_model`.
+
+    >>> model = load_model("swav-800e", linear="checkpoint.pth.tar")    # doctest: +SKIP
+
+    Args:
+        linear: a file of a linear classifier alone, as the published eval_linear.py saves it, to join to the model.
 
     Raises:
         UserError: no such model, or not a whole one.
     """
-    network, about = load.load_model(source)
+    network, about = load.load_model(source, linear=linear)
     return Model(network.to(pick_device(device)), about)
 
 

@@ -29,6 +29,13 @@ ModelArgument = Annotated[
         show_default="the newest run that was pretrained",
     ),
 ]
+Linear = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="A linear classifier saved by itself, as eval_linear.py does; joined to the model.",
+    ),
+]
 Data = Annotated[
     str | None,
     typer.Option(

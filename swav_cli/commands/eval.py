@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from swav_cli.commands.classifier_options import AsJson, Device, Devices, Plot, checked_plot, start_processes
+from swav_cli.commands.classifier_options import AsJson, Device, Devices, Linear, Plot, checked_plot, start_processes
 from swav_cli.errors import UserError
 
 
@@ -20,6 +20,7 @@ def evaluate(
             show_default="the newest run",
         ),
     ] = None,
+    linear: Linear = None,
     data: Annotated[
         str | None,
         typer.Option(
@@ -76,7 +77,7 @@ def evaluate(
     if svm:
         from swav_cli.tasks.judging_svm import judge_by_svm
 
-        for option, given in (("--tta", tta), ("--plot", plot is not None)):
+        for option, given in (("--tta", tta), ("--plot", plot is not None), ("--linear", linear is not None)):
             if given:
                 raise UserError(f"{option} and --svm exclude each other; leave one out")
         results = judge_by_svm(
@@ -87,7 +88,7 @@ def evaluate(
         from swav_cli.tasks.judging import judge
 
         results = judge(
-            model, data=data, bank=bank, flip=tta, plot=plot, device=device, precision=precision,
+            model, linear=linear, data=data, bank=bank, flip=tta, plot=plot, device=device, precision=precision,
             batch_size=batch_size, workers=workers, screen=screen,
         )  # fmt: skip
     if as_json and is_first():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from swav_cli.commands.classifier_options import Linear
 from swav_cli.zoo.export_formats import FORMATS, LAYERS, ExportRequest, format_of
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def export(
             show_default=False,
         ),
     ] = None,
+    linear: Linear = None,
     format_: Annotated[
         str | None,
         typer.Option(
@@ -88,7 +90,7 @@ def export(
     request = ExportRequest(format_ or format_of(str(out or "")), layer, preprocess, half, static)
     from swav_cli.zoo.export import export as write
 
-    done = write(model, request, out, overwrite, notice=lambda text: print(text, file=sys.stderr))
+    done = write(model, request, out, overwrite, notice=lambda text: print(text, file=sys.stderr), linear=linear)
     if as_json:
         print(json.dumps(done.to_json()), flush=True)
         return

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from swav_cli.commands.classifier_options import Devices, start_processes
+from swav_cli.commands.classifier_options import Devices, Linear, start_processes
 
 SHOWN = 10  # failures told of one by one
 
@@ -31,6 +31,7 @@ def extract(
             show_default="the newest run",
         ),
     ] = None,
+    linear: Linear = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -79,9 +80,9 @@ def extract(
     screen = Progress(speaks=first)
     try:
         result = write_features(
-            inputs or [], out, model, layer=layer, normalize=normalize, multi_scale=multi_scale, device=device,
-            precision=precision, batch_size=batch_size, workers=workers, resume=resume, overwrite=overwrite,
-            notice=screen.notice, progress=screen,
+            inputs or [], out, model, linear=linear, layer=layer, normalize=normalize, multi_scale=multi_scale,
+            device=device, precision=precision, batch_size=batch_size, workers=workers, resume=resume,
+            overwrite=overwrite, notice=screen.notice, progress=screen,
         )  # fmt: skip
     finally:
         screen.close()

@@ -9,6 +9,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from swav_cli.commands.classifier_options import Linear
+
 
 class _ListUnlessNamed(TyperGroup):
     """`swav models PATTERN` is short for `swav models list PATTERN`.
@@ -68,6 +70,7 @@ def show(
         str,
         typer.Argument(help="A published model's name, a file or a run.", metavar="MODEL", autocompletion=model_names),
     ],
+    linear: Linear = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:
     """Show all of one model: a published one by name, or what is in a file, of whatever tool.
@@ -79,5 +82,5 @@ def show(
     from swav_cli.report.models import facts_text
     from swav_cli.zoo.showing import describe_model
 
-    facts = describe_model(model, lambda text: print(text, file=sys.stderr))
+    facts = describe_model(model, lambda text: print(text, file=sys.stderr), linear)
     print(json.dumps(facts) if as_json else facts_text(facts), flush=True)

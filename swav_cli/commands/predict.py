@@ -9,6 +9,8 @@ from typing import Annotated, TextIO
 
 import typer
 
+from swav_cli.commands.classifier_options import Linear
+
 
 def predict(
     inputs: Annotated[
@@ -27,6 +29,7 @@ def predict(
             "ImageNet classifier.",
         ),
     ] = None,
+    linear: Linear = None,
     top_k: Annotated[int, typer.Option(help="Classes or clusters a picture.", min=1)] = 5,
     written: Annotated[
         str | None,
@@ -77,7 +80,7 @@ def predict(
     screen = Progress(bar=out is not None or not sys.stdout.isatty())
     try:
         write_predictions(
-            inputs, model, out=out, stream=_standard_output(form == "table"), written=form, top_k=top_k,
+            inputs, model, linear=linear, out=out, stream=_standard_output(form == "table"), written=form, top_k=top_k,
             sort_into=sort_into, copy=copy, show=show, batch_size=batch_size, device=device, precision=precision,
             workers=workers, notice=screen.notice, progress=screen,
         )  # fmt: skip

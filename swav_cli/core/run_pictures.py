@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from swav_cli.core.checkpoint import RunFolder
 from swav_cli.core.recipe import Recipe
 from swav_cli.core.recipe_file import AnyRecipe, read_recipe
+from swav_cli.data.paths import expanded
 from swav_cli.data.pictures import Pictures
 from swav_cli.data.shard_names import is_stream
 from swav_cli.data.sources import open_pictures
@@ -15,8 +17,8 @@ from swav_cli.errors import UserError
 
 def run_of(model: str | Path) -> RunFolder | None:
     """The run that a folder, or a file inside it, is of; None where it is of none."""
-    path = Path(model)
-    if not path.exists():
+    path = expanded(model)
+    if not os.path.exists(path):  # unlike the path's own method, of a name of any length
         return None
     folders = [path] if path.is_dir() else [path.parent, path.parent.parent]
     return next((RunFolder(each) for each in folders if RunFolder(each).recipe.exists()), None)

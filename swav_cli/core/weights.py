@@ -131,6 +131,14 @@ def weights_digest(model: SwAV, described: About) -> str:
     return digest.hexdigest()[:16]
 
 
+def not_finite(model: SwAV) -> str:
+    """That some weights are no numbers any more, as a run that diverged leaves them, in words; empty where all are."""
+    wrong = [name for name, tensor in model.state_dict().items() if not bool(tensor.isfinite().all())]
+    if not wrong:
+        return ""
+    return f"{len(wrong)} tensors hold weights that are not finite, first {wrong[0]}: what it gives is of no use"
+
+
 def save_model(path: Path, model: SwAV, described: About) -> None:
     """Write the network with its description as safetensors, whole or not at all."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}

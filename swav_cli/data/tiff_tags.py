@@ -50,11 +50,6 @@ class Layout(NamedTuple):
         return COLOURS.get(self.photometric, 3)
 
     @property
-    def bytes(self) -> int:
-        """Of all samples, unpacked."""
-        return self.width * self.height * self.samples * self.bits // 8
-
-    @property
     def is_plain(self) -> bool:
         """Its samples are the colours themselves, and its bytes can be had."""
         return self.photometric in COLOURS and self.compression in LOSSLESS

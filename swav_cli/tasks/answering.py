@@ -32,6 +32,7 @@ def write_predictions(
     inputs: str | Path | Sequence[str | Path],
     model: str | Path | None = None,
     *,
+    linear: str | Path | None = None,
     out: str | Path | None = None,
     stream: TextIO | None = None,
     written: Format | None = None,
@@ -50,7 +51,7 @@ def write_predictions(
 
     Args:
         inputs: pictures, folders, patterns, list files, `shapes:COUNT`, or `-` for paths on standard input.
-        model: what `load_model` takes.
+        model, linear: what `load_model` takes.
         out: a file for the answers, whole or not at all.
         stream: takes the answers as they come where no file does; a reader that leaves ends the list and not the rest.
         written: the format; by the name of `out` where nothing is said, else a table.
@@ -76,7 +77,7 @@ def write_predictions(
     pictures = open_inputs(given, without=sort_into)
     tell(pictures, notice)
     _refuse_to_replace(given, pictures, [path for path in (out, show) if path is not None])
-    network, about = load_model(model, notice)
+    network, about = load_model(model, notice, linear)
     about = replace(about, source=str(model or about.source))
     pictures = with_channels(pictures, about.channels)
     answers = predict(

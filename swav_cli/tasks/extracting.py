@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ def write_features(
     out: str | Path | None = None,
     model: str | Path | None = None,
     *,
+    linear: str | Path | None = None,
     layer: str = "pooled",
     normalize: bool = False,
     multi_scale: bool = False,
@@ -43,7 +45,7 @@ def write_features(
     Args:
         inputs: as `open_inputs` takes them; none: the pictures of the model's own run.
         out: the format follows from the suffix; nothing said: features.npy in the run's folder, else here.
-        model: what `load_model` takes.
+        model, linear: what `load_model` takes.
 
     The rest is that of `swav_cli.evaluate.extraction.extract`, which does it for a network at hand.
 
@@ -63,7 +65,7 @@ def write_features(
         raise UserError("there is no run whose pictures could be taken; name some: swav extract photos/")
     if model is None and source is not None:
         notice(f"model: {source}")
-    network, about = load_model(source, notice)
+    network, about = load_model(source, notice, linear)
     pictures = open_inputs(given, about.channels) if given else pictures_of_run(Path(str(source)))
     tell(pictures, notice)
     if pictures.unlabelled is not None:
@@ -102,5 +104,5 @@ def _newest_run() -> str | None:
 
 def _default_out(source: str | None, layer: str) -> Path:
     """In the run's folder, else here."""
-    folder = Path(source) if source and Path(source).is_dir() else Path()
+    folder = expanded(source) if source and os.path.isdir(expanded(source)) else Path()
     return folder / ("features.npy" if layer == "pooled" else f"features-{layer}.npy")

@@ -65,6 +65,7 @@ class Setting(NamedTuple):
 def judge(
     model: str | Path | None = None,
     *,
+    linear: str | Path | None = None,
     data: str | None = None,
     bank: str | None = None,
     flip: bool = False,
@@ -83,6 +84,7 @@ def judge(
     labels, and always numbers that need none, beside those of an untrained network of the same shape.
 
     Args:
+        model, linear: what `load_model` takes; what is found of a model with another's classifier joins no run.
         data: labelled pictures to judge by; those of the model's run where nothing is said.
         bank: labelled pictures that k-NN learns from; the rest of `data` where nothing is said.
         flip: answers of a classifier are the mean over a picture and its mirror image.
@@ -93,13 +95,13 @@ def judge(
     """
     screen = screen or Screen()
     with joined_processes(device):
-        setting = open_setting(model, device, precision, batch_size, workers, screen)
+        setting = open_setting(model, device, precision, batch_size, workers, screen, linear)
         if setting.about.classes:
             found = _judge_classifier(setting, data, flip, plot)
         else:
             _refuse_for_features(flip, plot)
             found = _judge_features(setting, data, bank)
-        run = run_of(setting.source)
+        run = run_of(setting.source) if linear is None else None
         if run is not None and distributed.is_writer():
             add_results(run, "eval", found, screen.notice)
         return found
@@ -112,12 +114,13 @@ def open_setting(
     batch_size: int | None,
     workers: int | None,
     screen: Screen,
+    linear: str | Path | None = None,
 ) -> Setting:
     """A model on its device."""
     where = distributed.pick_device(own_gpu(device))
     settled = settle_precision(precision, where)
     source = str(model) if model is not None else _newest(screen.notice)
-    loaded = load(source, screen.notice)
+    loaded = load(source, screen.notice, linear)
     network = loaded.model.to(where, memory_format=memory_format(where))  # type: ignore[call-overload]
     return Setting(source or loaded.about.source, network, loaded.about, where, settled, workers, batch_size, screen)
 

@@ -16,8 +16,9 @@ from swav_cli.core.model import SwAV
 from swav_cli.core.timm_backbone import TIMM
 from swav_cli.core.weights import About
 from swav_cli.errors import UserError
-from swav_cli.zoo.layouts import Named, by_our_names, classes_in, description_in, linear_alone
-from swav_cli.zoo.said import fed, said_of
+from swav_cli.zoo.layouts import Named, by_our_names, classes_in, description_in
+from swav_cli.zoo.linear import linear_alone
+from swav_cli.zoo.said import class_names, fed, said_of
 from swav_cli.zoo.timm_networks import channels_of, timm_name, timm_tensors
 
 PARTS = {"projection head": "projection_head.", "prototypes": "prototypes.", "classifier": "fc."}
@@ -54,14 +55,12 @@ class Foreign(NamedTuple):
 def read_network(
     content: Any,
     where: str,
-    classifier: Mapping[str, Tensor] | None = None,
     beside: Mapping[str, Any] | None = None,
 ) -> Foreign:
     """The network in what a foreign file holds.
 
     Args:
         where: the file, for messages.
-        classifier: `fc.weight` and `fc.bias` of another file, to join to the network.
         beside: what the files beside it hold, by name; see `files_beside`.
 
     Raises:
@@ -69,8 +68,7 @@ def read_network(
     """
     if linear_alone(content) is not None:
         raise UserError(
-            f"{where}: a linear layer alone, and the pretrained backbone that it was trained on is needed with it; "
-            "the published pair is named swav_800ep_eval_linear"
+            f"{where}: a linear layer alone; name it with --linear, and as the model the backbone it was trained on"
         )
     beside = beside or {}
     config = beside.get("config.json", {})
@@ -84,14 +82,12 @@ def read_network(
     said = said_of(content, beside, named.layout)
     names = said.classes or classes_in(content)
     tensors = named.tensors
-    if classifier:
-        tensors.update(classifier)
     _settle_head(tensors)
     notes = [*named.notes, *_settle_prototypes(tensors), *_settle_classifier(tensors, names)]
     about = About(TIMM + timm, channels=channels_of(config)) if timm else _describe(named, where)
     if "fc.weight" in tensors:
         tensors.setdefault("fc.bias", torch.zeros(tensors["fc.weight"].shape[0]))
-        about = replace(about, classes=_class_names(names, tensors["fc.weight"].shape[0]))
+        about = replace(about, classes=class_names(names, tensors["fc.weight"].shape[0]))
     if named.aside:
         notes.append(f"left aside {len(named.aside)} other tensors ({_first(named.aside)})")
     counts, complete = _counted_as_timms(about, tensors) if timm else _complete(about, named, where)
@@ -245,21 +241,6 @@ def is_untouched(weight: Tensor) -> bool:
         and abs(2 * sizes.mean() - 1) < 5 * 0.58 * error
         and abs(3 * sizes.square().mean() - 1) < 5 * 0.9 * error
     )
-
-
-def _class_names(given: tuple[str, ...], count: int) -> tuple[str, ...]:
-    if len(given) == count:
-        return given
-    if count == 1000:
-        return imagenet_classes()
-    return tuple(str(number) for number in range(count))
-
-
-def imagenet_classes() -> tuple[str, ...]:
-    """ImageNet's classes in words, in their usual order, as torchvision names them."""
-    from torchvision.models import ResNet50_Weights
-
-    return tuple(ResNet50_Weights.IMAGENET1K_V2.meta["categories"])
 
 
 # --- whether all of it is there ---------------------------------------------------------------------------------------

@@ -17,7 +17,9 @@ from swav_cli.zoo.pickles import read_foreign
 from swav_cli.zoo.wrappers import tensors_in
 
 
-def inspect_file(source: str, notice: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
+def inspect_file(
+    source: str, notice: Callable[[str], None] = lambda text: None, linear: str | Path | None = None
+) -> dict[str, Any]:
     """All of a model as plain values; a file in no known layout is told with its contents, and why.
 
     Raises:
@@ -26,7 +28,7 @@ def inspect_file(source: str, notice: Callable[[str], None] = lambda text: None)
     path = local_file(source, notice)
     contents = _contents(path)
     try:
-        found = load(path, lambda text: None)
+        found = load(path, (lambda text: None) if linear is None else notice, linear)
     except UserError as error:
         return {"file": str(path), "layout": None, "problem": str(error), "contents": contents}
     described = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(found.about).items()}

@@ -24,7 +24,7 @@ from swav_cli.zoo import export_graph, export_weights
 from swav_cli.zoo.export_check import Difference, Reader, compare, takes_any_size
 from swav_cli.zoo.export_formats import PICKLES, ExportRequest, check_fits, check_installed, describe
 from swav_cli.zoo.export_lines import loading_lines, notices
-from swav_cli.zoo.load import load_model, newest_run
+from swav_cli.zoo.load import check_known, load_model, newest_run
 
 WRITERS: dict[str, Callable[[Path, SwAV, About, ExportRequest], None]] = {
     "onnx": export_graph.write_onnx,
@@ -97,8 +97,9 @@ def export(
     out: Path | None = None,
     overwrite: bool = False,
     notice: Callable[[str], None] = lambda text: None,
+    linear: str | Path | None = None,
 ) -> Exported:
-    """Export the model that `load_model` finds under a name.
+    """Export the model that `load_model` finds under a name, with the classifier of a file where one is named.
 
     >>> export("runs/quickstart", ExportRequest("onnx"))    # runs/quickstart/export/quickstart.onnx
 
@@ -112,11 +113,13 @@ def export(
             notice(f"model: {source}")
         except UserError:
             pass  # what `load_model` takes then, it says itself
+    if source is not None:
+        check_known(source)
     path = settle_path(source, request, out)
     check_free(path, request, overwrite)
     if source is not None:
-        _check_other(Path(source), path)
-    model, about = load_model(source, notice)
+        _check_other(expanded(source), path)
+    model, about = load_model(source, notice, linear)
     return export_model(model, about, request, path, overwrite)
 
 
@@ -155,7 +158,7 @@ def settle_path(source: str | Path | None, request: ExportRequest, out: Path | N
         if not endings and os.path.isfile(out):
             raise UserError(f"--out {out}: {request.format} is a folder, and this is a file")
         return out
-    given = Path(str(source or "swav"))
+    given = expanded(source or "swav")
     folder = _run_of(given)
     if folder is not None:
         beside, name = folder / "export", folder.resolve().name

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from swav_cli.errors import UserError
 from swav_cli.zoo.roots import backbone_below, numbered
-from swav_cli.zoo.wrappers import held_in, matches_any, tensors_in
+from swav_cli.zoo.wrappers import held_in, matches_any
 
 Renames = tuple[tuple[str, str], ...]
 
@@ -171,14 +171,6 @@ def numbered_names(named: Named) -> Named:
 
     tensors = {word(name): tensor for name, tensor in named.tensors.items()}
     return named._replace(tensors=tensors, theirs={word(name): key for name, key in named.theirs.items()})
-
-
-def linear_alone(content: Any) -> dict[str, Tensor] | None:
-    """The classifier in a file that holds nothing else, as the published linear evaluation saves it; else None."""
-    tensors = tensors_in(content)
-    if not tensors or not tensors.keys() <= {"linear.weight", "linear.bias"}:
-        return None
-    return {key.replace("linear.", "fc."): tensor for key, tensor in tensors.items()}
 
 
 def description_in(content: Any) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -16,16 +18,17 @@ from swav_cli.core.model import SwAV
 from swav_cli.core.recipe import Recipe
 from swav_cli.core.recipe_file import parse_recipe, read_yaml
 from swav_cli.core.run_pictures import recipe_of
-from swav_cli.core.weights import About, about, read_model, rebuilt, take_weights
+from swav_cli.core.weights import About, about, not_finite, read_model, rebuilt, take_weights
+from swav_cli.data.paths import expanded
 from swav_cli.errors import UserError, nearest
 from swav_cli.zoo import catalogue
-from swav_cli.zoo.assemble import Foreign, imagenet_classes, read_network
+from swav_cli.zoo.assemble import Foreign, read_network
 from swav_cli.zoo.catalogue import Entry
 from swav_cli.zoo.download import cache_folder, fetch, is_url, kept_as
 from swav_cli.zoo.file_kinds import kind_of_file, kind_of_folder
-from swav_cli.zoo.layouts import linear_alone
+from swav_cli.zoo.linear import joined, linear_alone
 from swav_cli.zoo.pickles import read_foreign
-from swav_cli.zoo.said import files_beside
+from swav_cli.zoo.said import class_names, files_beside, imagenet_classes
 from swav_cli.zoo.showing import WEIGHTS
 
 Notice = Callable[[str], None]
@@ -40,7 +43,9 @@ class Loaded(NamedTuple):
     loaded: str  # what of it, in words; empty for our own whole files
 
 
-def load_model(source: str | Path | None = None, notice: Notice = lambda text: None) -> tuple[SwAV, About]:
+def load_model(
+    source: str | Path | None = None, notice: Notice = lambda text: None, linear: str | Path | None = None
+) -> tuple[SwAV, About]:
     """A network in eval mode, on the CPU, and what is to be known of it.
 
     >>> model, about = load_model("runs/quickstart")
@@ -51,20 +56,45 @@ def load_model(source: str | Path | None = None, notice: Notice = lambda text: N
             published model's name (see: swav models); nothing: the newest run below `runs/`, else the published
             ImageNet classifier.
         notice: told which model was taken where none was named, and what of a foreign file.
+        linear: a file of a linear classifier alone, to join to the network.
 
     Raises:
-        UserError: no such model, or not a whole one.
+        UserError: no such model, or not a whole one; or a linear layer of another width.
     """
-    found = load(source, notice)
+    found = load(source, notice, linear)
     return found.model, found.about
 
 
-def load(source: str | Path | None = None, notice: Notice = lambda text: None) -> Loaded:
+def load(
+    source: str | Path | None = None, notice: Notice = lambda text: None, linear: str | Path | None = None
+) -> Loaded:
     """`load_model`, with the layout of the file and what was found in it."""
+    if linear is not None and not os.path.isfile(expanded(linear)):  # told before a model is fetched
+        raise UserError(f"--linear {linear}: no such file")
+    found = _found(source, notice)
+    if linear is not None:
+        model, described, words = joined(found.model, found.about, expanded(linear))
+        notice(words)
+        found = found._replace(model=model, about=described)
+    if words := not_finite(found.model):
+        notice(f"{source or found.about.source}: {words}")
+    return found
+
+
+def _found(source: str | Path | None, notice: Notice) -> Loaded:
     if source is None:
         return _usual(notice)
     entry = _published(source)
     return load_published(entry, notice) if entry else _load_path(local_file(source, notice), str(source), notice)
+
+
+def check_known(source: str | Path) -> None:
+    """
+    Raises:
+        UserError: no model has this name; told before anything is fetched or read.
+    """
+    if not os.path.exists(expanded(source)) and not is_url(str(source)) and catalogue.entry_named(str(source)) is None:
+        raise UserError(f"{source}: {_unknown(str(source))}")
 
 
 def local_file(source: str | Path, notice: Notice = lambda text: None) -> Path:
@@ -76,20 +106,20 @@ def local_file(source: str | Path, notice: Notice = lambda text: None) -> Path:
     entry = _published(source)
     if entry is not None:
         return published_file(entry, notice)
-    path = Path(source)
-    if not path.exists() and is_url(str(source)):
+    path = expanded(source)
+    there = os.path.exists(path)  # unlike the path's own method, of a name of any length
+    if not there and is_url(str(source)):
         return fetch(str(source), kept_as(str(source)), notice=notice)
-    if path.is_dir():
+    if os.path.isdir(path):
         if other := kind_of_folder(path):
             raise UserError(f"{path}: {other}")
         return _file_of_run(RunFolder(path), notice)
-    if not path.exists():
-        raise UserError(f"{source}: {_unknown(str(source))}")
+    check_known(source)
     return path
 
 
 def _published(source: str | Path) -> Entry | None:
-    return None if Path(source).exists() else catalogue.entry_named(str(source))
+    return None if os.path.exists(expanded(source)) else catalogue.entry_named(str(source))
 
 
 def _usual(notice: Notice) -> Loaded:
@@ -97,7 +127,7 @@ def _usual(notice: Notice) -> Loaded:
     run = _newest()
     notice(f"model: {run or catalogue.DEFAULT}")
     if run is not None:
-        return load(run, notice)
+        return _found(run, notice)
     try:
         return load_published(catalogue.find(catalogue.DEFAULT), notice)
     except UserError as error:
@@ -205,7 +235,7 @@ def _unknown(source: str) -> str:
     """Why a word names no model, with what may have been meant."""
     path = Path(source)
     if path.suffix or path.parent != Path("."):
-        there = [str(other) for other in path.parent.glob("*")] if path.parent.is_dir() else []
+        there = [str(other) for other in path.parent.glob("*")] if os.path.isdir(path.parent) else []
         return f"no such file or folder.{nearest(source, there)}"
     here = [str(run) for run in Path("runs").glob("*")] + [other.name for other in Path(".").glob("*")]
     close = nearest(source, [*catalogue.all_names(), *here, *(Path(run).name for run in here)])
@@ -247,11 +277,20 @@ def _read_foreign_network(path: Path, entry: Entry | None, notice: Notice, conte
     content = read_foreign(path) if content is None else content
     linear = linear_alone(content)
     if linear is None or entry is None or not entry.backbone:
-        return read_network(content, str(path), beside=files_beside(path))
+        return read_network(content, str(path), files_beside(path))
     below = catalogue.find(entry.backbone)
     beside = path.with_name(below.file)
     network = beside if beside.exists() else published_file(below, notice)
-    return read_network(read_foreign(network), f"{network} with {path.name}", linear)
+    foreign = read_network(read_foreign(network), str(network), files_beside(network))
+    with torch.device("meta"):
+        width = foreign.about.build().feature_dim
+    if linear.weight.shape[1] != width:
+        raise UserError(f"{path}: takes {linear.weight.shape[1]:,} features, and {network} gives {width:,}")
+    return foreign._replace(
+        about=replace(foreign.about, classes=class_names((), len(linear.bias))),
+        tensors={**foreign.tensors, "fc.weight": linear.weight, "fc.bias": linear.bias},
+        loaded=f"{foreign.loaded}, classifier of {len(linear.bias):,} classes from {path.name}",
+    )
 
 
 def _described(foreign: Foreign, entry: Entry | None, source: str, notice: Notice) -> Loaded:

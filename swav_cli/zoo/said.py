@@ -97,6 +97,22 @@ def _numbers(values: tuple[float, ...]) -> str:
     return " ".join(f"{value:g}" for value in values)
 
 
+def class_names(given: tuple[str, ...], count: int) -> tuple[str, ...]:
+    """Those given, where there are as many; ImageNet's of a thousand; else numbers."""
+    if len(given) == count:
+        return given
+    if count == 1000:
+        return imagenet_classes()
+    return tuple(str(number) for number in range(count))
+
+
+def imagenet_classes() -> tuple[str, ...]:
+    """ImageNet's classes in words, in their usual order, as torchvision names them."""
+    from torchvision.models import ResNet50_Weights
+
+    return tuple(ResNet50_Weights.IMAGENET1K_V2.meta["categories"])
+
+
 def _by_timm(config: Mapping[str, Any]) -> Said:
     """What it is judged with: `test_input_size` and `test_crop_pct` go before those of training."""
     fed = config.get("pretrained_cfg")

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from swav_cli.data.paths import kept_at
+from swav_cli.data.paths import expanded, kept_at
 from swav_cli.zoo.catalogue import entry_named, find
 from swav_cli.zoo.download import is_url
 
 WEIGHTS = (".pth", ".pt", ".tar", ".safetensors", ".ckpt")  # a word that ends so is a file's name, and not a model's
 
 
-def describe_model(name: str | Path, notice: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
+def describe_model(
+    name: str | Path, notice: Callable[[str], None] = lambda text: None, linear: str | Path | None = None
+) -> dict[str, Any]:
     """What `swav models show --json` prints.
 
     >>> describe_model("swav-800e")["licence"]
@@ -21,17 +24,19 @@ def describe_model(name: str | Path, notice: Callable[[str], None] = lambda text
 
     Args:
         name: of a published model, which is not fetched; or a run, a URL, or a file of whatever tool.
+        linear: a linear classifier's file, to join to the model.
 
     Raises:
         UserError: there is none, or none that can be read.
     """
     word = str(name)
-    entry = None if Path(word).exists() else entry_named(word)
-    if entry is None and not Path(word).exists() and not is_url(word) and Path(word).suffix not in WEIGHTS:
+    there = os.path.exists(expanded(word))
+    entry = None if there else entry_named(word)
+    if entry is None and not there and not is_url(word) and Path(word).suffix not in WEIGHTS:
         entry = find(word)  # which tells the nearest
-    if entry is None:
+    if entry is None or linear is not None:
         from swav_cli.zoo.contents import inspect_file
 
-        return inspect_file(word, notice)
+        return inspect_file(word, notice, linear)
     here = kept_at("models", entry.file)
     return {**entry.facts(), "here": str(here) if here and here.exists() else None}

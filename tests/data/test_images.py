@@ -15,8 +15,8 @@ import pytest
 import torch
 from PIL import Image, ImageOps, features
 
-from swav_cli.data.formats import SUFFIXES, BadPicture
-from swav_cli.data.images import decode_picture, read_picture
+from swav_cli.data.formats import SUFFIXES
+from swav_cli.data.images import BadPicture, decode_picture, read_picture
 from swav_cli.data.jpeg import decode_plain
 
 RNG = np.random.default_rng(0)

@@ -12,7 +12,6 @@ from PIL import Image
 from swav_cli.data import tiff_chunks
 from swav_cli.data.formats import BadPicture
 from swav_cli.data.images import decode_picture
-from tests.data import tiffs
 from tests.data.tiffs import Kind, tiff
 
 RNG = np.random.default_rng(0)
@@ -80,22 +79,6 @@ def test_many_strips_are_read_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(tiff_chunks, "AT_ONCE", 100)
     for kind in whole:
         assert is_alike(pixels(tiff(as_type(COLOUR, "u2"), 2, kind)), COLOUR)
-
-
-@pytest.mark.parametrize("kind", [Kind(), Kind(">", planar=True), Kind(bits=12)])
-def test_one_long_strip_is_read_a_few_rows_at_a_time(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As ImageJ writes it, of any size; Pillow would take a large one for a bomb."""
-    monkeypatch.setattr(tiff_chunks, "AT_ONCE", 1000)
-    monkeypatch.setattr(tiffs, "_rows", lambda height: height)
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    levels = np.rint(COLOUR * 4095).astype(np.uint16) if kind.bits else as_type(COLOUR, "u2")
-    assert is_alike(pixels(tiff(levels, 2, kind)), COLOUR, 0.6)
-
-
-def test_what_is_compressed_in_one_large_piece_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(BadPicture, match="compressed in one large piece; save it in strips or tiles"):
-        decode_picture(tiff(as_type(COLOUR, "u2"), 2, Kind(deflate=True)))
 
 
 @pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "packbits", None])
@@ -180,7 +163,6 @@ def test_signed_pictures_that_differ_in_one_pixel_are_alike() -> None:
         (tiff(as_type(GRAY, "f4") - np.float32(0.5), 1), "values from -0.5 to 0.5; float32 is read as 0 to 1 or"),
         (struct.pack(">2sHHHQ", b"MM", 43, 8, 0, 16) + bytes(60), "BigTIFF in big-endian order"),
         (tiff(as_type(GRAY, "u2"), 1, t257=[60_000], t256=[60_000]), "too many pixels"),
-        (tiff(as_type(GRAY, "u2"), 1, t257=[5_000], t256=[9_000], t277=[60_000]), "too many pixels"),
     ],
 )  # fmt: skip
 def test_what_is_not_read_is_told(content: bytes, reason: str) -> None:

@@ -11,10 +11,14 @@ import torch
 from swav_cli import SwAV, UserError
 from swav_cli.core.checkpoint import RunFolder, save_checkpoint
 from swav_cli.core.recipe_file import dump_recipe
+from swav_cli.core.run_pictures import run_of
 from swav_cli.core.weights import about, save_model
 from swav_cli.files import write_text
 from swav_cli.zoo.catalogue import DEFAULT, find
+from swav_cli.zoo.export import export
+from swav_cli.zoo.export_formats import ExportRequest
 from swav_cli.zoo.load import load, load_model, newest_run, start_from
+from swav_cli.zoo.showing import describe_model
 from tests.conftest import REFERENCE, tiny_recipe
 
 OFFICIAL = REFERENCE / "layouts" / "official_ckpt.pth.tar"
@@ -125,7 +129,7 @@ def test_the_linear_layer_is_joined_to_its_backbone(empty_folder: Path) -> None:
         assert described.classes[:2] == ("tench", "goldfish")
         assert model.logits(torch.zeros(1, 3, 32, 32)).shape == (1, 1000)
     torch.save({"state_dict": linear}, "mine.pth")
-    with pytest.raises(UserError, match="a linear layer alone, and the pretrained backbone"):
+    with pytest.raises(UserError, match="a linear layer alone; name it with --linear, and as the model the backbone"):
         load_model("mine.pth")
 
 
@@ -165,3 +169,33 @@ def test_training_starts_from_any_model() -> None:
     assert torch.equal(model.conv1.weight, load_model(OFFICIAL)[0].conv1.weight)
     with pytest.raises(UserError, match=r"of 120 backbone tensors fit.*first that does not: conv1.weight, \(4, 3, 7"):
         start_from(SwAV("resnet18", width=4, hidden_dim=8, embedding_dim=8, prototypes=7), OFFICIAL)
+
+
+def test_a_home_folder_that_the_shell_left_is_found(monkeypatch: pytest.MonkeyPatch, empty_folder: Path) -> None:
+    run_of_ours("a")
+    monkeypatch.setenv("HOME", str(empty_folder))
+    assert load("~/runs/a").about.source == "tiny"
+    assert describe_model("~/runs/a")["source"] == "tiny"
+    assert run_of("~/runs/a") == RunFolder(empty_folder / "runs" / "a")
+
+
+@pytest.mark.parametrize(
+    "name", ["x" * 300, "x" * 300 + ".pth", "runs/" + "x" * 300, "x" * 300 + "/model.pth", "a/" * 3000]
+)
+def test_a_name_of_any_length_is_no_model(name: str) -> None:
+    for ask in (load, describe_model, lambda name: export(name, ExportRequest("safetensors"))):
+        with pytest.raises(UserError, match=r"no such|no published model"):
+            ask(name)
+    assert run_of(name) is None
+
+
+@pytest.mark.parametrize("key", ["conv1.weight", "bn1.running_mean", "prototypes.weight"])
+def test_weights_that_are_not_finite_are_told(key: str) -> None:
+    run_of_ours("a")
+    model, described = load_model("runs/a")
+    model.state_dict()[key].view(-1)[0] = float("nan")
+    save_model(Path("runs/a/model.safetensors"), model, described)
+    for source in ("runs/a", None):
+        told: list[str] = []
+        load_model(source, told.append)
+        assert len([line for line in told if f"not finite, first {key}" in line]) == 1
