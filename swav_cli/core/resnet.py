@@ -144,6 +144,8 @@ class ResNet(nn.Module):
         return nn.Sequential(*blocks)
 
     def _initialise(self, zero_init_residual: bool) -> None:
+        if self.conv1.weight.is_meta:  # to be loaded; torch would import its compiler to draw numbers that nobody keeps
+            return
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -5,7 +5,6 @@ A picture's cluster is its nearest prototype.
 
 from __future__ import annotations
 
-import warnings
 from typing import NamedTuple
 
 import torch
@@ -33,16 +32,31 @@ def usage(nearest: Tensor, clusters: int) -> Usage:  # (N,)
 
 
 def agreement(nearest: Tensor, labels: Tensor) -> Agreement:  # (N,) and (N,)
-    """Numbers of scikit-learn, whatever the clusters and classes are numbered."""
-    from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
-    from sklearn.metrics.cluster import contingency_matrix
+    """What clusters have to do with classes, whatever both are numbered; the numbers of scikit-learn, in float64.
 
-    found, given = nearest.cpu().numpy(), labels.cpu().numpy()
-    with warnings.catch_warnings():
-        # Few pictures and many prototypes: it takes numbers of clusters for measurements.
-        warnings.filterwarnings("ignore", "The number of unique classes is greater", UserWarning)
-        return Agreement(
-            nmi=float(normalized_mutual_info_score(given, found)),
-            adjusted_rand=float(adjusted_rand_score(given, found)),
-            purity=float(contingency_matrix(given, found, sparse=True).max(axis=0).sum() / len(given)),
-        )
+    Its import takes half as long as torch's, and `swav eval` would always wait for it. Where neither clusters nor
+    classes divide the pictures, they agree wholly, as they do there.
+    """
+    codes, labels = nearest.cpu().unique(return_inverse=True)[1], labels.cpu().unique(return_inverse=True)[1]
+    cells, counts = torch.stack([codes, labels]).unique(dim=1, return_counts=True)
+    in_cluster, in_class = codes.bincount().double(), labels.bincount().double()
+    counts, n = counts.double(), len(labels)
+
+    joint, independent = counts / n, in_cluster[cells[0]] * in_class[cells[1]] / n**2
+    mutual = (joint * (joint / independent).log()).sum().clamp(min=0)
+    entropies = torch.special.entr(in_cluster / n).sum() + torch.special.entr(in_class / n).sum()
+
+    pairs = _pairs(counts)
+    chance = _pairs(in_cluster) * _pairs(in_class) / max(n * (n - 1) / 2, 1)  # Hubert and Arabie 1985, eq. 5
+    most = (_pairs(in_cluster) + _pairs(in_class)) / 2
+    commonest = torch.zeros_like(in_cluster).scatter_reduce_(0, cells[0], counts, "amax")
+    return Agreement(
+        nmi=float(2 * mutual / entropies) if entropies else 1.0,
+        adjusted_rand=float((pairs - chance) / (most - chance)) if most > chance else 1.0,
+        purity=float(commonest.sum() / n),
+    )
+
+
+def _pairs(counts: Tensor) -> Tensor:
+    """Pairs of pictures that are together, in all."""
+    return (counts * (counts - 1) / 2).sum()

@@ -51,6 +51,23 @@ def test_against_counts_one_by_one() -> None:
     assert all(0.2 < value < 0.9 for value in result)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_the_numbers_are_those_of_scikit_learn(seed: int) -> None:
+    """Few pictures and many, one cluster or class, more clusters than pictures."""
+    metrics = pytest.importorskip("sklearn.metrics")
+    draw = torch.Generator().manual_seed(seed)
+    count, clusters, classes = (int(torch.randint(1, most, (), generator=draw)) for most in (200, 30, 12))
+    found = torch.randint(clusters, (count,), generator=draw)
+    labels = torch.randint(classes, (count,), generator=draw)
+    result = agreement(found, labels)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        assert result.nmi == pytest.approx(metrics.normalized_mutual_info_score(labels, found), abs=1e-12)
+        assert result.adjusted_rand == pytest.approx(metrics.adjusted_rand_score(labels, found), abs=1e-12)
+    cells = metrics.cluster.contingency_matrix(labels, found)
+    assert result.purity == pytest.approx(cells.max(axis=0).sum() / count)
+
+
 def test_numbers_of_clusters_and_the_order_of_pictures_do_not_matter() -> None:
     found, given = sides()
     order = torch.randperm(60, generator=torch.Generator().manual_seed(1))
