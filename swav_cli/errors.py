@@ -62,6 +62,15 @@ class Interrupted(Exception):
         self.exit_code = 128 + signal_number
 
 
+def counted(count: int, thing: str, things: str | None = None) -> str:
+    """How many there are, as one says it.
+
+    >>> counted(1, "picture"), counted(1200, "picture"), counted(2, "class", "classes")
+    ('1 picture', '1,200 pictures', '2 classes')
+    """
+    return f"{count:,} {thing if count == 1 else things or thing + 's'}"
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """` Did you mean 'epsilon'?`, or nothing where no known word is near."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)

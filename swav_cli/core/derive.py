@@ -80,14 +80,19 @@ def settle_classifier(
     found: list[Derived] = []
     recipe = with_value(recipe, "model", model)
     recipe = _settled_key(recipe, "crop.size", size, f"the size at which {model} is judged", found)
-    recipe = _settled_key(recipe, "training.batch_size", *_batch_size(n), found)
+    recipe = _settled_key(recipe, "training.batch_size", *_batch_of_labelled(n, recipe.training.accumulate), found)
     recipe = _settled_key(recipe, "training.precision", *pick_precision(device), found)
     refuse_float64(recipe.training.precision, device)
-    batch = settled(recipe.training.batch_size)
+    batch, parts = settled(recipe.training.batch_size), recipe.training.accumulate
+    if parts > n:
+        raise UserError(
+            f"recipe '{recipe.name}': training.accumulate ({parts}) is larger than the number of labelled pictures "
+            f"({n}); try --set training.accumulate=1"
+        )
     if batch > n:
         raise UserError(
             f"recipe '{recipe.name}': training.batch_size ({batch}) is larger than the number of labelled pictures "
-            f"({n}); try --batch-size {_batch_size(n)[0] if n >= 16 else n}"
+            f"({n}); try --batch-size {_batch_of_labelled(n, parts)[0]}"
         )
     return recipe, found
 
@@ -96,6 +101,14 @@ def _batch_size(n: int) -> tuple[int, str]:
     """A power of two, so that small data make several steps an epoch."""
     batch = min(256, max(16, 2 ** int(math.log2(max(1, n // 8)))))
     return batch, f"the power of two up to an eighth of {n:,} pictures, at least 16 and at most 256"
+
+
+def _batch_of_labelled(n: int, parts: int) -> tuple[int, str]:
+    """The same, but never more than there are: one labelled picture a class may be all that somebody has."""
+    batch, reason = _batch_size(n)
+    if batch <= n:
+        return batch, reason
+    return max(parts, n // parts * parts), f"all {n:,} labelled pictures at once"
 
 
 def _epochs(n: int) -> tuple[int, str]:

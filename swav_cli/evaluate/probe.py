@@ -125,7 +125,8 @@ def train_probe(
     >>> logits = others @ probe.weight.T + probe.bias                               # doctest: +SKIP
 
     It follows from features, labels and settings alone. Of pairs that do equally well, the one with more decay and then
-    the lower rate is taken; a single pair is trained without looking at held-out pictures.
+    the lower rate is taken; a single pair is trained without looking at held-out pictures. Where no class has two
+    pictures, none can be held out, and the pair in the middle of the grid is trained.
 
     Args:
         progress: is told of the steps done, and of how many there are.
@@ -139,15 +140,15 @@ def train_probe(
     pairs = list(itertools.product(settings.lrs, settings.weight_decays))
     _check(samples, read, pairs)
     rest, held_out = (read, read[:0]) if len(pairs) == 1 else split(read, samples.labels, settings)
-    groups = _groups(pairs, (samples.width + 1) * classes) if len(pairs) > 1 else []
+    groups = _groups(pairs, (samples.width + 1) * classes) if len(held_out) else []
     advance = _counting(progress, len(groups) * _steps(len(rest), settings) + _steps(len(read), settings))
     scaling = scaling_of(samples, rest)
-    grid = [Tried(*pair, None) for pair in pairs[: not groups]]
+    grid = [] if groups else [Tried(*pair, None) for pair in pairs]
     for group in groups:
         weights = train_pairs(samples, rest, scaling, group, settings, advance)
         found = _top1(samples, held_out, scaling, weights)
         grid += [Tried(*pair, top1) for pair, top1 in zip(group, found, strict=True)]
-    best = _best(grid)
+    best = _best(grid) if groups else _middle(grid)
     scaling = scaling_of(samples, read)
     weights = train_pairs(samples, read, scaling, [(best.lr, best.weight_decay)], settings, advance)
     if not bool(weights.isfinite().all()):
@@ -185,9 +186,6 @@ def split(rows: Indices, labels: Tensor, settings: ProbeSettings) -> tuple[Indic
     """Pictures to train the grid on, and those held out to choose by: a share of each class, fixed by the seed.
 
     At least one picture of a class is held out, and at least one is not: a class's only picture is trained on.
-
-    Raises:
-        UserError: no class has two pictures.
     """
     own = labels.numpy()[rows]
     out = [rows[:0]]
@@ -196,11 +194,6 @@ def split(rows: Indices, labels: Tensor, settings: ProbeSettings) -> tuple[Indic
         wanted = min(max(1, round(settings.holdout * int(count))), int(count) - 1)
         out.append(rows[own == number][drawn[:wanted]])
     held_out = np.sort(np.concatenate(out))
-    if not len(held_out):
-        raise UserError(
-            "no class has two pictures, so that none can be held out to choose by; use more labels, or name a single "
-            "value in cached.lrs and in cached.weight_decays"
-        )
     return np.setdiff1d(rows, held_out), held_out
 
 
@@ -304,11 +297,16 @@ def _top1(
 def _best(grid: list[Tried]) -> Tried:
     """The pair that did best; of equals the one with more decay, then the lower rate."""
     judged = [tried for tried in grid if tried.top1 is not None]
-    if len(grid) == 1:
-        return grid[0]
     if not judged:
         raise _diverged(grid)
     return max(judged, key=lambda tried: (tried.top1, tried.weight_decay, -tried.lr))
+
+
+def _middle(grid: list[Tried]) -> Tried:
+    """The middle one of the rates, with the middle one of the decays."""
+    rates, decays = sorted({tried.lr for tried in grid}), sorted({tried.weight_decay for tried in grid})
+    middle = rates[len(rates) // 2], decays[len(decays) // 2]
+    return next(tried for tried in grid if (tried.lr, tried.weight_decay) == middle)
 
 
 def _diverged(grid: list[Tried]) -> Diverged:

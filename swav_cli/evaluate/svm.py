@@ -42,15 +42,16 @@ def svm_accuracy(
 ) -> SvmScore:
     """One-vs-rest SVMs of one cost, that of the best accuracy in cross-validation; of equal ones the lowest.
 
+    A class's only picture is trained on in every part of the cross-validation and judged in none. Where no class has
+    two, there is nothing to choose a cost by, and the grid's middle one is taken.
+
     Raises:
-        UserError: all training pictures are of one class, or there are too few to choose a cost.
+        UserError: all training pictures are of one class, or features are not finite.
     """
     x, y = _unit(train), np.asarray(train_labels)
     counts = np.unique(y, return_counts=True)[1]
     if len(counts) < 2:
         raise UserError("an SVM needs pictures of two classes or more to train on; there is one class")
-    if len(costs) > 1 and counts.max() < 2:
-        raise UserError("no class has two pictures, so an SVM's cost can't be chosen; give more labelled pictures")
     cost = _best_cost(x, y, costs, "accuracy", min(FOLDS, int(counts.max())), None, seed)
     solution = _fit(x, y, cost, None, seed)
     truth = np.asarray(test_labels)
@@ -113,6 +114,8 @@ def svm_mean_average_precision(
 def _unit(rows: Values) -> NDArray[np.float64]:  # (N, F)
     """Rows of unit length; a row of zeros stays one."""
     wide = np.asarray(rows.float() if isinstance(rows, Tensor) else rows).astype(np.float64)
+    if not np.isfinite(wide).all():
+        raise UserError("an SVM needs features that are finite; leave out those of pictures that can't be read")
     lengths = np.linalg.norm(wide, axis=1, keepdims=True)
     return wide / np.where(lengths > 0, lengths, 1)
 
@@ -128,19 +131,35 @@ def _best_cost(
 ) -> float:
     """The cost with the best mean over folds, of equal ones the lowest; the middle one where no folds can be made."""
     from sklearn.exceptions import ConvergenceWarning
-    from sklearn.model_selection import StratifiedKFold, cross_val_score
+    from sklearn.model_selection import cross_val_score
 
     ordered = sorted(costs)
     if len(ordered) == 1 or folds < 2:
         return ordered[len(ordered) // 2]
-    parts = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    parts = _parts(x, y, folds, seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        warnings.filterwarnings("ignore", "The least populated class", UserWarning)  # some folds lack a rare class
         means = [
             cross_val_score(_machine(cost, weights, seed), x, y, cv=parts, scoring=scoring).mean() for cost in ordered
         ]
     return ordered[int(np.argmax(means))]
+
+
+def _parts(
+    x: NDArray[np.float64], y: NDArray[np.int64], folds: int, seed: int
+) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Rows to train on and to judge by, the classes spread evenly; those that are alone in their class in no judging.
+
+    A part of which the rest is of one class can't be trained, and no classifier knows a class that it has not seen.
+    """
+    from sklearn.model_selection import StratifiedKFold
+
+    _, number, counts = np.unique(y, return_inverse=True, return_counts=True)
+    alone, several = np.flatnonzero(counts[number] == 1), np.flatnonzero(counts[number] > 1)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)  # some folds lack a rare class
+        parts = list(StratifiedKFold(folds, shuffle=True, random_state=seed).split(x[several], y[several]))
+    return [(np.sort(np.concatenate([several[rest], alone])), several[judged]) for rest, judged in parts]
 
 
 def _machine(cost: float, weights: dict[int, int] | None, seed: int) -> Any:

@@ -121,6 +121,9 @@ def _of_the_grid(results: dict[str, Any]) -> list[str]:
     words = f"learning rate {chosen['lr']:g}, weight decay {chosen['weight_decay']:g}"
     if len(results["grid"]) == 1:
         return [f"  with    {words}"]
+    if not results["chosen_by"]:
+        count = len(results["grid"])
+        return [f"  with    {words}: the middle of {count} pairs, as no class has two pictures to choose by"]
     edge = "; the rate is at the grid's edge, and a wider grid may find better" if _at_the_edge(results) else ""
     return [
         f"  chosen  {words} of {len(results['grid'])} pairs, by {results['chosen_by']:,} training pictures left out "

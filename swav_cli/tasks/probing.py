@@ -20,6 +20,7 @@ from swav_cli.core.stages import POOLED
 from swav_cli.core.weights import save_model
 from swav_cli.data.loader import pick_workers
 from swav_cli.data.pictures import Pictures
+from swav_cli.errors import counted
 from swav_cli.evaluate.accuracy import Tally
 from swav_cli.evaluate.extraction import extract
 from swav_cli.evaluate.probe import Probe, ProbeSettings, train_probe
@@ -119,7 +120,7 @@ def _train(
         head.weight.copy_(probe.weight)
         head.bias.copy_(probe.bias)
     found = _judge(head, val, job)
-    results = outcome(job, {POOLED: found}, {}, _protocol(job, recipe, count))
+    results = outcome(job, {POOLED: found}, {}, _protocol(job, recipe, probe))
     results |= _of_grid(probe)
     results |= {"seconds": round(time.monotonic() - started, 1), "run": str(folder.path)}
     save_model(folder.model, *with_classifier(job.loaded.model, job.loaded.about, head, tuple(job.classes)))
@@ -146,11 +147,16 @@ def _of_grid(probe: Probe) -> dict[str, Any]:
     }
 
 
-def _protocol(job: Job, recipe: LinearRecipe, count: int) -> str:
-    grid = recipe.cached
+def _protocol(job: Job, recipe: LinearRecipe, probe: Probe) -> str:
+    grid, count = recipe.cached, len(probe.grid)
+    chosen = (
+        f"the best of {count} pairs of learning rate and weight decay by {grid.holdout:.0%} of the training pictures, "
+        "then trained on all"
+        if probe.holdout_count
+        else f"learning rate {probe.lr:g}, weight decay {probe.weight_decay:g}"
+    )
     return (
-        f"linear layer on cached features, backbone frozen, no augmentation; features standardised; the best of "
-        f"{count} pairs of learning rate and weight decay by {grid.holdout:.0%} of the training pictures, then trained "
-        f"on all; SGD {recipe.optimizer.momentum:g}, batch {grid.batch_size}, {grid.epochs} epochs, half a cosine to "
-        f"0; labels: {recipe.data.labels}; {judged_at(job.loaded.about)}"
+        f"linear layer on cached features, backbone frozen, no augmentation; features standardised; {chosen}; SGD "
+        f"{recipe.optimizer.momentum:g}, batch {grid.batch_size}, {counted(grid.epochs, 'epoch')}, half a cosine to 0; "
+        f"labels: {recipe.data.labels}; {judged_at(job.loaded.about)}"
     )

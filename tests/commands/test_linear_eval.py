@@ -130,6 +130,18 @@ def draw(folder: Path, classes: str, count: int) -> Path:
     return folder
 
 
+@pytest.mark.parametrize("command", [("finetune",), ("linear-eval",), ("linear-eval", "--cached")], ids=" ".join)
+@pytest.mark.parametrize("classes", ["ab", "abc"])
+def test_one_labelled_picture_a_class_is_enough(
+    home: Path, swav_here: Command, command: tuple[str, ...], classes: str
+) -> None:
+    """`auto` never settles on a batch that is then refused."""
+    draw(home / "photos", classes, 4)
+    ran = swav_here(*command, "--data", "photos", "--val", "photos", "--labels", 1, "--epochs", 1, "--json")
+    assert ran.code == 0, ran.err
+    assert json.loads(ran.out)["pictures"] == len(classes)
+
+
 def test_a_folder_of_ones_own_is_held_out_from(home: Path, swav_here: Command) -> None:
     draw(home / "photos", "abc", 10)
     ran = swav_here("linear-eval", "--data", "photos", *QUICK, "--json")

@@ -270,8 +270,16 @@ def test_a_single_pair_needs_nothing_held_out() -> None:
     probe = train_probe(features, labels, 4, single, CPU)
     assert probe.grid == [Tried(1.0, 0.0, None)]
     assert (probe.train_count, probe.holdout_count) == (4, 0)
-    with pytest.raises(UserError, match="no class has two pictures"):
-        train_probe(features, labels, 4, SETTINGS, CPU)
+
+
+def test_where_no_class_has_two_pictures_the_middle_of_the_grid_is_trained() -> None:
+    features, _ = problem(4, width=6)
+    settings = SETTINGS._replace(lrs=(10.0, 0.1, 1.0), weight_decays=(1e-3, 0.0))
+    probe = train_probe(features, torch.arange(4), 4, settings, CPU)
+    assert (probe.lr, probe.weight_decay, probe.holdout_count) == (1.0, 1e-3, 0)
+    assert len(probe.grid) == 6
+    alone = train_probe(features, torch.arange(4), 4, settings._replace(lrs=(1.0,), weight_decays=(1e-3,)), CPU)
+    assert torch.equal(probe.weight, alone.weight)
 
 
 # --- what can't be used --------------------------------------------------------------------------------------------

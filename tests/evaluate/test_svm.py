@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -130,11 +132,40 @@ def test_rare_classes() -> None:
 
 def test_too_few_to_choose_a_cost() -> None:
     one_each = CENTERS, torch.arange(4)
-    with pytest.raises(UserError, match="no class has two pictures"):
-        svm_accuracy(*one_each, *labelled(40, 1))
+    assert svm_accuracy(*one_each, *labelled(40, 1), costs=[1, 30, 20]).costs == [20]  # the middle one
     assert svm_accuracy(*one_each, *labelled(40, 1), costs=[10]).costs == [10]
     with pytest.raises(UserError, match="two classes or more"):
         svm_accuracy(CENTERS, torch.zeros(4, dtype=torch.long), *labelled(40, 1))
+
+
+@pytest.mark.parametrize("counts", [(1, 5), (1, 1, 2), (2, 2), (1, 2, 30), (5, 1, 1, 1, 1, 1)])
+def test_a_class_with_fewer_pictures_than_parts_is_trained_and_nothing_is_said(counts: tuple[int, ...]) -> None:
+    labels = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
+    noise = torch.randn(len(labels), 8, generator=torch.Generator().manual_seed(0))
+    rows = torch.eye(len(counts), 8)[labels] + 0.05 * noise
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = svm_accuracy(rows, labels, rows, labels, costs=[10.0, 100.0])
+    assert found.score == 100
+    assert found.costs[0] in (10, 100)
+
+
+def test_parts_are_scikit_learns_where_no_class_is_alone() -> None:
+    x, labels = (each.numpy() for each in labelled(40, 0))
+    expected = StratifiedKFold(3, shuffle=True, random_state=5).split(x, labels)
+    for (rest, judged), (its_rest, its_judged) in zip(svm._parts(x, labels, 3, 5), expected, strict=True):
+        assert rest.tolist() == its_rest.tolist()
+        assert judged.tolist() == its_judged.tolist()
+
+
+def test_features_that_are_not_finite_never_reach_scikit_learn() -> None:
+    x, labels = labelled(40, 0)
+    x[3, 2] = float("nan")
+    targets = torch.nn.functional.one_hot(labels)
+    with pytest.raises(UserError, match="features that are finite"):
+        svm_accuracy(x, labels, x, labels)
+    with pytest.raises(UserError, match="features that are finite"):
+        svm_mean_average_precision(x, targets, x, targets)
 
 
 def test_a_solution_that_was_not_reached_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,11 @@ def results(chosen: float, rates: list[float]) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def test_a_pair_that_nothing_chose_is_told() -> None:
+    said = describe_outcome({**results(0.1, [0.01, 0.1, 1.0]), "chosen_by": 0}, Path("run"))
+    assert "learning rate 0.1, weight decay 0: the middle of 3 pairs, as no class has two pictures to choose by" in said
+
+
 @pytest.mark.parametrize(
     ("chosen", "rates", "edge"),
     [
