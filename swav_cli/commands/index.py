@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from swav_cli.errors import UserError
+from swav_cli.errors import UserError, counted
 
 if TYPE_CHECKING:
     from swav_cli.data.shard_index import ShardIndex
@@ -40,7 +40,7 @@ def index(
 
     found = facts(index_shards(shards, force))
     if not found["pictures"]:
-        raise UserError(f"{' '.join(shards)}: no pictures in {_counted(found['shards'])}")
+        raise UserError(f"{' '.join(shards)}: no pictures in {counted(len(found['shards']), 'shard')}")
     print(json.dumps(found) if as_json else "\n".join(lines(found)), flush=True)
 
 
@@ -70,21 +70,18 @@ def facts(indexes: Sequence[ShardIndex]) -> dict[str, Any]:
 def lines(found: dict[str, Any]) -> list[str]:
     """A line a shard, then all of them together."""
     told = [
-        f"{row['shard']}: {row['pictures']:,} pictures; index {row['index'] or 'could not be kept'}"
+        f"{row['shard']}: {counted(row['pictures'], 'picture')}; index {row['index'] or 'could not be kept'}"
         f"{'' if row['new'] else ' (was there)'}"
         for row in found["shards"]
     ]
-    classes = "without labels" if found["classes"] is None else f"of {found['classes']:,} classes"
+    classes = "without labels" if found["classes"] is None else f"of {counted(found['classes'], 'class', 'classes')}"
     beside = f"; {found['passed_over']:,} more lie beside them in samples" if found["passed_over"] else ""
     told += found["remarks"]
     if found["unlabelled"]:
         told.append(f"labels don't count: {found['unlabelled']}")
     told.append(
-        f"{found['pictures']:,} pictures {classes} in {_counted(found['shards'])} of {found['bytes'] / 1e9:.3g} GB"
+        f"{counted(found['pictures'], 'picture')} {classes} in {counted(len(found['shards']), 'shard')} of "
+        f"{found['bytes'] / 1e9:.3g} GB"
         f"{beside}"
     )
     return told
-
-
-def _counted(shards: Sequence[Any]) -> str:
-    return "1 shard" if len(shards) == 1 else f"{len(shards):,} shards"

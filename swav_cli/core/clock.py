@@ -16,6 +16,7 @@ class Clock:
 
     def __init__(self) -> None:
         self._rate, self._share, self._waited = 0.0, 0.0, 0.0
+        self._laps = 0
         self._start = time.monotonic()
 
     def restart(self) -> None:
@@ -35,7 +36,9 @@ class Clock:
         now = time.monotonic()
         seconds = max(now - self._start, 1e-9)
         rate, share = pictures / seconds, self._waited / seconds
-        weight = 0.1 if self._rate else 1.0
+        # The first step, in which kernels are looked for, says nothing of the others: the second begins anew.
+        self._laps += 1
+        weight = 0.1 if self._laps > 2 else 1.0
         self._rate += weight * (rate - self._rate)
         self._share += weight * (share - self._share)
         self._start, self._waited = now, 0.0

@@ -18,7 +18,7 @@ from swav_cli.core.recipe import Part, Recipe, settled
 from swav_cli.core.recipe_keys import explain
 from swav_cli.data.images import BadPicture
 from swav_cli.data.pictures import Pictures
-from swav_cli.errors import UserError
+from swav_cli.errors import UserError, counted
 
 Kind = TypeVar("Kind", bound=Part)
 Classifier = TypeVar("Classifier", bound=ClassifierRecipe)
@@ -58,7 +58,7 @@ def derive(recipe: Recipe, pictures: Pictures, device: torch.device) -> tuple[Re
     if "auto" in (recipe.data.mean, recipe.data.std):
         looked_at = pictures.some(SAMPLE_FOR_STATISTICS)
         mean, std = measure_statistics(looked_at)
-        why = f"measured on {min(len(looked_at), SAMPLE_FOR_STATISTICS):,} pictures"
+        why = f"measured on {counted(min(len(looked_at), SAMPLE_FOR_STATISTICS), 'picture')}"
         recipe = settle(recipe, "data.mean", mean, why)
         recipe = settle(recipe, "data.std", std, why)
     return recipe, found
@@ -199,7 +199,8 @@ def _check_against_pictures(recipe: Recipe, n: int) -> None:
             f"try --batch-size {_batch_size(n)[0]}"
         ]
     else:
-        problems = [f"{n} pictures are too few to learn from (training.batch_size is {batch}); give at least a hundred"]
+        few = f"{counted(n, 'picture')} {'is' if n == 1 else 'are'} too few to learn from"
+        problems = [f"{few} (training.batch_size is {batch}); give at least a hundred"]
     if problems:
         raise UserError(f"recipe '{recipe.name}': " + "\n  ".join(problems))
 
@@ -216,8 +217,9 @@ def _in_the_course(recipe: Recipe, n: int) -> list[str]:
     if frozen >= steps:
         less = per_epoch if epochs > 1 else 0
         problems.append(
-            f"loss.freeze_prototypes_steps ({frozen}) is not shorter than the run ({steps} steps: {epochs} epochs of "
-            f"{per_epoch}); prototypes would never train. Try --set loss.freeze_prototypes_steps={less}"
+            f"loss.freeze_prototypes_steps ({frozen}) is not shorter than the run ({counted(steps, 'step')}: "
+            f"{counted(epochs, 'epoch')} of {per_epoch}); prototypes would never train. "
+            f"Try --set loss.freeze_prototypes_steps={less}"
         )
     full_at = start * per_epoch + math.ceil(queue / batch)
     if queue > n:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from swav_cli.data.label_lists import listed_among
 from swav_cli.data.paths import expanded
 from swav_cli.data.pictures import Chosen, Pictures
-from swav_cli.errors import UserError, nearest
+from swav_cli.errors import UserError, counted, nearest
 
 HELD_OUT = 0.2  # of the pictures of each class, where nobody names others to judge by
 PARTS = {"train": ("train",), "val": ("val", "valid", "validation", "test")}
@@ -122,7 +122,8 @@ def keep_labelled(pictures: Pictures, wanted: str, seed: int) -> Pictures:
         scarce = [(count, number) for number, count in _counts(labels) if count < int(wanted)]
         if scarce:
             count, number = min(scarce)
-            raise UserError(f"--labels {wanted}: class '{classes[number]}' has {count} pictures; ask for {count}")
+            there = counted(count, "picture")
+            raise UserError(f"--labels {wanted}: class '{classes[number]}' has {there}; ask for {count}")
         chosen = [_drawn(pictures, number, int(wanted), seed) for number, _ in _counts(labels)]
     elif os.path.isfile(expanded(wanted)):
         chosen = [listed_among(pictures, expanded(wanted))]

@@ -24,7 +24,7 @@ from swav_cli.core.precision import autocast, memory_format
 from swav_cli.core.weights import About
 from swav_cli.data.loader import Crops
 from swav_cli.data.pictures import Pictures
-from swav_cli.errors import UserError
+from swav_cli.errors import UserError, counted
 from swav_cli.evaluate.features import Function, Rows, stream_features, usual_batch
 
 HALF_FROM = 2e8  # numbers; from here on features are kept in float16, as ImageNet's 1.28 million rows of 2,048 are
@@ -114,7 +114,7 @@ def check_features(
         )
     if found.not_finite:
         notice(
-            f"{model}: features of {found.not_finite:,} pictures of {pictures.source} are not finite; they are left out"
+            f"{model}: features of {counted(found.not_finite, 'picture')} of {pictures.source} are not finite; left out"
         )
 
 

@@ -16,7 +16,7 @@ from swav_cli.core.derive import Derived
 from swav_cli.core.recipe import settled
 from swav_cli.core.weights import About
 from swav_cli.data.pictures import Pictures
-from swav_cli.errors import UserError
+from swav_cli.errors import UserError, counted
 from swav_cli.report.console import duration
 
 WORST = 3  # classes told of by name
@@ -28,7 +28,8 @@ def describe_job(recipe: LinearRecipe | FinetuneRecipe, source: str, train: Pict
     what = "the whole network of" if isinstance(recipe, FinetuneRecipe) else "a linear layer on the frozen features of"
     used = "" if recipe.data.labels == "all" else f" ({recipe.data.labels} of the labels)"
     return (
-        f"{recipe.name}: {what} {source}; {len(train):,} pictures{used} of {train.source} in {classes:,} classes, "
+        f"{recipe.name}: {what} {source}; {counted(len(train), 'picture')}{used} of {train.source} in "
+        f"{counted(classes, 'class', 'classes')}, "
         f"judged by {len(val):,} of {val.source}"
     )
 
@@ -37,7 +38,8 @@ def describe_training(recipe: LinearRecipe | FinetuneRecipe, derived: list[Deriv
     """Derived values with their reasons, and how long and how fast it trains."""
     return [
         *(f"  {value.key} = {value.value}  ({value.reason})" for value in derived),
-        f"  {recipe.training.epochs} epochs on {device} in {recipe.training.precision}; {rate_words(recipe)}",
+        f"  {counted(recipe.training.epochs, 'epoch')} on {device} in {recipe.training.precision}; "
+        f"{rate_words(recipe)}",
     ]
 
 
@@ -62,7 +64,7 @@ def protocol(recipe: LinearRecipe | FinetuneRecipe, about: About) -> str:
     name = {"sgd": f"SGD {settings.momentum:g}", "lars": f"LARS {settings.momentum:g}", "adamw": "AdamW"}[settings.name]
     return (
         f"{what}; {name}, {rate_words(recipe)}, batch {recipe.training.batch_size}, weight decay "
-        f"{settings.weight_decay:g}, {recipe.training.epochs} epochs; labels: {recipe.data.labels}; "
+        f"{settings.weight_decay:g}, {counted(recipe.training.epochs, 'epoch')}; labels: {recipe.data.labels}; "
         f"RandomResizedCrop {size} of scale ({least:g}, {most:g}), flip {recipe.crop.flip:g}; {judged_at(about)}"
     )
 
@@ -85,8 +87,8 @@ def describe_outcome(results: dict[str, Any], path: Path) -> str:
     lines = [
         f"done in {duration(results['seconds'])}",
         f"  top-1   {results['top1']:.2f} %, top-5 {results['top5']:.2f} %, mean of the classes "
-        f"{results['mean_class_accuracy']:.2f} % on {results['count']:,} pictures; always the commonest class: "
-        f"{results['majority_class']:.2f} %",
+        f"{results['mean_class_accuracy']:.2f} % on {counted(results['count'], 'picture')}; always the "
+        f"commonest class: {results['majority_class']:.2f} %",
     ]
     best = results["best"]
     if best:
@@ -103,7 +105,7 @@ def describe_outcome(results: dict[str, Any], path: Path) -> str:
     if worst and len(results["per_class"]) > 2:
         lines.append(f"  weakest {', '.join(f'{name} {accuracy:.1f} %' for name, accuracy in worst)}")
     if results["unread"]:
-        lines.append(f"  {results['unread']:,} pictures could not be read and are left out")
+        lines.append(f"  {left_out(results['unread'])}")
     lines += [
         f"  by      {results['protocol']}",
         f"  run     {path}",
@@ -126,14 +128,19 @@ def _of_the_grid(results: dict[str, Any]) -> list[str]:
         return [f"  with    {words}: the middle of {count} pairs, as no class has two pictures to choose by"]
     edge = "; the rate is at the grid's edge, and a wider grid may find better" if _at_the_edge(results) else ""
     return [
-        f"  chosen  {words} of {len(results['grid'])} pairs, by {results['chosen_by']:,} training pictures left out "
-        f"({chosen['top1']:.2f} %){edge}"
+        f"  chosen  {words} of {len(results['grid'])} pairs, by {counted(results['chosen_by'], 'training picture')} "
+        f"left out ({chosen['top1']:.2f} %){edge}"
     ]
 
 
 def _at_the_edge(results: dict[str, Any]) -> bool:
     rates = {tried["lr"] for tried in results["grid"]}
     return len(rates) > 1 and results["chosen"]["lr"] in (min(rates), max(rates))
+
+
+def left_out(unread: int) -> str:
+    are = "is" if unread == 1 else "are"
+    return f"{counted(unread, 'picture')} could not be read and {are} left out"
 
 
 def worst_classes(per_class: dict[str, float | None]) -> list[tuple[str, float]]:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from tqdm import tqdm
 
 from swav_cli.core import distributed
-from swav_cli.core.recipe import Recipe
+from swav_cli.core.recipe import Recipe, settled
+from swav_cli.errors import counted
 from swav_cli.report.printable import printable_lines
 
 if TYPE_CHECKING:
@@ -52,8 +53,8 @@ class Screen:
         yield lambda done, count: None
 
     @contextmanager
-    def training(self, step: int, steps: int) -> Iterator[None]:
-        """Around the steps of a run."""
+    def training(self, step: int, steps: int, first: str | None = None) -> Iterator[None]:
+        """Around the steps of a run; `first` says why the first one takes long."""
         yield
 
     def step(self, progress: Progress) -> None:
@@ -75,6 +76,7 @@ class Console(Screen):
         self.is_terminal = self.stream.isatty()
         self._bar: tqdm[Any] | None = None
         self._last_line = 0.0
+        self._timed_from: tuple[float, int] | None = None  # when, and after which step
 
     def _say(self, text: str) -> None:
         if self._bar is not None:
@@ -134,10 +136,10 @@ class Console(Screen):
                 bar.close()
 
     @contextmanager
-    def training(self, step: int, steps: int) -> Iterator[None]:
-        self._started, self._first_step = time.monotonic(), step
-        if self.is_terminal:
-            self._bar = tqdm(total=steps, initial=step, unit="step", file=self.stream, dynamic_ncols=True, leave=False)
+    def training(self, step: int, steps: int, first: str | None = None) -> Iterator[None]:
+        self._timed_from = None
+        if first is not None and step < steps:
+            self._say(f"first step: {first}")
         try:
             yield
         finally:
@@ -148,25 +150,37 @@ class Console(Screen):
     def step(self, progress: Progress) -> None:
         loss = progress.loss if self.measure == "loss" else progress.share_of_ln_k
         told = f"{self.measure} {loss:.3f}, {progress.pictures_per_second:,.0f} img/s, wait {progress.waiting:.0%}"
+        if self._timed_from is None:  # the first step is like no other, and no time is told by it
+            self._timed_from = time.monotonic(), progress.step
+            if self.is_terminal:
+                self._bar = tqdm(
+                    total=progress.steps, initial=progress.step, unit="step", file=self.stream, dynamic_ncols=True,
+                    leave=False,
+                )  # fmt: skip
         if self._bar is not None:
             self._bar.set_postfix_str(told, refresh=False)
             self._bar.update(progress.step - self._bar.n)
         elif time.monotonic() - self._last_line > PLAIN_SECONDS or progress.step == progress.steps:
             self._last_line = time.monotonic()
-            left = self._seconds_left(progress)
             self._say(
-                f"step {progress.step}/{progress.steps} epoch {progress.epoch + 1}: {told}, {duration(left)} left"
+                f"step {progress.step}/{progress.steps} epoch {progress.epoch + 1}: {told}{self._time_left(progress)}"
             )
 
-    def _seconds_left(self, progress: Progress) -> float:
-        done = progress.step - self._first_step
-        return (time.monotonic() - self._started) / max(1, done) * (progress.steps - progress.step)
+    def _time_left(self, progress: Progress) -> str:
+        """By the steps after the first one; nothing where there is none."""
+        assert self._timed_from is not None
+        began, first = self._timed_from
+        if progress.step == first:
+            return ""
+        left = (time.monotonic() - began) / (progress.step - first) * (progress.steps - progress.step)
+        return f", {duration(left)} left"
 
     def epoch(self, epoch: int, epochs: int, share_of_ln_k: float, health: Health, knn: float | None) -> None:
         judged = f", k-NN {knn:.1f} %" if knn is not None else ""
         self._say(
-            f"epoch {epoch + 1}/{epochs}: loss/ln K {share_of_ln_k:.3f}, {health.used_prototypes} prototypes used "
-            f"(perplexity {health.perplexity:.0f}), spread {health.spread:.3f}, rank {health.rank:.1f}{judged}"
+            f"epoch {epoch + 1}/{epochs}: loss/ln K {share_of_ln_k:.3f}, "
+            f"{counted(health.used_prototypes, 'prototype')} used (perplexity {health.perplexity:.0f}), "
+            f"spread {health.spread:.3f}, rank {health.rank:.1f}{judged}"
         )
 
     def closing(self, recipe: Recipe, results: dict[str, Any], path: Path) -> None:
@@ -177,15 +191,23 @@ def describe_run(recipe: Recipe, plan: Plan, pictures: Pictures, device: torch.d
     labels = "" if pictures.labels is None else ", labels not used for training"
     world = distributed.world_size()
     return (
-        f"{len(pictures):,} pictures of {pictures.source}{labels}; {recipe.training.epochs} epochs of "
-        f"{plan.steps_per_epoch:,} steps with {recipe.training.batch_size} pictures, on {device} "
+        f"{counted(len(pictures), 'picture')} of {pictures.source}{labels}; "
+        f"{counted(settled(recipe.training.epochs), 'epoch')} of {counted(plan.steps_per_epoch, 'step')} with "
+        f"{recipe.training.batch_size} pictures, on {device} "
         f"{f'by {world} processes ' if world > 1 else ''}in {recipe.training.precision}"
     )
 
 
+def why_the_first_step_is_long(device: torch.device, compiles: bool = False) -> str | None:
+    """What a run does once, in its first step, while nothing moves on the screen; None where it takes no time."""
+    if compiles:
+        return "torch.compile makes the network's kernels, once; some minutes"
+    return "cuDNN tries its kernels, once; up to a minute" if device.type == "cuda" else None
+
+
 def describe_learning_rate(recipe: Recipe, plan: Plan) -> str:
     batch = recipe.training.batch_size
-    warm = f", from {plan.warmup_lr:g} over {plan.warmup_steps} steps" if plan.warmup_steps else ""
+    warm = f", from {plan.warmup_lr:g} over {counted(plan.warmup_steps, 'step')}" if plan.warmup_steps else ""
     return (
         f"learning rate {recipe.optimizer.lr:g} x {batch} / 256 = {plan.peak_lr:g}{warm}, "
         f"then a cosine to {plan.final_lr:g}"
@@ -201,7 +223,8 @@ def describe_results(results: dict[str, Any], path: Path) -> str:
         raw = f", raw pixels {results['knn_raw_pixels']:.1f} %" if "knn_raw_pixels" in results else ""
         lines.append(f"  k-NN   learnt {results['knn']:.1f} %{raw}, untrained network {results['knn_untrained']:.1f} %")
     if results["bad_pictures"]:
-        lines.append(f"  {results['bad_pictures']} pictures could not be read; see {path / 'bad-pictures.txt'}")
+        bad = counted(results["bad_pictures"], "picture")
+        lines.append(f"  {bad} could not be read; see {path / 'bad-pictures.txt'}")
     lines += [
         f"  run    {path}",
         f"  look   {path / 'prototypes.png'}: pictures that it finds alike, a line a prototype",

@@ -6,13 +6,15 @@ from typing import Any
 
 from rich.table import Table
 
-from swav_cli.report.classifier import worst_classes
+from swav_cli.errors import counted
+from swav_cli.report.classifier import left_out, worst_classes
 from swav_cli.report.tables import render
 
 
 def describe_classifier(results: dict[str, Any]) -> str:
     lines = [
-        f"{results['model']} on {results['judged_by']}: {results['count']:,} pictures, {results['classes']:,} classes",
+        f"{results['model']} on {results['judged_by']}: {counted(results['count'], 'picture')}, "
+        f"{counted(results['classes'], 'class', 'classes')}",
         f"  top-1   {results['top1']:.2f} %, top-5 {results['top5']:.2f} %, mean of the classes "
         f"{results['mean_class_accuracy']:.2f} %; always the commonest class: {results['majority_class']:.2f} %",
     ]
@@ -20,7 +22,7 @@ def describe_classifier(results: dict[str, Any]) -> str:
     if worst and len(results["per_class"]) > 2:
         lines.append(f"  weakest {', '.join(f'{name} {accuracy:.1f} %' for name, accuracy in worst)}")
     if results["unread"]:
-        lines.append(f"  {results['unread']:,} pictures could not be read and are left out")
+        lines.append(f"  {left_out(results['unread'])}")
     return "\n".join([*lines, f"  by      {results['protocol']}"])
 
 
@@ -29,7 +31,7 @@ def describe_features(results: dict[str, Any]) -> str:
     learnt, untrained = results["learnt"], results["untrained"]
     pixels = results.get("raw_pixels", {})
     bank = f", neighbours among {results['bank']}" if results["bank"] else ""
-    heading = f"{results['model']} on {results['judged_by']}: {results['pictures']:,} pictures{bank}"
+    heading = f"{results['model']} on {results['judged_by']}: {counted(results['pictures'], 'picture')}{bank}"
     table = Table(box=None, pad_edge=False)
     table.add_column("")
     for name in ("learnt", "untrained", *(["raw pixels"] if pixels else [])):
@@ -38,22 +40,22 @@ def describe_features(results: dict[str, Any]) -> str:
         table.add_row(*row)
     lines = [heading, render(table)]
     if learnt["unread"]:
-        lines.append(f"{learnt['unread']:,} pictures could not be read and are left out")
+        lines.append(left_out(learnt["unread"]))
     return "\n".join([*lines, f"by {results['protocol']}"])
 
 
 def describe_svm(results: dict[str, Any]) -> str:
     trained, judged = results["pictures"]
     lines = [
-        f"{results['model']}: linear SVMs trained on {trained:,} pictures of {results['trained_on']}, judged by "
-        f"{judged:,} of {results['judged_by']}",
-        f"  {results['metric']} {results['score']:.2f} % over {results['classes']:,} classes",
+        f"{results['model']}: linear SVMs trained on {counted(trained, 'picture')} of {results['trained_on']}, "
+        f"judged by {judged:,} of {results['judged_by']}",
+        f"  {results['metric']} {results['score']:.2f} % over {counted(results['classes'], 'class', 'classes')}",
     ]
     worst = worst_classes(results["per_class"])
     if worst and len(results["per_class"]) > 2:
         lines.append(f"  weakest {', '.join(f'{name} {value:.1f} %' for name, value in worst)}")
     if results["unread"]:
-        lines.append(f"  {results['unread']:,} pictures could not be read and are left out")
+        lines.append(f"  {left_out(results['unread'])}")
     if not results["converged"]:
         lines.append("  the solver stopped before its end, so a little more may be had")
     return "\n".join([*lines, f"  by {results['protocol']}"])

@@ -10,6 +10,7 @@ from swav_cli.core.estimate import estimate
 from swav_cli.core.plan import make_plan
 from swav_cli.core.recipe import Recipe, settled
 from swav_cli.core.recipe_file import dump_recipe
+from swav_cli.errors import counted
 from swav_cli.report.console import describe_learning_rate
 
 
@@ -38,8 +39,8 @@ def plan_text(recipe: Recipe, facts: dict[str, Any]) -> str:
     for key, value in facts["derived"].items():
         lines.append(f"# {key} = {value['value']}: {value['reason']}")
     lines += [
-        f"# {facts['pictures']:,} pictures on {facts['device']}, "
-        f"{facts['steps_per_epoch']:,} steps an epoch, {facts['steps']:,} in all",
+        f"# {counted(facts['pictures'], 'picture')} on {facts['device']}, "
+        f"{counted(facts['steps_per_epoch'], 'step')} an epoch, {facts['steps']:,} in all",
         f"# {facts['learning_rate']}",
         f"# loss begins at ln K = {facts['ln_k']:.3f}",
         f"# {facts['parameters']:,} parameters, {facts['backbone_parameters']:,} of them in the backbone",

@@ -40,7 +40,7 @@ from swav_cli.data.paths import expanded
 from swav_cli.data.pictures import Pictures, tell
 from swav_cli.data.sources import open_pictures
 from swav_cli.data.tables import one_line
-from swav_cli.errors import Interrupted, UserError
+from swav_cli.errors import Interrupted, UserError, counted
 from swav_cli.evaluate.accuracy import Tally
 from swav_cli.evaluate.classification import tally
 from swav_cli.files import write_text
@@ -54,7 +54,7 @@ from swav_cli.report.classifier import (
     read_confusion,
 )
 from swav_cli.report.confusion import save_confusion
-from swav_cli.report.console import Screen
+from swav_cli.report.console import Screen, why_the_first_step_is_long
 from swav_cli.zoo.load import Loaded, load, newest_pretrained
 
 ClassifierRecipe = LinearRecipe | FinetuneRecipe
@@ -113,7 +113,8 @@ def settle(recipe: ClassifierRecipe, device: str = "auto", notice: Callable[[str
     val_labels, missing = match_classes(val, labels_of(train)[1], train.source)
     if missing:
         notice(
-            f"{val.source}: {len(missing):,} classes do not occur there: {', '.join(missing[:5])}"
+            f"{val.source}: {counted(len(missing), 'class does', 'classes do')} not occur there: "
+            + ", ".join(missing[:5])
             + (" …" if missing[5:] else "")
         )
     recipe, derived = settle_classifier(recipe, source, loaded.about.size, len(train), where)
@@ -323,7 +324,8 @@ def _run_and_judge(trainer: ClassifierTrainer, job: Job, folder: RunFolder, scre
         return found
 
     try:
-        with screen.training(trainer.course.step, trainer.steps_per_epoch * epochs):
+        steps = trainer.steps_per_epoch * epochs
+        with screen.training(trainer.course.step, steps, why_the_first_step_is_long(job.device)):
             workers = pick_workers(recipe.training.workers, trainer.pictures, job.device)
             trainer.run(folder, workers, screen.step, end_of_epoch)
     except Interrupted:

@@ -27,7 +27,7 @@ from swav_cli.data.labelled import labels_of, match_classes, train_and_val_in
 from swav_cli.data.loader import pick_workers
 from swav_cli.data.pictures import Limited, Pictures, tell
 from swav_cli.data.sources import open_pictures
-from swav_cli.errors import UserError
+from swav_cli.errors import UserError, counted
 from swav_cli.evaluate.classification import tally
 from swav_cli.evaluate.clustering import agreement, usage
 from swav_cli.evaluate.geometry import alignment, rankme, uniformity
@@ -171,7 +171,7 @@ def _judge_classifier(setting: Setting, data: str | None, flip: bool, plot: Path
             f"first {missing[0]}"
         )
     refuse_disagreeing_inputs(setting, pictures)
-    with setting.screen.working(f"{len(pictures):,} pictures"):
+    with setting.screen.working(counted(len(pictures), "picture")):
         found = tally(
             lambda x: {"": setting.model.logits(x)}, [""], pictures, torch.from_numpy(labels), about,
             len(about.classes), device=setting.device, precision=setting.precision,
@@ -291,14 +291,15 @@ def _labelled(queries: Pictures, bank: Pictures | None) -> Labelled:
 
 def _numbers(setting: Setting, labelled: Labelled, places: NDArray[np.int64] | None, whose: str) -> dict[str, Any]:
     """All that is read from one network's features."""
-    asked = represent_pictures(setting, labelled.queries, f"{whose}: features of {len(labelled.queries):,} pictures")
+    what = f"{whose}: features of {counted(len(labelled.queries), 'picture')}"
+    asked = represent_pictures(setting, labelled.queries, what)
     found: dict[str, Any] = {"unread": asked.unread}
     if places is not None:
         found["knn"] = _knn(setting, labelled, places, asked, whose)
     whole = gathered(asked)
     with setting.screen.working(f"{whose}: clusters and rank"):
         found |= first_decides(lambda: _shape_of(setting, labelled, whole))
-    with setting.screen.working(f"{whose}: two views of {min(PAIRED, len(labelled.queries)):,} pictures"):
+    with setting.screen.working(f"{whose}: two views of {counted(min(PAIRED, len(labelled.queries)), 'picture')}"):
         found["alignment"] = first_decides(lambda: _alignment(setting, labelled.queries))
     return found
 
@@ -339,7 +340,7 @@ def _knn(
     bank = asked
     if labelled.bank is not None:
         bank = represent_pictures(
-            setting, labelled.bank, f"{whose}: features of {len(labelled.bank):,} pictures to learn from"
+            setting, labelled.bank, f"{whose}: features of {counted(len(labelled.bank), 'picture')} to learn from"
         )
     what = f"{whose}: neighbours of {len(labelled.queries):,} among {len(labelled.taught_by):,}"
     with setting.screen.working(what), setting.screen.counting() as progress:

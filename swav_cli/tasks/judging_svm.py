@@ -16,7 +16,7 @@ from swav_cli.core.run_pictures import run_of
 from swav_cli.data.file_pictures import FilePictures
 from swav_cli.data.multilabel import is_multilabel, read_multilabel
 from swav_cli.data.pictures import Pictures
-from swav_cli.errors import UserError
+from swav_cli.errors import UserError, counted
 from swav_cli.evaluate.representation import gathered
 from swav_cli.evaluate.svm import COSTS, FOLDS, SvmScore, svm_accuracy, svm_mean_average_precision
 from swav_cli.report.classifier import judged_at
@@ -69,8 +69,9 @@ def judge_by_svm(
         several = data is not None and is_multilabel(data)
         sides = _several_labels(setting, str(data), bank) if several else _one_label(setting, data, bank)
         refuse_disagreeing_inputs(setting, sides.test, sides.train)
-        train = represent_pictures(setting, sides.train, f"features of {len(sides.train):,} pictures to train on")
-        test = represent_pictures(setting, sides.test, f"features of {len(sides.test):,} pictures to judge by")
+        counts = [counted(len(pictures), "picture") for pictures in (sides.train, sides.test)]
+        train = represent_pictures(setting, sides.train, f"features of {counts[0]} to train on")
+        test = represent_pictures(setting, sides.test, f"features of {counts[1]} to judge by")
         train, test = gathered(train), gathered(test)
 
         def fit() -> SvmScore:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,7 +39,7 @@ from swav_cli.data.sources import open_pictures
 from swav_cli.data.streams import StreamPictures, open_stream
 from swav_cli.errors import Interrupted, NotJudged, UserError, is_memory_full
 from swav_cli.files import write_text
-from swav_cli.report.console import Screen
+from swav_cli.report.console import Screen, why_the_first_step_is_long
 from swav_cli.tasks.outcome import Judge, judged, show_prototypes, training_results
 from swav_cli.zoo.load import start_from
 
@@ -137,7 +137,8 @@ def pretrain(
     screen = screen or Screen()
     with joined_processes(device, recipe.training.timeout_minutes):
         place = expanded(out) if out else Path("runs") / recipe.name
-        run = settle(recipe, device, micro_batch, place if resume and not overwrite else None)
+        with screen.working("looking for what fits into memory") if micro_batch == "auto" else nullcontext():
+            run = settle(recipe, device, micro_batch, place if resume and not overwrite else None)
         check_processes(run.recipe, distributed.world_size())
         tell(run.pictures, screen.notice)
         overwrite = overwrite and not was_restarted()
@@ -255,7 +256,9 @@ def _run_and_judge(trainer: Trainer, judge: Judge | None, folder: RunFolder, scr
         return found
 
     try:
-        with screen.training(trainer.course.step, plan.steps):
+        with screen.training(
+            trainer.course.step, plan.steps, why_the_first_step_is_long(trainer.device, recipe.training.compile)
+        ):
             workers = pick_workers(recipe.training.workers, trainer.pictures, trainer.device)
             trainer.run(folder, workers, screen.step, on_epoch)
     except Interrupted:

@@ -83,7 +83,7 @@ def _features(job: Job, part: str, folder: RunFolder, overwrite: bool, screen: S
     pictures: Pictures = job.train if part == "train" else job.val
     path = folder.path / "features" / f"{part}.npy"
     path.parent.mkdir(exist_ok=True)
-    with screen.working(f"features of {len(pictures):,} pictures"), screen.counting() as progress:
+    with screen.working(f"features of {counted(len(pictures), 'picture')}"), screen.counting() as progress:
         extract(
             job.loaded.model, job.loaded.about, pictures, path, device=str(job.device), overwrite=overwrite,
             precision=_of_extraction(job.recipe.training.precision),

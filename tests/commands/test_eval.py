@@ -117,7 +117,7 @@ def test_pictures_that_cannot_be_read_are_counted_and_left_out(home: Path, swav_
     said = swav_here("eval", "--data", "photos", *EXACT)
     assert said.code == 0, said.err
     assert json.loads(said.out)["learnt"]["unread"] == 1
-    assert "1 pictures could not be read" in said.err
+    assert "1 picture could not be read and is left out" in said.err
 
 
 @pytest.mark.parametrize("processes", [2, 3])

@@ -160,7 +160,7 @@ def test_parts_of_a_folder_and_classes_by_name(home: Path, swav_here: Command) -
     results = json.loads(ran.out)
     assert results["missing_classes"] == ["b"]
     assert results["per_class"]["b"] is None
-    assert "1 classes do not occur there: b" in ran.err
+    assert "1 class does not occur there: b" in ran.err
     draw(home / "strange", "ax", 3)
     wrong = swav_here("linear-eval", "--data", "set/train", "--val", "strange", *QUICK, "--out", "runs/x")
     assert wrong.code == 2

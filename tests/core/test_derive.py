@@ -224,7 +224,7 @@ def test_five_pictures() -> None:
         (200, "cifar10", ["training.batch_size=256"],
          "training.batch_size (256) is larger than the number of pictures (200); try --batch-size 16"),
         (1_000, "small-folder", ["loss.freeze_prototypes_steps=3000"],
-         "loss.freeze_prototypes_steps (3000) is not shorter than the run (3000 steps: 200 epochs of 15)"),
+         "loss.freeze_prototypes_steps (3000) is not shorter than the run (3,000 steps: 200 epochs of 15)"),
         (1_000, "in1k-100e-bs4096", ["training.batch_size=256"],
          "loss.freeze_prototypes_steps (313) is not shorter than the run (300 steps: 100 epochs of 3)"),
         (3_000, "in1k-200e", [],

@@ -123,7 +123,7 @@ def test_pictures_without_features_are_told_and_none_at_all_is_an_error() -> Non
     check_features(fine, pictures, "it", said.append)
     assert said == []
     check_features(fine._replace(not_finite=1), pictures, "it", said.append)
-    assert "features of 1 pictures of shapes:4:0 are not finite" in said[0]
+    assert "features of 1 picture of shapes:4:0 are not finite" in said[0]
     with pytest.raises(UserError, match="its features of shapes:4:0 are not finite"):
         check_features(
             represent(broken, ABOUT, pictures, device=CPU, precision="float32", workers=0), pictures, "it", said.append

@@ -3,9 +3,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from swav_cli.core.metrics import Progress
-from swav_cli.report.console import Console, describe_results, duration
+from swav_cli.core.plan import make_plan
+from swav_cli.data.sources import ShapePictures
+from swav_cli.report import console as module
+from swav_cli.report.console import (
+    Console,
+    describe_results,
+    describe_run,
+    duration,
+    why_the_first_step_is_long,
+)
+from tests.conftest import tiny_recipe
 
 
 @pytest.mark.parametrize(
@@ -33,6 +44,57 @@ def test_plain_lines_come_now_and_then(capsys: pytest.CaptureFixture[str]) -> No
     said = capsys.readouterr()
     assert said.out == ""
     lines = said.err.splitlines()
-    assert lines[0].startswith("step 1/100 epoch 1: loss/ln K 0.500, 10 img/s, wait 25%, ")
+    assert lines[0].startswith("step 1/100 epoch 1: loss/ln K 0.500, 10 img/s, wait 25%")
     assert lines[-1].startswith("step 100/100")
+    assert lines[-1].endswith(" left")
     assert len(lines) == 2
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_the_first_step_is_explained_and_the_time_left_goes_by_the_others(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, is_terminal: bool
+) -> None:
+    """36 seconds for the first step, half a second for each other: a minute is left of 120, not an hour."""
+    now = 1000.0
+    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    console = Console()
+    console.is_terminal = is_terminal
+    with console.training(3, 123, why_the_first_step_is_long(torch.device("cuda"))):
+        assert capsys.readouterr().err == "first step: cuDNN tries its kernels, once; up to a minute\n"
+        now += 36
+        console.step(Progress(4, 123, 0, 1.0, 0.5, 10.0, 0.25))
+        first = capsys.readouterr().err
+        for step in range(5, 44):
+            now += 0.5
+            console.step(Progress(step, 123, 0, 1.0, 0.5, 10.0, 0.25))
+        if is_terminal:
+            assert console._bar is not None
+            assert (console._bar.initial, console._bar.n, console._bar.total) == (4, 43, 123)
+        else:
+            assert first == "step 4/123 epoch 1: loss/ln K 0.500, 10 img/s, wait 25%\n"
+            # Said 15 seconds later: 31 steps after the first one, of 119.
+            assert capsys.readouterr().err.endswith(
+                "step 35/123 epoch 1: loss/ln K 0.500, 10 img/s, wait 25%, 44 s left\n"
+            )
+
+
+@pytest.mark.parametrize(
+    ("device", "compiles", "said"), [("cpu", False, None), ("cpu", True, "minutes"), ("cuda", True, "torch.compile")]
+)
+def test_what_the_first_step_does(device: str, compiles: bool, said: str | None) -> None:
+    found = why_the_first_step_is_long(torch.device(device), compiles)
+    assert found is None if said is None else said in str(found)
+
+
+def test_nothing_is_said_of_a_first_step_where_none_is_left(capsys: pytest.CaptureFixture[str]) -> None:
+    with Console().training(100, 100, "long"):
+        pass
+    assert capsys.readouterr().err == ""
+
+
+def test_one_of_a_kind_is_not_several() -> None:
+    recipe = tiny_recipe("training.epochs=1", "loss.queue.length=0", "loss.freeze_prototypes_steps=0")
+    said = describe_run(recipe, make_plan(recipe, 8), ShapePictures(8, 0, "train"), torch.device("cpu"))
+    assert said.startswith("8 pictures of shapes:8:0, labels not used for training; 1 epoch of 1 step with 8 pictures")
+    results = {"seconds": 1.0, "loss": 2.0, "loss_over_ln_k": 0.5, "bad_pictures": 1}
+    assert "\n  1 picture could not be read; see" in describe_results(results, Path("runs/x"))
