@@ -16,7 +16,7 @@ from swav_cli.core.classifier_recipe import ClassifierRecipe
 from swav_cli.core.precision import pick_precision, refuse_float64
 from swav_cli.core.recipe import Part, Recipe, settled
 from swav_cli.core.recipe_keys import explain
-from swav_cli.data.images import BadPicture
+from swav_cli.data.formats import BadPicture
 from swav_cli.data.pictures import Pictures
 from swav_cli.errors import UserError, counted
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from swav_cli.data.images import BadPicture
+from swav_cli.data.formats import BadPicture
 from swav_cli.data.pictures import Pictures
 from swav_cli.errors import UserError
 

@@ -20,8 +20,7 @@ from torch import Tensor
 from swav_cli.data import png, tiff
 from swav_cli.data.depth import array_in_eight_bits
 from swav_cli.data.foreign import described, why_unread
-from swav_cli.data.formats import BadPicture as BadPicture
-from swav_cli.data.formats import format_of
+from swav_cli.data.formats import BadPicture, format_of
 from swav_cli.data.jpeg import decode_plain
 from swav_cli.data.orientation import turned
 from swav_cli.data.tiff_tags import layout_of
@@ -123,7 +122,7 @@ def _from_deep_tiff(content: bytes, channels: int) -> Tensor | None:
     layout = layout_of(content)
     if layout.is_ordinary and (channels in (1, 3) or not layout.is_plain):
         return None
-    if layout.width * layout.height > MAX_PIXELS:
+    if max(layout.width * layout.height, layout.bytes // 12) > MAX_PIXELS:  # 12: floats of 32 bits in three colours
         raise Image.DecompressionBombError
     samples = tiff.read_samples(content, layout)
     picture = tiff.as_colours(samples, layout) if channels in (1, 3) else None

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from swav_cli.data.file_pictures import FilePictures
-from swav_cli.data.formats import format_of
-from swav_cli.data.images import NPY, BadPicture, decode_picture
+from swav_cli.data.formats import BadPicture, format_of
+from swav_cli.data.images import NPY, decode_picture
 from swav_cli.data.listing import TOLD
 from swav_cli.data.own_results import own_among
 from swav_cli.data.paths import beside, expanded

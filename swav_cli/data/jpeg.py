@@ -42,17 +42,17 @@ class Frame(NamedTuple):
 
 def segments(content: bytes) -> Iterator[Segment]:
     """All of them before the first scan; they end early where something else stands in between."""
-    position = 2
-    while content[position : position + 1] == b"\xff":
-        marker = content[position + 1 : position + 2]
-        if marker == b"\xff":  # a marker may be preceded by any number of them
+    position, size = 2, len(content)
+    while position + 4 <= size and content[position] == 0xFF:
+        marker = content[position + 1]
+        if marker == 0xFF:  # any number of them may come before a marker
             position += 1
             continue
-        stop = position + 2 + int.from_bytes(content[position + 2 : position + 4], "big")
-        if len(marker) == 0 or stop < position + 4 or stop > len(content):
+        stop = position + 2 + (content[position + 2] << 8 | content[position + 3])
+        if not position + 4 <= stop <= size:
             return
-        yield Segment(marker[0], position, position + 4, stop)
-        if marker[0] == SCAN:
+        yield Segment(marker, position, position + 4, stop)
+        if marker == SCAN:
             return
         position = stop
 

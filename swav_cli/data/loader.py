@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from tqdm import tqdm
 
 from swav_cli.data.cache import CachedPictures
-from swav_cli.data.images import BadPicture
+from swav_cli.data.formats import BadPicture
 from swav_cli.data.limits import Limits, Traffic, limits, why_not_shared
 from swav_cli.data.pictures import Pictures
 from swav_cli.data.readers import LACK, Killed, Readers, end_for_lack

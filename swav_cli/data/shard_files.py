@@ -7,7 +7,8 @@ import threading
 from functools import lru_cache
 from typing import NamedTuple
 
-from swav_cli.data.images import BadPicture, read_patiently
+from swav_cli.data.formats import BadPicture
+from swav_cli.data.images import read_patiently
 
 OPEN_SHARDS = 64  # of a process; the least recently used is closed for another
 _SEEKING = threading.Lock()

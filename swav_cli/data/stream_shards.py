@@ -22,8 +22,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from swav_cli.data.formats import SUFFIXES
-from swav_cli.data.images import BadPicture, decode_picture
+from swav_cli.data.formats import SUFFIXES, BadPicture
+from swav_cli.data.images import decode_picture
 from swav_cli.data.shard_members import Samples, split_key
 from swav_cli.data.shard_names import runs_command
 from swav_cli.data.tar_members import (

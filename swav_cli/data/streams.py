@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
-from swav_cli.data.images import BadPicture
+from swav_cli.data.formats import BadPicture
 from swav_cli.data.loader import REPLACEMENTS, Batch, MakeCrops, Order, read_batches, stacked, to_standard_error
 from swav_cli.data.pictures import Pictures
 from swav_cli.data.shard_names import expand_braces

@@ -28,6 +28,7 @@ def read_plane(content: bytes, layout: Layout, plane: int) -> NDArray[Any]:  # (
     Raises:
         BadPicture: cut off.
     """
+    layout = _in_smaller_strips(layout)
     across = math.ceil(layout.width / layout.chunk[0])
     down = math.ceil(layout.height / layout.chunk[1])
     together = max(1, AT_ONCE // (across * _row_bytes(layout) * layout.chunk[1]))
@@ -43,6 +44,16 @@ def read_plane(content: bytes, layout: Layout, plane: int) -> NDArray[Any]:  # (
             _numbers(packed.reshape(height, across, -1), layout).reshape(height, -1, layout.samples // layout.planes)
         )
     return np.concatenate(rows)[: layout.height, : layout.width]
+
+
+def _in_smaller_strips(layout: Layout) -> Layout:
+    """The same where each plane is one strip, as ImageJ writes it, which needs no unpacking and may be cut anywhere."""
+    if layout.tiled or layout.compression != 1 or layout.chunk[1] < layout.height:
+        return layout
+    size = _row_bytes(layout)
+    rows = min(max(1, AT_ONCE // size), layout.height)
+    offsets = tuple(first + top * size for first in layout.offsets for top in range(0, layout.height, rows))
+    return layout._replace(chunk=(layout.width, rows), offsets=offsets)
 
 
 def _row_bytes(layout: Layout) -> int:
@@ -84,8 +95,13 @@ def _unpacked(chunks: list[bytes], layout: Layout, across: int, height: int) -> 
         tags += [(273, len(chunks), offsets_at), (277, 1, 1), (278, 1, layout.chunk[1]), (279, len(chunks), counts_at)]
     directory = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", tag, 4, *rest) for tag, *rest in tags)
     start = struct.pack("<2sHI", b"II", 42, directory_at + len(arrays))
-    with Image.open(io.BytesIO(b"".join([start, *chunks, arrays, directory, bytes(4)])), formats=("TIFF",)) as opened:
-        return np.asarray(opened)
+    try:
+        with Image.open(
+            io.BytesIO(b"".join([start, *chunks, arrays, directory, bytes(4)])), formats=("TIFF",)
+        ) as opened:
+            return np.asarray(opened)
+    except Image.DecompressionBombError:
+        raise BadPicture("a TIFF that is compressed in one large piece; save it in strips or tiles") from None
 
 
 def _numbers(

@@ -50,6 +50,11 @@ class Layout(NamedTuple):
         return COLOURS.get(self.photometric, 3)
 
     @property
+    def bytes(self) -> int:
+        """Of all samples, unpacked."""
+        return self.width * self.height * self.samples * self.bits // 8
+
+    @property
     def is_plain(self) -> bool:
         """Its samples are the colours themselves, and its bytes can be had."""
         return self.photometric in COLOURS and self.compression in LOSSLESS
@@ -59,7 +64,7 @@ class Layout(NamedTuple):
         """Pillow reads it rightly, or says why it doesn't."""
         if self.bits not in (1, 2, 4, 8) or self.form not in (UNSIGNED, UNDEFINED):
             return False
-        return not self.is_plain or (self.planes == 1 and self.samples == self.colours)
+        return not self.is_plain or (self.planes == self.fill_order == 1 and self.samples == self.colours)
 
 
 def layout_of(content: bytes) -> Layout:
@@ -82,8 +87,9 @@ def layout_of(content: bytes) -> Layout:
     def number(tag: int, default: int) -> int:
         return numbers(tag, (default,))[0]
 
-    width, height, samples = number(256, 0), number(257, 0), number(277, 1)
-    bits, forms = numbers(258, (1,))[:samples], numbers(339, (UNSIGNED,))[:samples]
+    bits = numbers(258, (1,))
+    width, height, samples = number(256, 0), number(257, 0), number(277, len(bits))
+    bits, forms = bits[:samples], numbers(339, (UNSIGNED,))[:samples]
     tiled = 324 in tags
     chunk = (number(322, 0), number(323, 0)) if tiled else (width, min(number(278, height), height))
     if min(width, height, samples) < 1:
@@ -118,6 +124,8 @@ def why_unread(layout: Layout) -> str | None:
         return f"{told}, compressed by {method}, which is not read; save it compressed by deflate or LZW"
     if layout.is_ordinary:
         return None
+    if layout.samples < layout.colours:
+        return f"a damaged TIFF: {layout.samples} samples a pixel are too few for its colours"
     whole = (16, 32, 64) if layout.form == FLOAT else (8, 16, 32, 64)
     packed = layout.form in (UNSIGNED, UNDEFINED) and layout.bits <= 16 and layout.predictor == 1
     if layout.bits not in whole and not packed:

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 from torch import Tensor
 
-from swav_cli.data.images import BadPicture, from_pillow
+from swav_cli.data.formats import BadPicture
+from swav_cli.data.images import from_pillow
 from swav_cli.data.paths import cache_folder, expanded
 from swav_cli.data.pictures import Pictures, Split
 from swav_cli.errors import UserError, nearest
@@ -43,6 +44,9 @@ class TorchvisionPictures(Pictures):
         return len(self.dataset)
 
     def read(self, index: int) -> Tensor:
+        EpsImagePlugin.gs_binary = (
+            False  # torchvision leaves it to Pillow which reader to take: not the one of a program
+        )
         try:
             return from_pillow(self.dataset[index][0], self.channels)
         except BadPicture:

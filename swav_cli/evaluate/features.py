@@ -16,7 +16,7 @@ from swav_cli.core.model import SwAV
 from swav_cli.core.precision import autocast, memory_format
 from swav_cli.core.stages import feature_map, map_names
 from swav_cli.core.transfer import moved
-from swav_cli.data.images import BadPicture
+from swav_cli.data.formats import BadPicture
 from swav_cli.data.loader import Batch, read_batches, spare_processors, stacked
 from swav_cli.data.pictures import Pictures
 from swav_cli.errors import UserError, nearest

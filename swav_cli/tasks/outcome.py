@@ -21,7 +21,7 @@ from swav_cli.core.plan import make_model
 from swav_cli.core.recipe import Recipe, settled
 from swav_cli.core.weights import about
 from swav_cli.data.cache import cached
-from swav_cli.data.images import BadPicture
+from swav_cli.data.formats import BadPicture
 from swav_cli.data.labelled import match_classes
 from swav_cli.data.loader import pick_workers
 from swav_cli.data.pictures import Limited, Pictures

@@ -14,7 +14,7 @@ from swav_cli.core.classifier_recipe import ClassifierScheduleRecipe, FinetuneRe
 from swav_cli.core.loop import EndOfEpoch
 from swav_cli.core.metrics import Progress
 from swav_cli.core.weights import About
-from swav_cli.data.images import BadPicture
+from swav_cli.data.formats import BadPicture
 from swav_cli.data.loader import Batch
 from swav_cli.data.sources import open_pictures
 from swav_cli.errors import Diverged, Interrupted, UserError

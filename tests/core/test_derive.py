@@ -12,7 +12,7 @@ from torch import Tensor
 from swav_cli.core.derive import SAMPLE_FOR_STATISTICS, Derived, derive, measure_statistics
 from swav_cli.core.recipe import Recipe
 from swav_cli.core.recipe_file import dump_recipe, load_recipe, parse_recipe
-from swav_cli.data.images import BadPicture
+from swav_cli.data.formats import BadPicture
 from swav_cli.data.pictures import Pictures
 from swav_cli.errors import UserError
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from swav_cli.data import cache
 from swav_cli.data.cache import CachedPictures, cached, free_memory
-from swav_cli.data.images import BadPicture
+from swav_cli.data.formats import BadPicture
 from swav_cli.data.pictures import Pictures
 from swav_cli.data.sources import open_pictures
 from swav_cli.errors import UserError

@@ -96,7 +96,7 @@ FILES = {
     "a TIFF's header": (encode("TIFF")[:8], "a damaged TIFF: "),
     "half a GIF": (encode("GIF")[:300], "a damaged GIF: "),
     "PPM": (b"P6 12 nothing\n", "a damaged PPM: "),
-    "AVIF": (boxed(b"avif", b"avif", b"mif1"), "a damaged AVIF" if features.check("avif") else "pip install"),
+    "AVIF": (boxed(b"avif", b"avif", b"mif1"), "a damaged AVIF|pip install --upgrade pillow"),
 }  # fmt: skip
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import io
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import EpsImagePlugin, Image
+from torchvision.datasets import ImageFolder
 
-from swav_cli.data.formats import STARTS, format_of
-from swav_cli.data.images import BadPicture, decode_picture
+from swav_cli.data.formats import STARTS, BadPicture, format_of
+from swav_cli.data.images import decode_picture
+from swav_cli.data.torchvision_pictures import TorchvisionPictures
 
 PICTURE = Image.new("RGB", (9, 8), "red")
 
@@ -37,6 +41,18 @@ def test_postscript_never_reaches_ghostscript(channels: int, monkeypatch: pytest
     monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *a, **k: started.append(a) or PICTURE.im)
     with pytest.raises(BadPicture):
         decode_picture(encode("EPS"), channels)
+    assert not started
+
+
+def test_nor_does_it_from_a_data_set_of_torchvision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = []
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", "gs")  # as where it is installed
+    monkeypatch.setattr(subprocess, "check_call", lambda *a, **k: started.append(a))
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/b.jpg").write_bytes(encode("EPS"))
+    pictures = TorchvisionPictures(ImageFolder(str(tmp_path)), 3, "torchvision:ImageFolder")
+    with pytest.raises(BadPicture, match="Ghostscript"):
+        pictures.read(0)
     assert not started
 
 

@@ -15,12 +15,13 @@ import pytest
 import torch
 from PIL import Image, ImageOps, features
 
-from swav_cli.data.formats import SUFFIXES
-from swav_cli.data.images import BadPicture, decode_picture, read_picture
+from swav_cli.data.formats import SUFFIXES, BadPicture
+from swav_cli.data.images import decode_picture, read_picture
 from swav_cli.data.jpeg import decode_plain
 
 RNG = np.random.default_rng(0)
 PHOTO = Image.fromarray(RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8)).resize((60, 40), Image.Resampling.BICUBIC)
+WITH_AVIF = "avif" in features.modules and features.check("avif")
 DEEP = RNG.integers(0, 65536, (12, 18))
 DEEP[0, :2] = 0, 65535
 
@@ -71,7 +72,7 @@ KINDS = {
 @pytest.mark.parametrize("case", [str.lower, str.upper, str.title])
 @pytest.mark.parametrize("suffix", sorted(SUFFIXES))
 def test_every_kind_of_file(suffix: str, case: Any, tmp_path: Path) -> None:
-    if suffix == ".avif" and not features.check("avif"):
+    if suffix == ".avif" and not WITH_AVIF:
         pytest.skip("this Pillow has no AVIF")
     path = tmp_path / ("picture" + case(suffix))
     picture = PHOTO.convert({".pgm": "L", ".pbm": "1"}.get(suffix, "RGB"))
@@ -252,6 +253,10 @@ def test_alpha_that_is_zero_everywhere_in_a_bmp(header: int, direction: int, ord
     masks = tuple(0xFF << 8 * order.index(channel) for channel in range(4))
     layers = np.dstack([np.asarray(PHOTO), np.zeros((40, 60), np.uint8)])
     content = bitmap(layers[:, :, order], header, masks, direction)
+    try:
+        Image.open(io.BytesIO(content))
+    except OSError:
+        pytest.skip(f"this Pillow reads no header of {header} bytes")
     assert (pixels(content) == expected(PHOTO)).all()
     assert (pixels(content, 1) == expected(PHOTO, "L")).all()
     assert (pixels(content, 4) == layers).all()

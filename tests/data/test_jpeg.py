@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,9 @@ from torchcodec.decoders import decode_jpeg
 
 from swav_cli.data.images import decode_picture
 from swav_cli.data.jpeg import Frame, decode_plain, segments
+from swav_cli.data.loader import Crops
+from swav_cli.data.sources import open_pictures
+from tests.data.tars import make_tar
 
 RNG = np.random.default_rng(0)
 PHOTO = Image.fromarray(RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8)).resize((60, 40), Image.Resampling.BICUBIC)
@@ -110,3 +114,16 @@ def test_what_the_frame_says() -> None:
 def test_a_file_that_breaks_off_among_its_segments(cut: int) -> None:
     assert list(segments(jpeg()[:cut])) == [part for part in segments(jpeg()) if part.stop <= cut]
     assert decode_plain(jpeg()[:cut], 3, 9999) is None
+
+
+def test_upright_in_folders_in_shards_and_in_training(tmp_path: Path) -> None:
+    flat = jpeg()
+    content = put_in(flat, segment(XMP), segment(exif(6)))
+    upright = decode_picture(flat).rot90(-1, (1, 2))
+    (tmp_path / "a.jpg").write_bytes(content)
+    make_tar(tmp_path / "s.tar", {"a.jpg": content})
+    for source in (tmp_path, tmp_path / "s.tar"):
+        pictures = open_pictures(str(source))
+        assert torch.equal(pictures.read(0), upright)
+        batch = Crops(pictures, lambda picture, *_: ([picture[None]], torch.empty(1, 0))).__getitems__([(0, 0)])
+        assert torch.equal(batch.crops[0].squeeze(0).squeeze(0), upright)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from swav_cli.data.images import BadPicture
+from swav_cli.data.formats import BadPicture
 from swav_cli.data.sources import open_pictures
 from swav_cli.errors import UserError
 

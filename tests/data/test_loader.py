@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from swav_cli.core.multicrop import Colour, CropSize, MultiCrop
-from swav_cli.data.images import BadPicture
+from swav_cli.data.formats import BadPicture
 from swav_cli.data.loader import Batch, Crops, Order, epoch_order, load_batches
 from swav_cli.data.pictures import Pictures
 from swav_cli.data.sources import open_pictures

@@ -23,7 +23,7 @@ from PIL import Image
 from swav_cli.core.multicrop import Colour, CropSize, MultiCrop
 from swav_cli.data import shard_files
 from swav_cli.data.cache import CachedPictures
-from swav_cli.data.images import BadPicture
+from swav_cli.data.formats import BadPicture
 from swav_cli.data.inputs import open_inputs, with_channels
 from swav_cli.data.labelled import hold_out, keep_labelled, train_and_val_in
 from swav_cli.data.loader import Order, load_batches

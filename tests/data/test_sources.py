@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torchvision import datasets
 
-from swav_cli.data.images import BadPicture
+from swav_cli.data.formats import BadPicture
 from swav_cli.data.path_table import PathTable
 from swav_cli.data.pictures import Limited
 from swav_cli.data.sources import open_pictures

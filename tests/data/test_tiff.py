@@ -12,6 +12,7 @@ from PIL import Image
 from swav_cli.data import tiff_chunks
 from swav_cli.data.formats import BadPicture
 from swav_cli.data.images import decode_picture
+from tests.data import tiffs
 from tests.data.tiffs import Kind, tiff
 
 RNG = np.random.default_rng(0)
@@ -79,6 +80,40 @@ def test_many_strips_are_read_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(tiff_chunks, "AT_ONCE", 100)
     for kind in whole:
         assert is_alike(pixels(tiff(as_type(COLOUR, "u2"), 2, kind)), COLOUR)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 12, 16])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("tile", [None, (16, 16)])
+@pytest.mark.parametrize("photometric", [0, 1])
+def test_bytes_whose_lowest_bit_comes_first(
+    bits: int, order: str, tile: tuple[int, int] | None, photometric: int
+) -> None:
+    levels = np.rint(GRAY * (2**bits - 1)).astype(np.uint8 if bits == 8 else np.uint16)
+    kind = Kind(order, tile=tile, bits=None if bits in (8, 16) else bits)
+    shown = levels / (2**bits - 1)
+    content = tiff(levels, photometric, kind._replace(lowest_first=True))
+    assert is_alike(pixels(content, 1), shown if photometric else 1 - shown)
+
+
+def test_the_number_of_samples_may_go_without_saying() -> None:
+    assert is_alike(pixels(tiff(as_type(COLOUR, "u2"), 2, t277=None)), COLOUR)
+
+
+@pytest.mark.parametrize("kind", [Kind(), Kind(">", planar=True), Kind(bits=12)])
+def test_one_long_strip_is_read_a_few_rows_at_a_time(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As ImageJ writes it, of any size; Pillow would take a large one for a bomb."""
+    monkeypatch.setattr(tiff_chunks, "AT_ONCE", 1000)
+    monkeypatch.setattr(tiffs, "_rows", lambda height: height)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    levels = np.rint(COLOUR * 4095).astype(np.uint16) if kind.bits else as_type(COLOUR, "u2")
+    assert is_alike(pixels(tiff(levels, 2, kind)), COLOUR, 0.6)
+
+
+def test_what_is_compressed_in_one_large_piece_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(BadPicture, match="compressed in one large piece; save it in strips or tiles"):
+        decode_picture(tiff(as_type(COLOUR, "u2"), 2, Kind(deflate=True)))
 
 
 @pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "packbits", None])
@@ -157,12 +192,15 @@ def test_signed_pictures_that_differ_in_one_pixel_are_alike() -> None:
         (tiff(as_type(GRAY, "u2"), 1, t317=[7]), "predictor 7"),
         (tiff(as_type(COLOUR, "u2"), 2, t258=[5, 6, 5]), r"samples differ in kind \(5, 6, 5 bits\)"),
         (tiff(as_type(GRAY, "u4"), 1, t258=[24]), "24 bits a sample"),
+        (tiff(as_type(COLOUR, "u2"), 2, t277=[1]), "1 samples a pixel are too few for its colours"),
+        (tiff(as_type(COLOUR, "u1"), 2, t277=[2]), "2 samples a pixel are too few for its colours"),
         (tiff(as_type(GRAY, "u2"), 1)[:200], "."),
         (tiff(as_type(GRAY, "u2"), 1, t256=[0]), "it has no size"),
         (tiff(as_type(GRAY, "f4") * np.float32(np.nan), 1), "not finite"),
         (tiff(as_type(GRAY, "f4") - np.float32(0.5), 1), "values from -0.5 to 0.5; float32 is read as 0 to 1 or"),
         (struct.pack(">2sHHHQ", b"MM", 43, 8, 0, 16) + bytes(60), "BigTIFF in big-endian order"),
         (tiff(as_type(GRAY, "u2"), 1, t257=[60_000], t256=[60_000]), "too many pixels"),
+        (tiff(as_type(GRAY, "u2"), 1, t257=[5_000], t256=[9_000], t277=[60_000]), "too many pixels"),
     ],
 )  # fmt: skip
 def test_what_is_not_read_is_told(content: bytes, reason: str) -> None:

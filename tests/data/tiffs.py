@@ -21,10 +21,11 @@ class Kind(NamedTuple):
     deflate: bool = False
     predictor: int = 1
     bits: int | None = None  # of samples that are packed; else those of their type
+    lowest_first: bool = False  # FillOrder 2
 
 
 def tiff(samples: np.ndarray, photometric: int, kind: Kind = Kind(), **tags: Any) -> bytes:  # noqa: B008
-    """Samples (H, W, C) as a file. `tags`: further ones, such as t338=[2]."""
+    """Samples (H, W, C) as a file. `tags`: further ones, such as t338=[2]; None leaves one out."""
     height, width, count = samples.shape
     planes = [samples[:, :, number : number + 1] for number in range(count)] if kind.planar else [samples]
     chunks = [_packed(chunk, kind) for plane in planes for chunk in _chunks(plane, kind)]
@@ -35,7 +36,7 @@ def tiff(samples: np.ndarray, photometric: int, kind: Kind = Kind(), **tags: Any
     size = kind.bits or samples.dtype.itemsize * 8
     numbers = {
         256: [width], 257: [height], 258: [size] * count, 259: [8 if kind.deflate else 1], 262: [photometric],
-        277: [count], 284: [2 if kind.planar else 1], 317: [kind.predictor],
+        266: [1 + kind.lowest_first], 277: [count], 284: [2 if kind.planar else 1], 317: [kind.predictor],
         339: [FORMS[samples.dtype.kind]] * count, 278: [_rows(height)],
         273: offsets, 279: [len(chunk) for chunk in chunks],
     }  # fmt: skip
@@ -43,6 +44,7 @@ def tiff(samples: np.ndarray, photometric: int, kind: Kind = Kind(), **tags: Any
         numbers[324], numbers[325] = numbers.pop(273), numbers.pop(279)
         numbers[323], numbers[322] = [kind.tile[0]], [kind.tile[1]]
     numbers |= {int(name[1:]): values for name, values in tags.items()}
+    numbers = {tag: values for tag, values in numbers.items() if values is not None}
     mark = {"<": b"II*\0", ">": b"MM\0*"}[kind.order]
     return mark + struct.pack(f"{kind.order}I", at) + b"".join(chunks) + _directory(numbers, at, kind.order)
 
@@ -88,6 +90,9 @@ def _packed(chunk: np.ndarray, kind: Kind) -> bytes:
             whole = chunk.view(f"u{chunk.dtype.itemsize}")
             chunk = np.concatenate([whole[:, :1], np.diff(whole, axis=1)], axis=1)
         data = chunk.astype(chunk.dtype.newbyteorder(kind.order)).tobytes()
+    if kind.lowest_first:
+        bits = np.unpackbits(np.frombuffer(data, np.uint8))
+        data = np.packbits(bits.reshape(-1, 8)[:, ::-1]).tobytes()
     return zlib.compress(data) if kind.deflate else data
 
 
