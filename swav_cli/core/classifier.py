@@ -109,12 +109,11 @@ class ClassifierTrainer:
     # --- state -----------------------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
-        network, about = self.classifier()
+        weights, about = classifier_weights(*self._classifier_parts(), keep_head=not self.finetunes)
         return {
             **self.course.state(),
-            "model": network.state_dict(),
+            "model": weights,
             "about": about.to_json(),
-            "backbone": self.model.state_dict() if self.finetunes else {},
             "heads": self.heads.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "best": dict(self.best),
@@ -122,7 +121,9 @@ class ClassifierTrainer:
 
     def restore(self, state: dict[str, Any]) -> None:
         if self.finetunes:
-            self.model.load_state_dict(state["backbone"])
+            # Older checkpoints hold the backbone once more. What is in neither takes no part in the features.
+            trained = state.get("backbone") or _without(state["model"], "fc.")
+            self.model.load_state_dict({**self.model.state_dict(), **trained})
         self.heads.load_state_dict(state["heads"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.best = dict(state["best"])
@@ -134,7 +135,10 @@ class ClassifierTrainer:
         After linear evaluation projection head and prototypes are still those of the backbone; after fine-tuning they
         belong to another one and are left out.
         """
-        return with_classifier(self.model, self.about, self.heads[POOLED], self.classes, keep_head=not self.finetunes)
+        return with_classifier(*self._classifier_parts(), keep_head=not self.finetunes)
+
+    def _classifier_parts(self) -> tuple[SwAV, About, nn.Module, tuple[str, ...]]:
+        return self.model, self.about, self.heads[POOLED], self.classes
 
     # --- one step --------------------------------------------------------------------------------------------------
 
@@ -243,16 +247,24 @@ def with_classifier(
     model: SwAV, about: About, head: nn.Module, classes: tuple[str, ...], *, keep_head: bool = True
 ) -> tuple[SwAV, About]:
     """A network of its own with a linear classifier on the pooled features; eval mode, float32, on the CPU."""
-    described = replace(about, classes=classes)
-    if not keep_head:
-        described = replace(described, embedding_dim=0, hidden_dim=0, prototypes=0)
+    weights, described = classifier_weights(model, about, head, classes, keep_head=keep_head)
     with torch.random.fork_rng(devices=[]):  # built in the middle of a run, which goes on as if it had not been
         network = described.build()
-    weights = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("fc.")}
-    if not keep_head:
-        aside = ("projection_head.", "prototypes.")
-        weights = {name: tensor for name, tensor in weights.items() if not name.startswith(aside)}
-    weights |= {f"fc.{name}": tensor for name, tensor in head.state_dict().items()}
-    network.load_state_dict({name: tensor.detach().float().cpu() if tensor.is_floating_point() else tensor.cpu()
-                             for name, tensor in weights.items()})  # fmt: skip
+    network.load_state_dict(weights)
     return network.eval(), described
+
+
+def classifier_weights(
+    model: SwAV, about: About, head: nn.Module, classes: tuple[str, ...], *, keep_head: bool = True
+) -> tuple[dict[str, Tensor], About]:
+    """The tensors of that network, which are the model's own and no copies, and its description."""
+    described = replace(about, classes=classes)
+    weights = _without(model.state_dict(), "fc.")
+    if not keep_head:
+        described = replace(described, embedding_dim=0, hidden_dim=0, prototypes=0, prototypes_bias=False)
+        weights = _without(weights, "projection_head.", "prototypes.")
+    return weights | {f"fc.{name}": tensor for name, tensor in head.state_dict().items()}, described
+
+
+def _without(weights: dict[str, Tensor], *parts: str) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in weights.items() if not name.startswith(parts)}

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from swav_cli.core.checkpoint import RunFolder, newest_checkpoint
+from swav_cli.core.checkpoint import RunFolder, newest_checkpoint, save_checkpoint
 from swav_cli.core.classifier import ClassifierTrainer, rate_share, with_classifier
 from swav_cli.core.classifier_recipe import ClassifierScheduleRecipe, FinetuneRecipe, LinearRecipe
 from swav_cli.core.loop import EndOfEpoch
@@ -65,6 +65,26 @@ def test_a_frozen_backbone_stays_as_it_was_bit_for_bit(tmp_path: Path) -> None:
     assert same_state(before, dict(trainer.model.state_dict()))
     assert all(not torch.equal(heads[name], tensor) for name, tensor in trainer.heads.state_dict().items())
     assert all(parameter.grad is None for parameter in trainer.model.parameters())
+
+
+def test_a_checkpoint_holds_each_tensor_once_and_builds_no_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = trainer_of(finetune("optimizer.momentum=0"))
+    monkeypatch.setattr(About, "build", lambda self: pytest.fail("a network is built"))
+    save_checkpoint(RunFolder(tmp_path), trainer.state())
+    backbone = 4 * sum(tensor.numel() for tensor in trainer.model.state_dict().values())
+    assert backbone < RunFolder(tmp_path).last.stat().st_size < 1.5 * backbone
+
+
+def test_a_checkpoint_that_holds_the_backbone_twice_as_they_did_before_is_gone_on_with() -> None:
+    trained, again = trainer_of(finetune()), trainer_of(finetune())
+    with torch.no_grad():
+        trained.model.conv1.weight.add_(1)
+    state = trained.state()
+    again.restore({**state, "model": with_classifier(*trained._classifier_parts())[0].state_dict(),
+                   "backbone": trained.model.state_dict()})  # fmt: skip
+    assert same_state(dict(again.model.state_dict()), dict(trained.model.state_dict()))
 
 
 def test_fine_tuning_moves_the_backbone_and_leaves_head_and_prototypes(tmp_path: Path) -> None:
