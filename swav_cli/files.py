@@ -91,7 +91,6 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
     """
     try:
         Path(os.path.realpath(path)).parent.mkdir(parents=True, exist_ok=True)
-        _clear_left_behind(Path(os.path.realpath(path)))
         with replacing(path) as part:
             write(part)
     except BaseException as error:
@@ -162,6 +161,8 @@ def replacing(path: Path, *, flush: bool = True, keep: bool = False) -> Iterator
     if there is not None and not stat.S_ISREG(there.st_mode):
         code = errno.EISDIR if stat.S_ISDIR(there.st_mode) else errno.EINVAL
         raise OSError(code, os.strerror(code), str(path))
+    if not keep:  # of which there may be very many in one folder
+        clear_left_behind(target.parent, target.name)
     part = part_beside(target)
     try:
         # Made here, so that it has the rights that the system gives to a new file.
@@ -213,13 +214,17 @@ def shortened(name: str, most: int) -> str:
     return name if len(raw) <= most else raw[:most].decode("utf-8", "ignore")
 
 
-def _clear_left_behind(target: Path) -> None:
-    """Remove what a process that was killed left of the same file, long ago."""
-    name = re.compile(rf"\.{re.escape(shortened(target.name, PART_NAME))}\.[0-9a-f]{{8}}\.part")
-    with suppress(OSError), os.scandir(target.parent) as entries:
+def clear_left_behind(folder: Path, name: str | None = None) -> None:
+    """Remove the parts of a file or folder, or of all in a folder, that killed processes left there long ago."""
+    beginning = ".*" if name is None else re.escape(shortened(name, PART_NAME))
+    part = re.compile(rf"\.{beginning}\.[0-9a-f]{{8}}\.part")
+    with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
-            if name.fullmatch(entry.name) and time.time() - entry.stat(follow_symlinks=False).st_mtime > LEFT_BEHIND:
-                os.unlink(entry.path)
+            if part.fullmatch(entry.name) and time.time() - entry.stat(follow_symlinks=False).st_mtime > LEFT_BEHIND:
+                if entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.path, ignore_errors=True)
+                else:
+                    os.unlink(entry.path)
 
 
 # --- pipes and devices ----------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from swav_cli.errors import UserError
 from swav_cli.files import (
     check_place,
+    clear_left_behind,
     held,
     is_pipe_or_device,
     part_beside,
@@ -114,14 +115,17 @@ def test_a_name_that_is_too_long_is_one_line(tmp_path: Path) -> None:
 
 def test_what_a_killed_process_left_is_removed_a_day_later(tmp_path: Path) -> None:
     path = tmp_path / "file.txt"
-    old, fresh = part_beside(path), part_beside(path)
-    other = tmp_path / ".file.txt.mine.part"
-    for part in (old, fresh, other):
+    old, fresh, stage, others = part_beside(path), part_beside(path), part_beside(path), part_beside(tmp_path / "b.txt")
+    mine = tmp_path / ".file.txt.mine.part"
+    for part in (old, fresh, others, mine):
         part.write_text("half")
-    for part in (old, other):
+    (stage / "below").mkdir(parents=True)
+    for part in (old, others, mine, stage):
         os.utime(part, (time.time() - 100_000,) * 2)
     write_text(path, "text")
-    assert sorted(tmp_path.iterdir()) == sorted([path, fresh, other])
+    assert sorted(tmp_path.iterdir()) == sorted([path, fresh, others, mine])
+    clear_left_behind(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted([path, fresh, mine])
 
 
 def test_numbers_that_json_lacks_become_null(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from swav_cli.data.file_pictures import FilePictures
 from swav_cli.data.own_results import SORTED
 from swav_cli.data.pictures import Pictures
 from swav_cli.errors import UserError
-from swav_cli.files import LONGEST, replacing, shortened
+from swav_cli.files import LONGEST, clear_left_behind, replacing, shortened, write_text
 
 RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")  # no names for folders on Windows
 
@@ -69,7 +69,8 @@ class Sorting:
         number = answer.top[0].number
         folder = self.folder / self.folders[number]
         try:
-            self._open(folder)
+            if not self.counts[number]:
+                self._open(folder)
             if isinstance(self.pictures, FilePictures):
                 source = Path(os.path.abspath(answer.path))
                 self._put(folder / source.name, str(source), source)
@@ -84,8 +85,9 @@ class Sorting:
         """A folder that is made here tells that it holds other folders' pictures; one of the user's stays as it is."""
         made = next((place for place in (self.folder, folder) if not place.is_dir()), None)
         folder.mkdir(parents=True, exist_ok=True)
+        clear_left_behind(folder)
         if made is not None and not (self.folder / SORTED).exists():
-            (made / SORTED).write_text("made by swav predict --sort-into; its pictures are those of other folders\n")
+            write_text(made / SORTED, "made by swav predict --sort-into; its pictures are those of other folders\n")
 
     def summary(self) -> dict[str, Any]:
         """Counts for a report."""

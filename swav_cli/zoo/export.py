@@ -19,7 +19,7 @@ from swav_cli.core.model import SwAV
 from swav_cli.core.weights import About
 from swav_cli.data.paths import expanded
 from swav_cli.errors import UserError
-from swav_cli.files import check_moved_place, check_place, held, part_beside
+from swav_cli.files import check_moved_place, check_place, clear_left_behind, held, part_beside
 from swav_cli.zoo import export_graph, export_weights
 from swav_cli.zoo.export_check import Difference, Reader, compare, takes_any_size
 from swav_cli.zoo.export_formats import PICKLES, ExportRequest, check_fits, check_installed, describe
@@ -234,6 +234,7 @@ def _stage(out: Path, size: int) -> Iterator[Path]:
         free = shutil.disk_usage(out.parent).free
         if free < size * 1.1:
             raise UserError(f"{out}: takes {size / 1e6:.0f} MB, and the disk has {free / 1e6:.0f} MB left")
+        clear_left_behind(out.parent, out.name)
         stage.mkdir()
         yield stage
     except OSError as error:
