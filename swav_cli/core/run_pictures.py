@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from swav_cli.core.checkpoint import RunFolder
@@ -70,11 +72,23 @@ def named_by(recipe: Recipe, model: str | Path, part: str) -> Pictures:
     """
     if part == "val" and recipe.data.val is None:
         raise UserError(f"{model}: its run names no labelled pictures to judge by; name some")
-    try:
+    with of_the_run(model):
         return (
             bank_of(recipe)
             if part == "train"
             else open_pictures(str(recipe.data.val), "val", channels=recipe.data.channels)
         )
+
+
+@contextmanager
+def of_the_run(model: str | Path) -> Iterator[None]:
+    """Around opening pictures that nobody named now: an error tells that a run's recipe did.
+
+    Raises:
+        UserError: they are not there.
+    """
+    try:
+        yield
     except UserError as error:
-        raise UserError(f"the pictures of {model}'s run: {error}") from None
+        told = str(error).startswith("the pictures of ")  # of the run that it was trained on
+        raise error if told else UserError(f"the pictures of {model}'s run: {error}") from None

@@ -10,21 +10,26 @@ from torch import Tensor
 
 EPSILON = 1e-7  # of RankMe: what keeps the logarithm of an unused direction finite
 ROWS_AT_ONCE = 4096
+CPU = torch.device("cpu")
 DRAWN = 10_000  # rows whose pairs are looked at for uniformity: 50 million pairs
 
 
-def rankme(rows: Tensor) -> float:  # (N, F)
+def rankme(rows: Tensor, device: torch.device = CPU) -> float:  # (N, F)
     """RankMe, arXiv 2210.02885, eq. 1: exp(-sum p_k log p_k) with p_k = s_k / sum(s) + 1e-7 of singular values s.
 
     How many directions the rows use evenly: 1 to min(N, F). The rows are not centred; the paper takes 25,600 of them.
     The singular values are square roots of the eigenvalues of the rows' Gram matrix, summed over parts in float64, so
     that N may be large and the rows of any floating type.
+
+    Args:
+        device: sums on a CUDA GPU, and else on the processor: others have no float64.
     """
-    gram = torch.zeros(rows.shape[1], rows.shape[1], dtype=torch.float64)
+    where = device if device.type == "cuda" else CPU
+    gram = torch.zeros(rows.shape[1], rows.shape[1], dtype=torch.float64, device=where)
     for part in rows.split(ROWS_AT_ONCE):
-        part = part.cpu().double()
+        part = part.to(where).double()
         gram.addmm_(part.T, part)
-    values = torch.linalg.eigvalsh(gram)
+    values = torch.linalg.eigvalsh(gram.cpu())
     # What rounding leaves of directions that are not there; its square roots would count.
     values[values < values[-1] * len(gram) * torch.finfo(torch.float64).eps] = 0
     singular = values.sqrt().flip(0)[: min(rows.shape)]

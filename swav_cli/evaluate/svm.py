@@ -32,6 +32,11 @@ class SvmScore(NamedTuple):
     converged: bool  # every final solution is one; where not, the last step's is judged
 
 
+def memory_needed(pictures: int, features: int) -> float:
+    """Bytes: rows of unit length in float64, and what they are made from or the solver copies."""
+    return 2.0 * 8 * pictures * features
+
+
 def svm_accuracy(
     train: Values,  # (N, F)
     train_labels: Values,  # (N,)

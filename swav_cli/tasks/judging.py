@@ -20,7 +20,7 @@ from swav_cli.core.precision import memory_format, settle_precision
 from swav_cli.core.processes import first_decides, joined_processes, own_gpu
 from swav_cli.core.recipe import Recipe
 from swav_cli.core.run_folder import add_results
-from swav_cli.core.run_pictures import bank_of, named_by, pretraining_of, recipe_of, run_of, training_pictures
+from swav_cli.core.run_pictures import named_by, of_the_run, pretraining_of, recipe_of, run_of, training_pictures
 from swav_cli.core.weights import About, weights_digest
 from swav_cli.data.cache import cached
 from swav_cli.data.labelled import labels_of, match_classes, train_and_val_in
@@ -177,6 +177,11 @@ def _judge_classifier(setting: Setting, data: str | None, flip: bool, plot: Path
             len(about.classes), device=setting.device, precision=setting.precision,
             workers=setting.workers_for(pictures), batch_size=setting.batch_size, flip=flip,
         )[""]  # fmt: skip
+    if not found.count:
+        raise UserError(
+            f"{pictures.source}: no answers to its {counted(len(pictures), 'picture')}: they can't be read, or the "
+            f"weights of {setting.source} are not finite"
+        )
     results = {
         "model": setting.source,
         "kind": "classifier",
@@ -203,7 +208,8 @@ def _pictures_for_classifier(setting: Setting, data: str | None) -> Pictures:
     recipe = recipe_of(setting.source)
     if not isinstance(recipe, ClassifierRecipe):
         raise UserError(f"{setting.source}: belongs to no run whose pictures could judge it; name some with --data")
-    return held_out_by(recipe, channels, setting.screen.notice)
+    with of_the_run(setting.source):
+        return held_out_by(recipe, channels, setting.screen.notice)
 
 
 # --- features ---------------------------------------------------------------------------------------------------------
@@ -278,9 +284,10 @@ def _pictures_of_run(setting: Setting) -> Labelled:
     if recipe is None:
         raise UserError(f"{setting.source}: belongs to no run whose pictures could judge it; name some with --data")
     if recipe.data.val is not None:
-        return _labelled(named_by(recipe, setting.source, "val"), bank_of(recipe))
+        return _labelled(*(named_by(recipe, setting.source, part) for part in ("val", "train")))
     setting.screen.notice("its run names no labelled pictures, so nothing is said of classes; name some with --data")
-    return Labelled(Limited(training_pictures(recipe), LOOKED_AT, 0), None, None, None)
+    with of_the_run(setting.source):
+        return Labelled(Limited(training_pictures(recipe), LOOKED_AT, 0), None, None, None)
 
 
 def _labelled(queries: Pictures, bank: Pictures | None) -> Labelled:
@@ -311,10 +318,10 @@ def _shape_of(setting: Setting, labelled: Labelled, asked: Representation) -> di
         found["prototypes"] = usage(asked.nearest, setting.about.prototypes)._asdict()
         if labelled.query_labels is not None:
             found["clusters"] = agreement(asked.nearest, labelled.query_labels[asked.rows])._asdict()
-    found["rank"] = rankme(asked.pooled)
+    found["rank"] = rankme(asked.pooled, setting.device)
     embedded = setting.about.embedding_dim > 0
     if embedded:
-        found["rank_of_embeddings"] = rankme(asked.embedding)
+        found["rank_of_embeddings"] = rankme(asked.embedding, setting.device)
     found["uniformity"] = uniformity(asked.embedding if embedded else asked.pooled)
     return found
 

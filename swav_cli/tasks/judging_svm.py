@@ -13,12 +13,13 @@ from swav_cli.core import distributed
 from swav_cli.core.processes import first_decides, joined_processes
 from swav_cli.core.run_folder import add_results
 from swav_cli.core.run_pictures import run_of
+from swav_cli.data.cache import free_memory
 from swav_cli.data.file_pictures import FilePictures
 from swav_cli.data.multilabel import is_multilabel, read_multilabel
 from swav_cli.data.pictures import Pictures
 from swav_cli.errors import UserError, counted
 from swav_cli.evaluate.representation import gathered
-from swav_cli.evaluate.svm import COSTS, FOLDS, SvmScore, svm_accuracy, svm_mean_average_precision
+from swav_cli.evaluate.svm import COSTS, FOLDS, SvmScore, memory_needed, svm_accuracy, svm_mean_average_precision
 from swav_cli.report.classifier import judged_at
 from swav_cli.report.console import Screen
 from swav_cli.report.judgement import describe_svm
@@ -69,6 +70,9 @@ def judge_by_svm(
         several = data is not None and is_multilabel(data)
         sides = _several_labels(setting, str(data), bank) if several else _one_label(setting, data, bank)
         refuse_disagreeing_inputs(setting, sides.test, sides.train)
+        _refuse_too_many(setting, sides)
+        if not several:
+            _tell_of_lone_pictures(setting, sides)
         counts = [counted(len(pictures), "picture") for pictures in (sides.train, sides.test)]
         train = represent_pictures(setting, sides.train, f"features of {counts[0]} to train on")
         test = represent_pictures(setting, sides.test, f"features of {counts[1]} to judge by")
@@ -89,6 +93,29 @@ def judge_by_svm(
             add_results(run, "svm", results, screen.notice)
         screen.notice(describe_svm(results))
         return results
+
+
+def _refuse_too_many(setting: Setting, sides: Sides) -> None:
+    """
+    Raises:
+        UserError: the features find no room in the form in which scikit-learn takes them.
+    """
+    needed = memory_needed(len(sides.train) + len(sides.test), setting.model.feature_dim)
+    free = free_memory()
+    if needed > free:
+        raise UserError(
+            f"--svm: takes some {needed / 1e9:.1f} GB of memory for so many pictures, of which {free / 1e9:.1f} GB are "
+            "free; give fewer, or train a linear classifier: swav linear-eval --cached"
+        )
+
+
+def _tell_of_lone_pictures(setting: Setting, sides: Sides) -> None:
+    alone = [sides.classes[number] for number in (torch.bincount(sides.train_truth) == 1).nonzero().flatten().tolist()]
+    if alone:
+        more = f" and {len(alone) - 1:,} more have" if len(alone) > 1 else " has"
+        setting.screen.notice(
+            f"{sides.train.source}: class {alone[0]}{more} one picture to train on, without a part in choosing the cost"
+        )
 
 
 def _one_label(setting: Setting, data: str | None, bank: str | None) -> Sides:
