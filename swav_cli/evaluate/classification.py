@@ -13,6 +13,7 @@ from swav_cli.core.weights import About
 from swav_cli.data.pictures import Pictures
 from swav_cli.evaluate.accuracy import Tally
 from swav_cli.evaluate.features import stream_features, usual_batch
+from swav_cli.evaluate.unread import Unread
 
 Classifiers = Callable[[Tensor], dict[str, Tensor]]  # (B, C, H, W) normalised -> logits (B, classes) by name
 
@@ -30,12 +31,14 @@ def tally(
     workers: int,
     batch_size: int | None = None,
     flip: bool = False,
+    unread: Unread | None = None,
 ) -> dict[str, Tally]:
     """Right and wrong answers of each classifier, all from one pass over the pictures.
 
     Args:
         names: of the classifiers.
         flip: the mean of the probabilities of a picture and its mirror image.
+        unread: gets those that can't be read.
     """
     own = np.array_split(np.arange(len(pictures)), distributed.world_size())[distributed.rank()]
     found = {name: Tally(classes) for name in names}
@@ -53,6 +56,8 @@ def tally(
             batch_size=min(batch_size or usual_batch(about.size, device), len(own)), workers=workers,
             indices=own.tolist(),
         ):  # fmt: skip
+            if unread is not None:
+                unread.add(rows.bad)
             for position, name in enumerate(names):
                 found[name].add(rows.values[:, position], labels[rows.indices])
     return found

@@ -26,6 +26,7 @@ from swav_cli.data.loader import Crops
 from swav_cli.data.pictures import Pictures
 from swav_cli.errors import UserError, counted
 from swav_cli.evaluate.features import Function, Rows, stream_features, usual_batch
+from swav_cli.evaluate.unread import Unread
 
 HALF_FROM = 2e8  # numbers; from here on features are kept in float16, as ImageNet's 1.28 million rows of 2,048 are
 LARGEST_HALF = 65504.0  # of float16; what lies beyond would be infinite
@@ -57,14 +58,19 @@ def represent(
     batch_size: int | None = None,
     pooled_only: bool = False,
     progress: Told = lambda done, count: None,
+    unread: Unread | None = None,
 ) -> Representation:
-    """All pictures, prepared as everywhere, in eval mode; of several processes each gets the rows of its share."""
+    """All pictures, prepared as everywhere, in eval mode; of several processes each gets the rows of its share.
+
+    Args:
+        unread: gets those that can't be read.
+    """
     model.eval()
     embeds, assigns = not pooled_only and about.embedding_dim > 0, not pooled_only and about.prototypes > 0
     widths = [model.feature_dim, about.embedding_dim if embeds else 0, 1 if assigns else 0]
     kept = _kept_rows(
         (lambda x: model.features(x).float()) if pooled_only else (lambda x: _all_layers(model, x)),
-        widths, pictures, about, device, precision, workers, batch_size, progress,
+        widths, pictures, about, device, precision, workers, batch_size, progress, unread,
     )  # fmt: skip
     pooled, embedding, nearest = kept.columns
     return Representation(
@@ -135,6 +141,7 @@ def _kept_rows(
     workers: int,
     batch_size: int | None,
     progress: Told,
+    unread_ones: Unread | None = None,
 ) -> _Kept:
     """What a function makes of this process's share, side by side; pictures without finite numbers are left out."""
     shares = np.array_split(np.arange(len(pictures)), distributed.world_size())
@@ -159,6 +166,8 @@ def _kept_rows(
         for column, values in zip(columns, part.values[finite].split(widths, dim=1), strict=False):
             column[at] = values.clamp(-LARGEST_HALF, LARGEST_HALF) if column.dtype == torch.float16 else values
         done, seen, unread = at.stop, seen + len(finite), unread + len(part.bad)
+        if unread_ones is not None:
+            unread_ones.add(part.bad)
         progress(round(seen * len(pictures) / len(own)), len(pictures))
     counts = distributed.sum_over_processes(torch.tensor([unread, seen - done - unread])).tolist()
     return _Kept(rows[:done], [column[:done] for column in columns], *counts)

@@ -17,7 +17,7 @@ from swav_cli.core.recipe import settled
 from swav_cli.core.weights import About
 from swav_cli.data.pictures import Pictures
 from swav_cli.errors import UserError, counted
-from swav_cli.report.console import duration
+from swav_cli.report.console import describe_bad, duration
 
 WORST = 3  # classes told of by name
 
@@ -106,6 +106,8 @@ def describe_outcome(results: dict[str, Any], path: Path) -> str:
         lines.append(f"  weakest {', '.join(f'{name} {accuracy:.1f} %' for name, accuracy in worst)}")
     if results["unread"]:
         lines.append(f"  {left_out(results['unread'])}")
+    if results.get("bad_pictures"):
+        lines += describe_bad(results["bad_pictures"], path / "bad-pictures.txt")
     lines += [
         f"  by      {results['protocol']}",
         f"  run     {path}",

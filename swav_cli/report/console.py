@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,7 +15,7 @@ from tqdm import tqdm
 from swav_cli.core import distributed
 from swav_cli.core.recipe import Recipe, settled
 from swav_cli.errors import counted
-from swav_cli.report.printable import printable_lines
+from swav_cli.report.printable import printable, printable_lines
 
 if TYPE_CHECKING:
     import torch
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from swav_cli.data.pictures import Pictures
 
 PLAIN_SECONDS = 15.0  # between lines where there is no terminal
+SHOWN = 3  # pictures that could not be read, of those in a file
 
 
 class Screen:
@@ -223,8 +225,7 @@ def describe_results(results: dict[str, Any], path: Path) -> str:
         raw = f", raw pixels {results['knn_raw_pixels']:.1f} %" if "knn_raw_pixels" in results else ""
         lines.append(f"  k-NN   learnt {results['knn']:.1f} %{raw}, untrained network {results['knn_untrained']:.1f} %")
     if results["bad_pictures"]:
-        bad = counted(results["bad_pictures"], "picture")
-        lines.append(f"  {bad} could not be read; see {path / 'bad-pictures.txt'}")
+        lines += describe_bad(results["bad_pictures"], path / "bad-pictures.txt")
     lines += [
         f"  run    {path}",
         f"  look   {path / 'prototypes.png'}: pictures that it finds alike, a line a prototype",
@@ -235,6 +236,17 @@ def describe_results(results: dict[str, Any], path: Path) -> str:
         "  swav pretrain photos/    train on a folder of your own; swav recipes lists other recipes",
     ]
     return "\n".join(lines)
+
+
+def describe_bad(count: int, path: Path) -> list[str]:
+    """How many pictures could not be read in training, and the first of those that stand in the run's file."""
+    lines = [f"  {counted(count, 'picture')} could not be read; see {path}"]
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
+            lines += [f"    {printable(line.rstrip())}" for line in islice(file, SHOWN)]
+    except OSError:
+        pass
+    return lines
 
 
 def duration(seconds: float) -> str:

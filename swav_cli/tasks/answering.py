@@ -21,6 +21,7 @@ from swav_cli.data.pictures import Pictures, tell
 from swav_cli.errors import UserError
 from swav_cli.evaluate.prediction import predict
 from swav_cli.evaluate.sorting import Sorting
+from swav_cli.evaluate.unread import FEW
 from swav_cli.files import check_place, write_as_text
 from swav_cli.report.answers import Format, pick_format, write_answers
 from swav_cli.report.labelled_sheet import MOST, save_labelled
@@ -119,14 +120,15 @@ class _Passing:
         self.facts, self.count, self.sorting, self.keeps, self.progress = facts, count, sorting, keeps, progress
         self.kept: list[Answer] = []  # for a sheet
         self.pictures = self.unread = 0
-        self.first_unread: Answer | None = None
+        self.first_unread: list[str] = []
 
     def listen(self, answers: Iterator[Answer]) -> Iterator[Answer]:
         for answer in answers:
             self.pictures += 1
             if answer.error is not None:
                 self.unread += 1
-                self.first_unread = self.first_unread or answer
+                if len(self.first_unread) < FEW:
+                    self.first_unread.append(printable(f"{answer.path}: {answer.error}"))
             if self.keeps and len(self.kept) < MOST:
                 self.kept.append(answer)
             if self.sorting is not None:
@@ -139,9 +141,9 @@ class _Passing:
 
     def tell_unread(self, notice: Callable[[str], None]) -> None:
         """Raises UserError where nothing could be read."""
-        if self.first_unread is None:
+        if not self.first_unread:
             return
-        first = printable(f"{self.first_unread.path}: {self.first_unread.error}")
+        first = "; ".join(self.first_unread)
         if self.pictures == 1:
             raise UserError(first)
         if self.unread == self.pictures:

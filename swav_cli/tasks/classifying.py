@@ -43,6 +43,7 @@ from swav_cli.data.tables import one_line
 from swav_cli.errors import Interrupted, UserError, counted
 from swav_cli.evaluate.accuracy import Tally
 from swav_cli.evaluate.classification import tally
+from swav_cli.evaluate.unread import Unread
 from swav_cli.files import write_text
 from swav_cli.report.classifier import (
     confusion_text,
@@ -312,11 +313,12 @@ def _run_and_judge(trainer: ClassifierTrainer, job: Job, folder: RunFolder, scre
     recipe = job.recipe
     epochs = recipe.training.epochs
     tallies: dict[str, Tally] = {}
+    unread = Unread(job.val)
 
     def end_of_epoch(epoch: int, loss: float) -> dict[str, Any]:
         found: dict[str, Any] = {"loss": loss}
         if (epoch + 1) % recipe.evaluation.every == 0 or epoch + 1 == epochs:
-            tallies.update(_judge(trainer, job))
+            tallies.update(_judge(trainer, job, unread))
             found |= {"top1": tallies[POOLED].top1, "top5": tallies[POOLED].top5}
             if found["top1"] > trainer.best.get("top1", -1.0):
                 trainer.best = {"epoch": epoch + 1, "top1": found["top1"], "top5": found["top5"]}
@@ -332,25 +334,26 @@ def _run_and_judge(trainer: ClassifierTrainer, job: Job, folder: RunFolder, scre
         if distributed.is_writer():
             save_model(folder.model, *trainer.classifier())
         raise
-    last = tallies or _judge(trainer, job)  # a run that was stopped after its last step was not judged
+    last = tallies or _judge(trainer, job, unread)  # a run that was stopped after its last step was not judged
     results = outcome(job, last, trainer.best, protocol(recipe, job.loaded.about))
     results["seconds"] = round(trainer.course.seconds, 1)
     results |= {"bad_pictures": len(trainer.course.bad), "run": str(folder.path)}
     if distributed.is_writer():
         save_model(folder.model, *trainer.classifier())
         finish(job, results, last[POOLED], folder, screen.notice)
+    unread.tell(screen.notice)
     screen.notice(describe_outcome(results, folder.path))
     return results
 
 
-def _judge(trainer: ClassifierTrainer, job: Job) -> dict[str, Tally]:
+def _judge(trainer: ClassifierTrainer, job: Job, unread: Unread) -> dict[str, Tally]:
     """On the held-out pictures, prepared as everywhere: shorter side at 256 / 224 of the size, and its middle."""
     trainer.model.eval()
     layers = [*trainer.stages.layers, POOLED]
     return tally(
         trainer.logits, layers, job.val, job.val_labels, job.loaded.about, len(job.classes), device=job.device,
         precision=trainer.recipe.training.precision,
-        workers=pick_workers(trainer.recipe.training.workers, job.val, job.device),
+        workers=pick_workers(trainer.recipe.training.workers, job.val, job.device), unread=unread,
     )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from swav_cli.data.paths import expanded
 from swav_cli.data.pictures import Pictures, tell
 from swav_cli.errors import UserError
 from swav_cli.evaluate.extraction import extract
+from swav_cli.evaluate.unread import FEW
 from swav_cli.evaluate.writers import open_output
 from swav_cli.zoo.load import load_model, newest_run
 
@@ -54,7 +55,8 @@ def write_features(
         whether it is `new` or was finished before.
 
     Raises:
-        UserError: a mistake that can be mended; nothing was written.
+        UserError: a mistake that can be mended; nothing was written. Or, with all of it written, no picture could be
+            read.
         Interrupted: a signal came; all rows so far are kept.
     """
     given = [str(each) for each in ([inputs] if isinstance(inputs, (str, Path)) else inputs)]
@@ -70,11 +72,25 @@ def write_features(
     tell(pictures, notice)
     if pictures.unlabelled is not None:
         notice(f"no labels are written: {pictures.unlabelled}")
-    return extract(
+    found = extract(
         network, about, pictures, path, layer=layer, normalize=normalize, multi_scale=multi_scale, device=device,
         precision=precision, batch_size=batch_size, workers=workers, resume=resume, overwrite=overwrite,
         name=str(source or about.source), notice=notice, progress=progress,
     )  # fmt: skip
+    _refuse_nothing_read(found)
+    return found
+
+
+def _refuse_nothing_read(found: dict[str, Any]) -> None:
+    """
+    Raises:
+        UserError: every row is of a picture that can't be read; the file is written all the same.
+    """
+    failures = found["failures"]
+    if len(failures) == found["rows"]:
+        first = "; ".join(f"{each['path']}: {each['reason']}" for each in failures[:FEW])
+        none = f"none of {len(failures):,} pictures could be read; first " if len(failures) > 1 else ""
+        raise UserError(f"{none}{first} ({found['file']} holds rows of NaN alone)")
 
 
 def pictures_of_run(model: Path) -> Pictures:

@@ -33,6 +33,7 @@ from swav_cli.evaluate.clustering import agreement, usage
 from swav_cli.evaluate.geometry import alignment, rankme, uniformity
 from swav_cli.evaluate.neighbours import Labelled, neighbours, pixels_compare, query_places
 from swav_cli.evaluate.representation import Representation, check_features, gathered, raw_pixels, represent, two_views
+from swav_cli.evaluate.unread import Unread
 from swav_cli.report.classifier import judged_at
 from swav_cli.report.confusion import save_confusion
 from swav_cli.report.console import Screen
@@ -57,6 +58,7 @@ class Setting(NamedTuple):
     workers: int | None
     batch_size: int | None
     screen: Screen
+    names_unread: bool = True  # say which pictures can't be read
 
     def workers_for(self, pictures: Pictures) -> int:
         return pick_workers("auto" if self.workers is None else self.workers, pictures, self.device)
@@ -171,12 +173,15 @@ def _judge_classifier(setting: Setting, data: str | None, flip: bool, plot: Path
             f"first {missing[0]}"
         )
     refuse_disagreeing_inputs(setting, pictures)
+    unread = Unread(pictures)
     with setting.screen.working(counted(len(pictures), "picture")):
         found = tally(
             lambda x: {"": setting.model.logits(x)}, [""], pictures, torch.from_numpy(labels), about,
             len(about.classes), device=setting.device, precision=setting.precision,
             workers=setting.workers_for(pictures), batch_size=setting.batch_size, flip=flip,
+            unread=unread,
         )[""]  # fmt: skip
+    unread.tell(setting.screen.notice)
     if not found.count:
         raise UserError(
             f"{pictures.source}: no answers to its {counted(len(pictures), 'picture')}: they can't be read, or the "
@@ -224,7 +229,7 @@ def _judge_features(setting: Setting, data: str | None, bank: str | None) -> dic
     with setting.screen.working("reading pictures"):
         labelled = _in_memory(labelled)  # each is looked at several times
     queries = labelled.queries
-    untrained = setting._replace(model=_untrained(setting.about, setting.device))
+    untrained = setting._replace(model=_untrained(setting.about, setting.device), names_unread=False)
     places = query_places(labelled) if labelled.query_labels is not None else None
     learnt = _numbers(setting, labelled, places, "learnt")
     before = _numbers(untrained, labelled, places, "untrained")
@@ -332,11 +337,14 @@ def represent_pictures(setting: Setting, pictures: Pictures, what: str) -> Repre
     Raises:
         UserError: none of the pictures has features.
     """
+    unread = Unread(pictures)
     with setting.screen.working(what), setting.screen.counting() as progress:
         found = represent(
             setting.model, setting.about, pictures, device=setting.device, precision=setting.precision,
-            workers=setting.workers_for(pictures), batch_size=setting.batch_size, progress=progress,
+            workers=setting.workers_for(pictures), batch_size=setting.batch_size, progress=progress, unread=unread,
         )  # fmt: skip
+    if setting.names_unread:
+        unread.tell(setting.screen.notice)
     check_features(found, pictures, setting.source, setting.screen.notice)
     return found
 

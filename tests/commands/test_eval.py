@@ -118,6 +118,7 @@ def test_pictures_that_cannot_be_read_are_counted_and_left_out(home: Path, swav_
     assert said.code == 0, said.err
     assert json.loads(said.out)["learnt"]["unread"] == 1
     assert "1 picture could not be read and is left out" in said.err
+    assert said.err.count(f"can't be read: {Path('photos/a/broken.png')}: ") == 1
 
 
 @pytest.mark.parametrize("processes", [2, 3])

@@ -35,6 +35,27 @@ def test_python_does_what_the_command_does(photos: Path, tmp_path: Path, monkeyp
         swav.write_features(photos, "feats.xml")
 
 
+def test_pictures_of_which_none_can_be_read_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = tiny_recipe()
+    save_model(tmp_path / "m.safetensors", make_model(recipe), about(recipe))
+    (tmp_path / "some").mkdir()
+    for name in "abcd":
+        (tmp_path / "some" / f"{name}.jpg").write_text("no picture")
+    for _ in range(2):  # the second time all is there already
+        with pytest.raises(UserError, match=r"none of 4 pictures could be read; first some/a\.jpg: .*; some/b\.jpg: "):
+            swav.write_features("some", "f.npy", "m.safetensors", workers=0, device="cpu")
+    assert np.isnan(np.load("f.npy")).all()
+    (tmp_path / "one.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    with pytest.raises(UserError, match=r"^one\.png: .*g\.npy holds rows of NaN alone"):
+        swav.write_features("one.png", "g.npy", "m.safetensors", workers=0, device="cpu")
+    for name, content in (("data.bin", b"x" * 100), ("notes.md", b"# notes")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(UserError, match=f"^{name}: "):
+            swav.write_features(name, "h.npy", "m.safetensors")
+    assert not (tmp_path / "h.npy").exists()
+
+
 @pytest.mark.parametrize("named", [".", "model.safetensors", "checkpoints/last.pt"])
 def test_the_pictures_of_a_run(tmp_path: Path, named: str) -> None:
     (tmp_path / "checkpoints").mkdir()
