@@ -102,7 +102,9 @@ def published_classifier(mirror: Path) -> str:
     network = About(
         "resnet50", width=4, embedding_dim=0, prototypes=0, hidden_dim=0, classes=tuple(map(str, range(1000)))
     )
-    weights = network.build().state_dict().items()
+    model = network.build()
+    torch.nn.init.normal_(model.fc.weight)  # as torch draws it at first it would count as untrained
+    weights = model.state_dict().items()
     named = {f"head.{name}" if name.startswith("fc.") else f"backbone.{name}": tensor for name, tensor in weights}
     meta = {"dataset_meta": {"classes": ["tench, Tinca tinca", *(f"class {number}" for number in range(1, 1000))]}}
     file = mirror / catalogue.find(catalogue.DEFAULT).file
