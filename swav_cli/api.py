@@ -114,7 +114,7 @@ def extract(model: Model, pictures: Source, layer: str = "pooled") -> Features:
     device = model.device
     parts = stream_features(
         layer_function(model.network, layer), opened, size=model.about.size, mean=model.about.mean,
-        std=model.about.std, device=device, precision=pick_precision(device)[0],
+        std=model.about.std, crop_pct=model.about.crop_pct, device=device, precision=pick_precision(device)[0],
         batch_size=min(usual_batch(model.about.size, device), len(opened)),
         workers=usual_workers(device, len(opened), model.about.size),
     )  # fmt: skip

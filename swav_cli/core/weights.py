@@ -23,6 +23,8 @@ from swav_cli.files import write_whole
 
 FORMAT = "swav-model-1"
 LARGEST, LARGEST_SIZE = 2**20, 2**14  # of any number in a description; of the pixels of a side
+CROP_PCT = 224 / 256  # as published: the middle 224 pixels of pictures whose shorter side has 256
+LATER = {"prototypes_bias": False, "crop_pct": CROP_PCT}  # left out where they are as usual: earlier versions lack them
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class About:
     prototypes_bias: bool = False  # as lightly trains them; ours are cosines and have none
     classes: tuple[str, ...] = ()  # of the classifier, in its order; empty: no classifier
     size: int = 224  # pixels, height and width of a picture as the network is judged
+    crop_pct: float = CROP_PCT  # of the picture's shorter side that the square in its middle has
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)  # of each channel, 0 to 1
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
     source: str = ""  # recipe, or where the weights come from
@@ -61,10 +64,16 @@ class About:
             classes=len(self.classes),
         )
 
+    @property
+    def shorter_side(self) -> int:
+        """Pixels to which a picture's shorter side is brought before the square in its middle is cut."""
+        return round(self.size / self.crop_pct)
+
     def to_json(self) -> str:
         said = asdict(self)
-        if not self.prototypes_bias:  # earlier versions don't know it
-            del said["prototypes_bias"]
+        for name, usual in LATER.items():
+            if said[name] == usual:
+                del said[name]
         return json.dumps({"format": FORMAT, **said})
 
     @classmethod
@@ -99,6 +108,8 @@ class About:
                 return f"{name}: {value}"
         if not len(self.mean) == len(self.std) == self.channels or not all(value > 0 for value in self.std):
             return f"mean {self.mean} and std {self.std} for {self.channels} channels"
+        if not 0.1 <= self.crop_pct <= 1:
+            return f"crop_pct: {self.crop_pct}"
         if self.prototypes and not self.embedding_dim:
             return "prototypes without a projection head"
         return ""

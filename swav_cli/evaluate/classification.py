@@ -52,9 +52,9 @@ def tally(
 
     if len(own):
         for rows in stream_features(
-            function, pictures, size=about.size, mean=about.mean, std=about.std, device=device, precision=precision,
-            batch_size=min(batch_size or usual_batch(about.size, device), len(own)), workers=workers,
-            indices=own.tolist(),
+            function, pictures, size=about.size, mean=about.mean, std=about.std, crop_pct=about.crop_pct,
+            device=device, precision=precision, workers=workers,
+            batch_size=min(batch_size or usual_batch(about.size, device), len(own)), indices=own.tolist(),
         ):  # fmt: skip
             if unread is not None:
                 unread.add(rows.bad)

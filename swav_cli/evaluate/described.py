@@ -52,7 +52,7 @@ def describe(
         "multi_scale": settings.multi_scale,
         "precision": settings.precision,
         "preprocessing": {
-            "resize_shorter_side": round(about.size * 256 / 224),
+            "resize_shorter_side": about.shorter_side,
             "unless": f"{about.size} x {about.size} already",
             "interpolation": "bilinear, antialiased",
             "centre_crop": about.size,

@@ -222,8 +222,9 @@ def _compute(work: Work, unfinished: Unfinished, own: NDArray[np.int64], count: 
     done, before = 0, len(work.pictures) - count
     try:
         for part in stream_features(
-            work.function, work.pictures, size=about.size, mean=about.mean, std=about.std, device=work.device,
-            precision=work.settings.precision, batch_size=work.batch_size, workers=work.workers, indices=own.tolist(),
+            work.function, work.pictures, size=about.size, mean=about.mean, std=about.std, crop_pct=about.crop_pct,
+            device=work.device, precision=work.settings.precision, batch_size=work.batch_size, workers=work.workers,
+            indices=own.tolist(),
         ):  # fmt: skip
             writer.write(part.indices.numpy(), part.values.numpy(), part.bad)
             done += len(part.indices)

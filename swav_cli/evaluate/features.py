@@ -16,6 +16,7 @@ from swav_cli.core.model import SwAV
 from swav_cli.core.precision import autocast, memory_format
 from swav_cli.core.stages import feature_map, map_names
 from swav_cli.core.transfer import moved
+from swav_cli.core.weights import CROP_PCT
 from swav_cli.data.formats import BadPicture
 from swav_cli.data.loader import Batch, read_batches, spare_processors, stacked
 from swav_cli.data.pictures import Pictures
@@ -112,8 +113,8 @@ class Squares(Dataset[Batch]):
     Each is the only crop of its picture, and one that can't be read is black.
     """
 
-    def __init__(self, pictures: Pictures, size: int) -> None:
-        self.pictures, self.size = pictures, size
+    def __init__(self, pictures: Pictures, size: int, crop_pct: float = CROP_PCT) -> None:
+        self.pictures, self.size, self.crop_pct = pictures, size, crop_pct
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         bad: list[tuple[int, str]] = []
@@ -122,7 +123,7 @@ class Squares(Dataset[Batch]):
 
     def _square(self, index: int, bad: list[tuple[int, str]]) -> Tensor:
         try:
-            return middle_square(self.pictures.read(index), self.size)
+            return middle_square(self.pictures.read(index), self.size, self.crop_pct)
         except BadPicture as error:
             bad.append((index, str(error)))
             return torch.zeros(self.pictures.channels, self.size, self.size, dtype=torch.uint8)
@@ -142,8 +143,8 @@ def _read_squares(
     )
 
 
-def middle_square(picture: Tensor, size: int) -> Tensor:  # (C, H, W) -> (C, size, size)
-    """The middle of the picture with its shorter side at 256 / 224 of the size, as published.
+def middle_square(picture: Tensor, size: int, crop_pct: float = CROP_PCT) -> Tensor:  # (C, H, W) -> (C, size, size)
+    """The middle of the picture, which has that share of its shorter side: 224 of 256, as published.
 
     Its place is that of torchvision's Resize and CenterCrop. A square of that size stays as it is.
     """
@@ -151,22 +152,22 @@ def middle_square(picture: Tensor, size: int) -> Tensor:  # (C, H, W) -> (C, siz
     if height == width == size:
         return picture
     if max(height, width) > THIN * min(height, width):
-        return _middle_of_thin(picture, size)
-    short = round(size * 256 / 224)
+        return _middle_of_thin(picture, size, crop_pct)
+    short = round(size / crop_pct)
     shape = (short, int(short * width / height)) if height < width else (int(short * height / width), short)
     resized = F.interpolate(picture[None], shape, mode="bilinear", antialias=True)[0]
     top, left = round((shape[0] - size) / 2), round((shape[1] - size) / 2)
     return resized[:, top : top + size, left : left + size]
 
 
-def _middle_of_thin(picture: Tensor, size: int) -> Tensor:
+def _middle_of_thin(picture: Tensor, size: int, crop_pct: float) -> Tensor:
     """The same without the ends, which would be enlarged in vain: those of a line of 60,000 pixels to gigabytes."""
     height, width = picture.shape[1:]
     if height < width:
-        return _middle_of_thin(picture.transpose(1, 2), size).transpose(1, 2)
+        return _middle_of_thin(picture.transpose(1, 2), size, crop_pct).transpose(1, 2)
     kept = PART * width  # whole squares, so that each pixel keeps its size
     first = (height - kept) // 2
-    short = round(size * 256 / 224)
+    short = round(size / crop_pct)
     part = picture[:, first : first + kept].contiguous()
     resized = F.interpolate(part[None], (PART * short, short), mode="bilinear", antialias=True)[0]
     middle = (height / 2 - first) * short / width
@@ -182,6 +183,7 @@ def stream_features(
     mean: Sequence[float],
     std: Sequence[float],
     device: torch.device,
+    crop_pct: float = CROP_PCT,
     precision: str = "float32",
     batch_size: int = 256,
     workers: int = 0,
@@ -191,7 +193,7 @@ def stream_features(
     chosen = range(len(pictures)) if indices is None else indices
     average = torch.tensor(mean, device=device)[:, None, None]
     deviation = torch.tensor(std, device=device)[:, None, None]
-    squares = Squares(pictures, size)
+    squares = Squares(pictures, size, crop_pct)
     with closing(_read_squares(squares, chosen, batch_size, workers, device.type == "cuda")) as batches:
         for batch in batches:
             pixels = moved(batch.crops[0].squeeze(1), device)

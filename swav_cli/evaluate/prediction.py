@@ -60,7 +60,7 @@ def predict(
     pictures = with_channels(pictures, about.channels)
     place = next(model.parameters()).device if device is None else pick_device(str(device))
     rows = stream_features(
-        function, pictures, size=about.size, mean=about.mean, std=about.std, device=place,
+        function, pictures, size=about.size, mean=about.mean, std=about.std, crop_pct=about.crop_pct, device=place,
         precision=settle_precision(precision, place),
         batch_size=min(batch_size or usual_batch(about.size, place), len(pictures)),
         workers=usual_workers(place, len(pictures), about.size) if workers is None else workers,

@@ -155,8 +155,8 @@ def _kept_rows(
     columns += [torch.empty(len(own), 0)] * (3 - len(columns))
     rows = torch.empty(len(own), dtype=torch.long)
     parts = stream_features(
-        function, pictures, size=about.size, mean=about.mean, std=about.std, device=device, precision=precision,
-        batch_size=batch, workers=workers, indices=own.tolist(),
+        function, pictures, size=about.size, mean=about.mean, std=about.std, crop_pct=about.crop_pct, device=device,
+        precision=precision, batch_size=batch, workers=workers, indices=own.tolist(),
     )  # fmt: skip
     done, seen, unread = 0, 0, 0
     for part in _in_step(parts if len(own) else iter(()), math.ceil(most / batch)):

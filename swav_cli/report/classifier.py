@@ -71,10 +71,7 @@ def protocol(recipe: LinearRecipe | FinetuneRecipe, about: About) -> str:
 
 def judged_at(about: About) -> str:
     """What is done to a picture that a model is judged on."""
-    return (
-        f"judged at shorter side {round(about.size * 256 / 224)}, centre crop {about.size} (pictures of that size "
-        "as they are)"
-    )
+    return f"judged at shorter side {about.shorter_side}, centre crop {about.size} (pictures of that size as they are)"
 
 
 def describe_epoch(epoch: int, epochs: int, loss: float, top1: float | None) -> str:

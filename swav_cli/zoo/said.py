@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from swav_cli.core.weights import LARGEST_SIZE, About
+from swav_cli.core.weights import CROP_PCT, LARGEST_SIZE, About
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SOLO_LEARN = {  # what its pipelines normalise by
@@ -33,6 +33,7 @@ class Said:
     """What is said, and by whom; nothing where nobody says it."""
 
     size: int | None = None
+    crop_pct: float | None = None
     mean: Numbers = ()
     std: Numbers = ()
     classes: tuple[str, ...] = ()
@@ -72,7 +73,7 @@ def fed(about: About, text: str, said: Said) -> tuple[About, str]:
     classes = ours.classes if len(ours.classes) == len(about.classes) else about.classes
     stem = ours.stem if (ours.stem == "imagenet") == (about.stem == "imagenet") else about.stem
     fits = len(ours.mean) == about.channels
-    about = replace(about, size=ours.size, classes=classes, stem=stem, licence=ours.licence)
+    about = replace(about, size=ours.size, crop_pct=ours.crop_pct, classes=classes, stem=stem, licence=ours.licence)
     return replace(about, mean=ours.mean, std=ours.std) if fits else about, "size and normalisation as the file says"
 
 
@@ -81,7 +82,10 @@ def _as_said(about: About, said: Said) -> tuple[About, str]:
     assumed: list[str] = []
     if said.size:
         about = replace(about, size=said.size)
-    (found if said.size else assumed).append(f"{about.size} pixels")
+    if said.crop_pct:
+        about = replace(about, crop_pct=said.crop_pct)
+    share = "" if about.crop_pct == CROP_PCT else f", {100 * about.crop_pct:g} % of the shorter side"
+    (found if said.size else assumed).append(f"{about.size} pixels{share}")
     if said.mean and len(said.mean) == about.channels:
         about = replace(about, mean=said.mean, std=said.std)
         found.append(f"mean {_numbers(about.mean)}, std {_numbers(about.std)}")
@@ -120,8 +124,9 @@ def _by_timm(config: Mapping[str, Any]) -> Said:
     mean, std = _normalisation(fed.get("mean"), fed.get("std"))
     sides = fed.get("test_input_size") or fed.get("input_size")
     size = _size(sides[-1]) if isinstance(sides, list) and sides else None
+    share = _share(fed.get("test_crop_pct") or fed.get("crop_pct"))
     names = config.get("label_names")
-    return Said(size, mean, std, _names(names) if isinstance(names, list) else (), "config.json")
+    return Said(size, share, mean, std, _names(names) if isinstance(names, list) else (), "config.json")
 
 
 def _by_transformers(config: Mapping[str, Any], processor: Mapping[str, Any]) -> Said:
@@ -131,7 +136,10 @@ def _by_transformers(config: Mapping[str, Any], processor: Mapping[str, Any]) ->
     classes: tuple[str, ...] = ()
     if isinstance(labels, dict) and all(key.isdigit() for key in labels):
         classes = _names([labels[key] for key in sorted(labels, key=int)])
-    return Said(size, mean, std, classes, "preprocessor_config.json" if mean or size else "")
+    # transformers has two ways: a share of the shorter side, or the sides before and after a square is cut
+    before, cut = _side(processor.get("size")), _side(processor.get("crop_size"))
+    share = _share(processor.get("crop_pct")) or (_share(cut / before) if before and cut else None)
+    return Said(size, share, mean, std, classes, "preprocessor_config.json" if mean or size else "")
 
 
 def _by_solo_learn(args: Mapping[str, Any]) -> Said:
@@ -145,7 +153,7 @@ def _by_solo_learn(args: Mapping[str, Any]) -> Said:
     size = _size(first.get("crop_size") or args.get("crop_size"))
     own = _normalisation(first.get("mean"), first.get("std"))
     mean, std = SOLO_LEARN.get(str(dataset), own)
-    return Said(size, mean, std, by=f"args.json ({dataset})" if mean else "args.json" if size else "")
+    return Said(size, None, mean, std, by=f"args.json ({dataset})" if mean else "args.json" if size else "")
 
 
 def _by_mmengine(content: Mapping[Any, Any]) -> Said:
@@ -165,7 +173,7 @@ def _by_mmengine(content: Mapping[Any, Any]) -> Said:
                 if turned
                 else ()
             )
-            return Said(None, mean, std, by="its configuration (meta.cfg)", notes=notes)
+            return Said(None, None, mean, std, by="its configuration (meta.cfg)", notes=notes)
     return Said()
 
 
@@ -203,6 +211,10 @@ def _are_numbers(values: Any) -> bool:
     return isinstance(values, (list, tuple)) and all(
         isinstance(number, (int, float)) and not isinstance(number, bool) and math.isfinite(number) for number in values
     )
+
+
+def _share(said: Any) -> float | None:
+    return float(said) if _are_numbers([said]) and 0.1 <= said <= 1 else None
 
 
 def _side(said: Any) -> int | None:

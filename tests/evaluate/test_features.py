@@ -47,15 +47,15 @@ def photo(height: int, width: int, channels: int = 3) -> Tensor:
     return torch.from_numpy(np.stack([np.asarray(plane) for plane in planes], axis=2)).permute(2, 0, 1)
 
 
-@pytest.mark.parametrize("size", [32, 96, 224])
+@pytest.mark.parametrize(("size", "share"), [(32, 224 / 256), (96, 224 / 256), (224, 224 / 256), (96, 1.0), (96, 0.95)])
 @pytest.mark.parametrize(("height", "width"), SHAPES)
-def test_the_middle_square_is_torchvisions(height: int, width: int, size: int) -> None:
+def test_the_middle_square_is_torchvisions(height: int, width: int, size: int, share: float) -> None:
     picture = photo(height, width)
     if height == width == size:
         pytest.skip("stays as it is")
-    published = Compose([Resize(round(size * 256 / 224)), CenterCrop(size)])
+    published = Compose([Resize(round(size / share)), CenterCrop(size)])
     theirs = tv.pil_to_tensor(published(Image.fromarray(picture.permute(1, 2, 0).numpy())))
-    ours = middle_square(picture, size)
+    ours = middle_square(picture, size, share)
     assert ours.shape == (3, size, size)
     assert ours.dtype == torch.uint8
     off = (ours.int() - theirs.int()).abs()

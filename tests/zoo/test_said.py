@@ -18,6 +18,7 @@ from swav_cli.core.weights import About
 from swav_cli.zoo.export import export_model
 from swav_cli.zoo.export_formats import ExportRequest
 from swav_cli.zoo.load import Loaded, load
+from swav_cli.zoo.said import fed, said_of
 from tests.zoo.test_layouts import pictures, renamed, small
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
@@ -45,8 +46,11 @@ TIMM = {
     "num_classes": 3,
     "label_names": ["ant", "bee", "cat"],
     "model_args": {"in_chans": 3, "num_classes": 3},
-    "pretrained_cfg": {"input_size": [3, 176, 176], "test_input_size": [3, 208, 208], "mean": MEAN, "std": STD},
-}
+    "pretrained_cfg": {
+        "input_size": [3, 176, 176], "test_input_size": [3, 208, 208], "mean": MEAN, "std": STD, "crop_pct": 0.9,
+        "test_crop_pct": 0.95,
+    },
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "pytorch_model.bin"])
@@ -57,7 +61,8 @@ def test_a_folder_of_timm(tmp_path: Path, file: str, by: str) -> None:
     found, told = loaded(hub if by == "folder" else hub / file)
     about = found.about
     assert (about.size, about.mean, about.std, about.classes) == (208, MEAN, STD, ("ant", "bee", "cat"))
-    assert "208 pixels, mean 0.5 0.4 0.3, std 0.2 0.3 0.4, as config.json says" in told
+    assert (about.crop_pct, about.shorter_side) == (0.95, 219)
+    assert "208 pixels, 95 % of the shorter side, mean 0.5 0.4 0.3, std 0.2 0.3 0.4, as config.json says" in told
     assert "assumed" not in told
     with torch.no_grad():
         assert torch.equal(found.model.logits(pictures()), model.logits(pictures()))
@@ -72,7 +77,7 @@ def test_a_folder_of_timm(tmp_path: Path, file: str, by: str) -> None:
         {"mean": ["a"] * 3, "std": STD},
         {"mean": [float("nan")] * 3, "std": STD},
         {"input_size": [3, 10**9, 10**9]},
-        {"input_size": "large"},
+        {"input_size": "large", "crop_pct": 7},
     ],
 )
 def test_what_a_folder_does_not_say_rightly_is_assumed_and_told(tmp_path: Path, fed: dict[str, Any]) -> None:
@@ -266,3 +271,26 @@ def test_a_folder_that_is_no_runs(tmp_path: Path, names: tuple[str, ...]) -> Non
         told = "holds 2 files of weights; name one of them, such as .*a.pth" if names else "holds no model"
         with pytest.raises(UserError, match=told):
             load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("processor", "size", "share"),
+    [
+        ({"size": {"shortest_edge": 224}, "crop_pct": 0.9}, 224, 0.9),
+        ({"size": {"shortest_edge": 256}, "crop_size": {"height": 224, "width": 224}}, 224, 0.875),
+        ({"size": 240, "crop_size": 240}, 240, 1.0),
+        ({"size": 96}, 96, 0.875),
+    ],
+)
+def test_the_share_of_a_picture_that_transformers_cuts(processor: dict[str, Any], size: int, share: float) -> None:
+    beside = {"config.json": {"model_type": "resnet"}, "preprocessor_config.json": processor}
+    about, _ = fed(About("resnet18"), "", said_of({}, beside, "transformers"))
+    assert (about.size, about.crop_pct) == (size, share)
+    assert About.from_json(about.to_json()) == about
+    assert ("crop_pct" in about.to_json()) == (share != 0.875)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.05, 1.5, -1.0])
+def test_a_share_that_cannot_be_is_no_description(share: float) -> None:
+    with pytest.raises(ValueError, match="crop_pct"):
+        About.from_json(About("resnet18", crop_pct=share).to_json())
