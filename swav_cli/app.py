@@ -19,7 +19,7 @@ from swav_cli.commands.models import models
 from swav_cli.commands.predict import predict
 from swav_cli.commands.pretrain import pretrain
 from swav_cli.commands.recipes import recipes
-from swav_cli.core.slurm import adopt_slurm
+from swav_cli.core.place import adopt_place, check_place
 from swav_cli.core.stopping import Terminated, clear_away_when_ended
 from swav_cli.errors import Interrupted, MemoryFull, UserError, is_memory_full
 from swav_cli.report.printable import printable_lines, write_any_character
@@ -68,12 +68,15 @@ def main() -> None:
     # the one that they wait for: 1.7 times slower on two cores with two busy programs. Let them sleep after a while.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "100000")
-    adopt_slurm()
+    # torch's own account of lost connections, frames and all, would stand around our line about them.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    adopt_place()
     clear_away_when_ended()
     _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         write_any_character(stream)
     try:
+        check_place()
         app()
     except UserError as error:
         _leave("" if _is_told(error.told) else str(error), error.exit_code, error)

@@ -17,17 +17,23 @@ from torch.distributed.rendezvous import rendezvous
 
 from swav_cli.core import distributed
 from swav_cli.core.checkpoint import RunFolder, only_process_in
+from swav_cli.core.gpus import own_device, refuse_shared_gpus, taken_gpu
+from swav_cli.core.peers import Peers
+from swav_cli.core.place import check_place
 from swav_cli.errors import Interrupted, MemoryFull, PeerLost, UserError, is_memory_full
 
 T = TypeVar("T")
+_PEERS: list[Peers] = []  # the others, while they are joined
 _MEETINGS = count()  # a program may join its processes several times, each time anew
 LONG = 60 * 24 * 30.0  # minutes: one that has finished its share waits for the slowest, however long
+MEETING = 30.0  # minutes: all of them are started at about the same time
 GRACE = 5.0  # seconds in which processes tell each other what happened to them
 # How gloo and NCCL tell that a process they talk to is gone, or has not come.
 GONE = (
     "connection closed", "connection reset", "connection refused", "broken pipe", "remote process exited",
     "communicator was aborted",
 )  # fmt: skip
+TAKEN = ("eaddrinuse", "address already in use")
 LATE = ("timed out", "timeout", "time out")
 
 
@@ -35,43 +41,48 @@ LATE = ("timed out", "timeout", "time out")
 def joined_processes(device: str = "cpu", minutes: float = LONG) -> Iterator[None]:
     """Where several processes were started for the work, join the others for as long as it lasts.
 
-    What goes wrong in all of them is told once: the error of all others is marked as told.
+    What goes wrong in all of them is told once: the error of all others is marked as told. What goes wrong in one ends
+    the others.
 
     Args:
         device: auto, cpu, cuda or mps; on CUDA the processes talk by NCCL, and by gloo about what lies in memory.
         minutes: after which processes no longer wait for one that does not come.
 
     Raises:
-        PeerLost: another process ended without a word, or did not come in time.
+        UserError: the launcher's variables make no sense, or two processes have taken one GPU.
+        PeerLost: another process ended, or did not come in time.
         MemoryFull: this process has no room for its pictures.
     """
-    if int(os.environ.get("WORLD_SIZE", 1)) == 1 or "RANK" not in os.environ or dist.is_initialized():
+    if dist.is_initialized() or check_place() == 1:
         yield
         return
-    store = _join(device, minutes)
+    where = own_device(device)
+    peers = Peers(_join(where, minutes))
+    _PEERS.append(peers)
+    failed = True
     try:
+        refuse_shared_gpus(taken_gpu(where))
         yield
+        failed = False
     except (UserError, Interrupted) as error:
-        error.told = not _first_to_say(store, str(error))
+        error.told = not peers.is_first_to_say(str(error))
         raise
     except RuntimeError as error:
-        known = MemoryFull() if is_memory_full(error) else _explain(store, error, minutes)
+        known = MemoryFull() if is_memory_full(error) else _explain(peers, error, minutes)
         if known is None:
             raise
-        known.told = not _first_to_say(store, str(known))
+        known.told = not peers.is_first_to_say(PeerLost.__name__ if isinstance(known, PeerLost) else str(known))
         raise known from None
     finally:
-        with suppress(RuntimeError):  # the others may be gone
-            dist.destroy_process_group()
+        _PEERS.remove(peers)
+        peers.leave(failed)
 
 
-def _join(device: str, minutes: float) -> Store:
-    where = distributed.pick_device(own_gpu(device))
-    if where.type == "cuda":
-        torch.cuda.set_device(where)
+def _join(where: torch.device, minutes: float) -> Store:
     timeout = timedelta(minutes=minutes)
+    meeting = timedelta(minutes=min(minutes, MEETING))
     try:
-        store, rank, world = next(iter(rendezvous("env://", timeout=timeout)))
+        store, rank, world = next(iter(rendezvous("env://", timeout=meeting)))
         # What processes that died had written there must not be taken for what these have to say.
         store = PrefixStore(f"swav {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)} {next(_MEETINGS)}", store)
         dist.init_process_group(
@@ -79,35 +90,32 @@ def _join(device: str, minutes: float) -> Store:
             store=store, rank=rank, world_size=world, timeout=timeout,
         )  # fmt: skip
     except RuntimeError as error:
-        if not any(word in str(error).lower() for word in (*LATE, *GONE)):
+        text, place = str(error).lower(), f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+        if any(word in text for word in TAKEN):
+            raise UserError(
+                f"{place}: another program listens where the processes are to meet; set MASTER_PORT to a free port"
+            ) from None
+        if not any(word in text for word in (*LATE, *GONE)):
             raise
         raise PeerLost(
-            f"the {os.environ['WORLD_SIZE']} processes did not all meet at {os.environ.get('MASTER_ADDR')} within "
-            f"{minutes:g} minutes; is each of them started, and can they reach each other?"
+            f"the {os.environ['WORLD_SIZE']} processes did not all meet at {place} within "
+            f"{meeting.total_seconds() / 60:g} minutes; is each of them started, and can they reach each other?"
         ) from None
     return store
 
 
-def _first_to_say(store: Store, message: str) -> bool:
-    """Whether this process is the first that has this to say; then it is the one that prints it."""
-    try:
-        return bool(store.add(f"said {message}", 1) == 1)
-    except RuntimeError:  # the process that keeps the store is gone: rather twice than never
-        return True
-
-
-def _explain(store: Store, error: RuntimeError, minutes: float) -> PeerLost | None:
+def _explain(peers: Peers, error: RuntimeError, minutes: float) -> PeerLost | None:
     """What became of the other processes, where the error tells of one that is gone or late; else None."""
     text = str(error).lower()
     late = any(word in text for word in LATE)
     if not late and not any(word in text for word in GONE):
         return None
     with suppress(RuntimeError):
-        store.set(f"here {distributed.rank()}", "")
+        peers.store.set(f"here {distributed.rank()}", "")
     time.sleep(GRACE if late else 1)  # so that one that fails with a reason of its own tells it first
     if not late:
-        return PeerLost("another process of this run has ended, and all end with it. Go on with the same command")
-    missing = [rank for rank in range(distributed.world_size()) if not _is_here(store, rank)]
+        return peers.lost()
+    missing = [rank for rank in range(distributed.world_size()) if not _is_here(peers.store, rank)]
     names = f"processes {', '.join(map(str, missing))} of {distributed.world_size()} did" if missing else "one did"
     return PeerLost(f"{names} not come within {minutes:g} minutes; all end. Go on with the same command")
 
@@ -117,6 +125,11 @@ def _is_here(store: Store, rank: int) -> bool:
         return bool(store.check([f"here {rank}"]))
     except RuntimeError:
         return False
+
+
+def signal_of_any(received: int) -> int:
+    """A signal that has reached this process, else one that has reached another of those joined; see `Peers.signal`."""
+    return _PEERS[-1].signal(received) if _PEERS else received
 
 
 def first_decides(decide: Callable[[], T]) -> T:
@@ -154,20 +167,3 @@ def is_first() -> bool:
 def was_restarted() -> bool:
     """Whether torchrun started the processes anew, after one of them died: then work goes on and never begins again."""
     return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
-
-
-def own_gpu(device: str) -> str:
-    """Of several processes on a machine, each takes a GPU of its own.
-
-    Raises:
-        UserError: there are more processes than GPUs.
-    """
-    local = os.environ.get("LOCAL_RANK")
-    if local is None or device not in ("auto", "cuda") or not torch.cuda.is_available():
-        return device
-    if int(local) >= torch.cuda.device_count():
-        raise UserError(
-            f"{os.environ.get('LOCAL_WORLD_SIZE', 'several')} processes on a machine with {torch.cuda.device_count()} "
-            "GPUs: start one a GPU, or use --device cpu"
-        )
-    return f"cuda:{local}"

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from swav_cli.core import distributed
 from swav_cli.core.agreement import pictures_seen, refuse_disagreement
+from swav_cli.core.gpus import own_device
 from swav_cli.core.model import SwAV
 from swav_cli.core.precision import autocast, memory_format, settle_precision
-from swav_cli.core.processes import first_decides, joined_processes, own_gpu
+from swav_cli.core.processes import first_decides, joined_processes, signal_of_any
 from swav_cli.core.stages import map_names
 from swav_cli.core.stopping import StopSignal
 from swav_cli.core.weights import About, weights_digest
@@ -102,8 +103,8 @@ def extract(
         UserError: a mistake that can be mended; nothing was written.
         Interrupted: a signal came; all rows so far are kept.
     """
-    with joined_processes():
-        where = distributed.pick_device(own_gpu(device))
+    with joined_processes(device):
+        where = own_device(device)
         settled = settle_precision(precision, where)
         _check_numbers(batch_size, workers)
         function = layer_function(model, layer, normalize=normalize, multi_scale=multi_scale)
@@ -230,7 +231,7 @@ def _compute(work: Work, unfinished: Unfinished, own: NDArray[np.int64], count: 
             done += len(part.indices)
             # Shares are alike, so what this process has done stands for all.
             work.progress(before + round(done * count / len(own)), len(work.pictures))
-            if stop.received:
+            if signal_of_any(stop.received):  # by whichever process it has reached, all stop
                 break
         writer.save()
     finally:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from swav_cli.core.answer import Answer, Guess, kind_of
-from swav_cli.core.distributed import pick_device
+from swav_cli.core.gpus import own_device
 from swav_cli.core.model import SwAV
 from swav_cli.core.precision import memory_format, settle_precision
 from swav_cli.core.weights import About
@@ -58,7 +58,7 @@ def predict(
     if not isinstance(pictures, Pictures):
         pictures = open_inputs([str(each) for each in ([pictures] if isinstance(pictures, (str, Path)) else pictures)])
     pictures = with_channels(pictures, about.channels)
-    place = next(model.parameters()).device if device is None else pick_device(str(device))
+    place = own_device(str(next(model.parameters()).device if device is None else device))
     rows = stream_features(
         function, pictures, size=about.size, mean=about.mean, std=about.std, crop_pct=about.crop_pct, device=place,
         precision=settle_precision(precision, place),

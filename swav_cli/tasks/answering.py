@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from swav_cli.core.answer import Answer, kind_of
-from swav_cli.core.distributed import pick_device
+from swav_cli.core.gpus import own_device
 from swav_cli.core.precision import settle_precision
 from swav_cli.data.inputs import open_inputs, with_channels
 from swav_cli.data.paths import expanded
@@ -73,7 +73,7 @@ def write_predictions(
     out, show, sort_into = (expanded(place) if place is not None else None for place in (out, show, sort_into))
     form = written or pick_format(None, False, out)
     _check_places(out, show, sort_into)
-    place = pick_device(device)
+    place = own_device(device)
     precision = settle_precision(precision, place)
     pictures = open_inputs(given, without=sort_into)
     tell(pictures, notice)

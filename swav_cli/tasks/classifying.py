@@ -17,7 +17,8 @@ from swav_cli.core.checkpoint import RunFolder, newest_checkpoint
 from swav_cli.core.classifier import ClassifierTrainer
 from swav_cli.core.classifier_recipe import FinetuneRecipe, LinearRecipe
 from swav_cli.core.derive import Derived, settle_classifier
-from swav_cli.core.processes import first_decides, joined_processes, only_run_in, own_gpu, was_restarted
+from swav_cli.core.gpus import own_device
+from swav_cli.core.processes import first_decides, joined_processes, only_run_in, was_restarted
 from swav_cli.core.recipe import settled
 from swav_cli.core.recipe_file import dump_recipe
 from swav_cli.core.run_folder import (
@@ -102,7 +103,7 @@ def settle(recipe: ClassifierRecipe, device: str = "auto", notice: Callable[[str
     Raises:
         UserError: something is missing or contradicts itself.
     """
-    where = distributed.pick_device(own_gpu(device))
+    where = own_device(device)
     source = recipe.model or newest_pretrained(notice)
     loaded = load(source, notice)
     source = str(source or loaded.about.source)

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from swav_cli.core import distributed
 from swav_cli.core.agreement import pictures_seen, refuse_disagreement
 from swav_cli.core.classifier_recipe import ClassifierRecipe
+from swav_cli.core.gpus import own_device
 from swav_cli.core.model import SwAV
 from swav_cli.core.multicrop import Colour
 from swav_cli.core.precision import memory_format, settle_precision
-from swav_cli.core.processes import first_decides, joined_processes, own_gpu
+from swav_cli.core.processes import first_decides, joined_processes
 from swav_cli.core.recipe import Recipe
 from swav_cli.core.run_folder import add_results
 from swav_cli.core.run_pictures import named_by, of_the_run, pretraining_of, recipe_of, run_of, training_pictures
@@ -119,7 +120,7 @@ def open_setting(
     linear: str | Path | None = None,
 ) -> Setting:
     """A model on its device."""
-    where = distributed.pick_device(own_gpu(device))
+    where = own_device(device)
     settled = settle_precision(precision, where)
     source = str(model) if model is not None else _newest(screen.notice)
     loaded = load(source, screen.notice, linear)

@@ -34,7 +34,11 @@ def _check(wanted: int, device: str) -> None:
     kind = pick_device(device)
     there = torch.cuda.device_count() if device in ("auto", "cuda") else 1
     if kind.type == "cuda" and wanted > there:
-        raise UserError(f"--devices {wanted} with --device {device}: there are {there}; each process takes one")
+        gpus = "1 GPU" if there == 1 else f"{there} GPUs"
+        raise UserError(
+            f"--devices {wanted}: each process takes a GPU of its own, and this machine shows {gpus}; use "
+            f"--devices {there}, or --device cpu for processes that train on processors"
+        )
     if kind.type == "mps":
         raise UserError(f"--devices {wanted}: an Apple GPU is one; use --device cpu or leave --devices out")
     if kind.type == "cpu":

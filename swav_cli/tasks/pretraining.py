@@ -16,9 +16,10 @@ from swav_cli.core.agreement import checkpoint_seen, pictures_seen, recipe_seen,
 from swav_cli.core.checkpoint import RunFolder, newest_checkpoint
 from swav_cli.core.derive import Derived, derive, with_value
 from swav_cli.core.engine import Trainer
+from swav_cli.core.gpus import own_device
 from swav_cli.core.health import Health, warning
 from swav_cli.core.micro_batch import MicroBatch, in_micro_batches
-from swav_cli.core.processes import first_decides, joined_processes, only_run_in, own_gpu, was_restarted
+from swav_cli.core.processes import first_decides, joined_processes, only_run_in, was_restarted
 from swav_cli.core.recipe import Recipe, settled
 from swav_cli.core.recipe_file import dump_recipe, read_recipe
 from swav_cli.core.run_folder import (
@@ -73,7 +74,7 @@ def settle(
     Raises:
         UserError: something is missing or contradicts itself.
     """
-    chosen = distributed.pick_device(own_gpu(device))
+    chosen = own_device(device)
     pictures = _training_pictures(recipe)
     recipe, derived = derive(recipe, pictures, chosen)
     if micro_batch is not None:

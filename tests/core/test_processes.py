@@ -66,7 +66,8 @@ def test_processes_that_do_not_all_come_are_one_line(tmp_path: Path) -> None:
     (process,) = trained(1, tmp_path, "it", "apart", WORLD_SIZE="2", MINUTES="0.05")
     _, said = process.communicate(timeout=300)
     assert process.returncode == 1
-    assert "PeerLost: the 2 processes did not all meet at 127.0.0.1 within 0.05 minutes" in said
+    assert "PeerLost: the 2 processes did not all meet at 127.0.0.1:" in said
+    assert " within 0.05 minutes; is each of them started" in said
 
 
 def test_no_room_is_one_line_of_each(tmp_path: Path) -> None:

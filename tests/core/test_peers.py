@@ -1,0 +1,61 @@
+"""One process that ends for itself tells its own reason, and the others end at once, whatever they wait for."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.parting import FIRST_FAILS
+from tests.processes import environment, run, start_together
+
+HOST = socket.gethostname()
+
+
+def ended(world: int, fault: str, folder: Path, **more: str) -> tuple[list[int], list[str], list[str]]:
+    """Exit codes, what each printed, and all lines that were said."""
+    processes = start_together(world, fault, cwd=folder, module="tests.parting", **more)
+    found = [process.communicate(timeout=100) for process in processes]
+    lines = [line for _, said in found for line in said.splitlines()]
+    return [process.returncode for process in processes], [out for out, _ in found], lines
+
+
+@pytest.mark.parametrize("fault", ["stuck", "waiting"])
+def test_the_others_end_with_one_that_fails(fault: str, tmp_path: Path) -> None:
+    codes, _, lines = ended(3, fault, tmp_path)
+    assert codes == [2, 1, 1]
+    assert sorted(lines) == sorted([
+        f"swav: {FIRST_FAILS}",
+        f"swav: process 0 on {HOST} has ended, and all end with it. Go on with the same command",
+    ])  # fmt: skip
+
+
+def test_a_fault_of_ours_ends_the_others_too(tmp_path: Path) -> None:
+    codes, _, lines = ended(2, "ours", tmp_path)
+    assert codes == [1, 1]
+    assert sum("Traceback" in line for line in lines) == 1
+    assert f"[rank0]: ZeroDivisionError: {FIRST_FAILS}" in lines
+    assert lines.count(f"swav: process 0 on {HOST} has ended, and all end with it. Go on with the same command") == 1
+
+
+def test_a_signal_to_one_of_a_shared_extraction_is_heard_by_all(tmp_path: Path) -> None:
+    """Each has 20 rows to compute; both stop after the batch in which it was heard, and one that is read ahead."""
+    codes, out, lines = ended(2, "signal", tmp_path)
+    assert codes == [1, 1], lines
+    counts = [[int(number) for number in each.split()] for each in out]
+    assert [code for code, _ in counts] == [138, 138]
+    assert all(read <= 8 for _, read in counts), counts
+
+
+def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("", 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        place = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        here = environment(**place, PYTHONPATH=str(Path.cwd()))
+        done = run("nothing", cwd=tmp_path, module="tests.parting", env=here)
+    assert done.returncode == 2
+    where = f"127.0.0.1:{port}: another program listens where the processes are to meet"
+    assert done.stderr == f"swav: {where}; set MASTER_PORT to a free port\n"

@@ -1,0 +1,111 @@
+"""Processes of which one ends before the others, for tests: what becomes of the rest.
+
+`python -m tests.parting NAME` joins the processes, and does what `FAULTS` calls by that name.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from swav_cli.core import distributed, peers
+from swav_cli.core.processes import joined_processes, signal_of_any
+from swav_cli.data.pictures import Pictures
+from swav_cli.errors import Interrupted, UserError
+
+FIRST_FAILS = "the first process has failed by itself"
+
+
+def wait_for(path: str) -> None:
+    while not Path(path).exists():
+        time.sleep(0.01)
+
+
+def stuck() -> None:
+    """As in a GPU's queue, where no error of a connection is heard, and no signal of the system either."""
+    if distributed.rank():
+        Path(f"stuck-{distributed.rank()}").touch()
+        threading.Event().wait()
+    for other in range(1, distributed.world_size()):
+        wait_for(f"stuck-{other}")
+    raise UserError(FIRST_FAILS)
+
+
+def waiting() -> None:
+    """In a reduction, in which the first process does not take part."""
+    if not distributed.rank():
+        raise UserError(FIRST_FAILS)
+    distributed.sum_over_processes(torch.ones(1))
+
+
+def a_fault_of_ours() -> None:
+    if not distributed.rank():
+        raise ZeroDivisionError(FIRST_FAILS)
+    distributed.sum_over_processes(torch.ones(1))
+
+
+class Slow(Pictures):
+    """The second process gets a signal at its first picture; the first one hears of it between two of its batches."""
+
+    source, channels = "slow", 3
+
+    def __init__(self) -> None:
+        self.read_so_far = 0
+
+    def __len__(self) -> int:
+        return 40
+
+    def read(self, index: int) -> Tensor:
+        self.read_so_far += 1
+        if distributed.rank():
+            os.kill(os.getpid(), signal.SIGUSR1)
+        elif self.read_so_far > 4:
+            while not signal_of_any(0):
+                time.sleep(0.01)
+        return torch.zeros(3, 8, 8, dtype=torch.uint8)
+
+    def name(self, index: int) -> str:
+        return f"{index}.png"
+
+
+def a_signal_to_one() -> None:
+    from swav_cli.core.weights import About
+    from swav_cli.evaluate.extraction import extract
+
+    about = About("resnet18", width=4, stem="small", size=8)
+    pictures = Slow()
+    torch.manual_seed(0)
+    model: nn.Module = about.build()
+    try:
+        extract(model, about, pictures, "feats.npy", device="cpu", batch_size=2, workers=0)  # type: ignore[arg-type]
+    except Interrupted as stop:
+        print(stop.exit_code, pictures.read_so_far, flush=True)
+        raise
+
+
+FAULTS: dict[str, Callable[[], None]] = {
+    "stuck": stuck, "waiting": waiting, "ours": a_fault_of_ours, "signal": a_signal_to_one, "nothing": lambda: None,
+}  # fmt: skip
+
+
+def main() -> None:
+    peers.TIME_TO_END = 1.0
+    try:
+        with joined_processes(minutes=float(os.environ.get("MINUTES", 5))):
+            FAULTS[sys.argv[1]]()
+    except UserError as error:
+        if not error.told:
+            print(f"swav: {error}", file=sys.stderr, flush=True)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()
