@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
@@ -276,9 +277,7 @@ def held(place: Path, busy: Callable[[], None] = lambda: None) -> Iterator[None]
     Raises:
         OSError: it can't be opened.
     """
-    try:
-        import fcntl
-    except ImportError:  # no such locks on this system
+    if find_spec("fcntl") is None:  # no such locks on this system, which can't remove open files either
         yield
         return
     while True:
@@ -290,19 +289,30 @@ def held(place: Path, busy: Callable[[], None] = lambda: None) -> Iterator[None]
             yield  # a folder that may be written and not be read
             return
         try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                busy()
-                fcntl.flock(handle, fcntl.LOCK_EX)
-            except OSError:
-                pass  # no such locks on this disk
+            if not _lock(handle, busy) and place.is_dir():
+                with held(place / ".swav.lock", busy):  # NFS locks only what is open for writing
+                    yield
+                return
             if not _is_still(place, handle):
                 continue  # who held it before has removed it
             yield
             return
         finally:
             os.close(handle)
+
+
+def _lock(handle: int, busy: Callable[[], None]) -> bool:
+    """Whether it is locked now: this disk may have no such locks."""
+    import fcntl
+
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        busy()
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    except OSError:
+        return False
+    return True
 
 
 def _is_still(place: Path, handle: int) -> bool:

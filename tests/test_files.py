@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import subprocess
@@ -263,6 +264,23 @@ def test_a_lock_is_held_by_one_at_a_time(tmp_path: Path, kind: str) -> None:
     with held(place, refuse):
         pass
     assert hidden(tmp_path) == ([] if kind == "folder" else [".lock"])
+
+
+@POSIX
+def test_a_folder_on_a_disk_that_locks_only_what_is_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As NFS does."""
+    import fcntl
+
+    lock = fcntl.flock
+
+    def of_nfs(handle: int, how: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(errno.EBADF, "Bad file descriptor")
+        lock(handle, how)
+
+    monkeypatch.setattr(fcntl, "flock", of_nfs)
+    with held(tmp_path), pytest.raises(UserError, match="held"), held(tmp_path, refuse):
+        pass
 
 
 @POSIX

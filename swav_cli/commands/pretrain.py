@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -92,7 +93,7 @@ def pretrain(
         "training.seed": seed,
         "training.precision": precision,
     }
-    if Path(recipe).is_dir() and recipe not in shipped_recipes():  # cifar10 is the recipe, cifar10/ a folder
+    if os.path.isdir(expanded(recipe)) and recipe not in shipped_recipes():  # cifar10 is the recipe, cifar10/ a folder
         if data is not None:
             raise UserError(f"{recipe} is a folder of pictures already; leave --data out, or name a recipe")
         data, recipe = recipe, "small-folder"

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from swav_cli.core.classifier_recipe import FinetuneRecipe, LinearRecipe
 from swav_cli.core.recipe import Part, Recipe
 from swav_cli.core.recipe_keys import explain, place_of, takes_null, takes_text
+from swav_cli.data.paths import expanded
 from swav_cli.data.shard_names import is_stream, runs_command
 from swav_cli.errors import UserError, nearest
 
@@ -39,8 +40,8 @@ def find_recipe(name: str) -> Path:
     Raises:
         UserError: there is none; with the nearest name.
     """
-    path = Path(name)
-    if os.path.isfile(name):  # unlike Path.is_file, it takes any text for an answer
+    path = expanded(name)
+    if os.path.isfile(path):  # unlike Path.is_file, it takes any text for an answer
         return path
     shipped = shipped_recipes()
     if name in shipped:

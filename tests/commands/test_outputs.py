@@ -183,3 +183,34 @@ def test_a_run_whose_results_cannot_be_written_is_judged_all_the_same(
         assert key in json.loads(done.out)
         assert "results.json: can't be written (Permission denied); these numbers are only shown" in done.err
     assert not (run_folder / "results.json").exists()
+
+
+FOLDERS = [words for words in (*WRITES, *TRAINS) if not Path(words[-1]).suffix]
+
+
+@pytest.mark.parametrize("words", FOLDERS, ids=" ".join)
+@pytest.mark.parametrize("stands", ["pipe", "file", "link to nothing"])
+def test_a_folders_place_where_something_else_stands(
+    swav_here: Command, tmp_path: Path, words: tuple[str, ...], stands: str
+) -> None:
+    place = tmp_path / words[-1]
+    if stands == "pipe":
+        os.mkfifo(place)
+    elif stands == "file":
+        place.write_text("mine")
+    else:
+        place.symlink_to(tmp_path / "file" / "below")
+        (tmp_path / "file").write_text("mine")
+    before = os.lstat(place)
+    done = swav_here(*words, *(["--overwrite"] if words[0] != "predict" else []))
+    assert done.code == 2, done.err
+    assert done.err.splitlines()[-1].startswith(f"swav: {words[-2]} {words[-1]}: ")
+    assert os.lstat(place).st_ino == before.st_ino
+
+
+def test_a_folder_of_pictures_in_the_home_folder_is_trained_on(
+    swav_here: Command, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    done = swav_here("pretrain", f"~/{photos.name}", "--batch-size", "8", "--dry-run")
+    assert done.code == 0, done.err

@@ -393,3 +393,10 @@ def test_every_key_is_explained() -> None:
     assert keys["crops.0.scale"].kind == "a list of 2 numbers above 0"
     assert keys["optimizer.lr"].default == "required"
     assert keys["data.val"].kind == "text, or null"
+
+
+def test_a_tilde_before_a_recipes_file_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine.yaml").write_text(dump_recipe(tiny_recipe()))
+    assert find_recipe("~/mine.yaml") == tmp_path / "mine.yaml"
+    assert load_recipe("~/mine.yaml") == tiny_recipe()
