@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +21,7 @@ from swav_cli.app import main
 from swav_cli.core.classifier_recipe import FinetuneRecipe, LinearRecipe
 from swav_cli.core.recipe import Recipe
 from swav_cli.core.recipe_file import apply_override, parse_as, parse_recipe
+from swav_cli.files import held
 from tests.processes import run
 
 # Tests are many and small: threads of one would only wait for those of another.
@@ -137,6 +140,19 @@ def photos(tmp_path: Path) -> Path:
         if number % 2:
             pixels[::4] = 255
         Image.fromarray(pixels).save(kind / f"{number:02d}.png")
+    return folder
+
+
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """A folder that the first process of the suite to need it makes, and that the others read."""
+    own = factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / name
+    with held(folder.with_suffix(".lock")):
+        if not (folder / "whole").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            (folder / "whole").touch()
     return folder
 
 

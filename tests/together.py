@@ -39,13 +39,12 @@ RUN = (
 )  # fmt: skip
 
 
-def run_together(world: int, folder: Path, *names: str) -> dict[str, Any]:
-    """What came of each scenario by so many processes."""
+def run_together(world: int, folder: Path, *names: str) -> None:
+    """Each scenario by so many processes; what came of it is in the folder."""
     processes = start_together(world, folder, str(world), *names, cwd=folder, module="tests.together")
     for process in processes:
         _, failed = process.communicate(timeout=300)
         assert process.returncode == 0, failed[-3000:]
-    return {name: torch.load(folder / f"{world}-{name}.pt", weights_only=True) for name in names}
 
 
 def steps(*overrides: str, count: int = 14) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.conftest import made_once
 from tests.processes import environment, start, start_together, wait_until
 
 ROUNDS = int(os.environ.get("SWAV_FAULT_ROUNDS", "1"))
@@ -113,10 +114,11 @@ def assert_equal_weights(a: Path, b: Path) -> None:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("undisturbed")
-    write_tiny(folder)
-    train_to_the_end(folder)
-    return folder
+    def make(folder: Path) -> None:
+        write_tiny(folder)
+        train_to_the_end(folder)
+
+    return made_once(tmp_path_factory, f"two-processes-of-{STEPS}-steps", make)
 
 
 def write_tiny(folder: Path) -> None:

@@ -16,8 +16,8 @@ from PIL import Image
 
 from swav_cli import load_model
 from swav_cli.core.metrics import read_metrics
-from tests.conftest import Command, Run
-from tests.processes import start, wait_until
+from tests.conftest import Command, Run, made_once
+from tests.processes import run, start, wait_until
 
 
 def test_a_run_from_beginning_to_end(swav: Run, tiny_file: Path, tmp_path: Path) -> None:
@@ -83,12 +83,20 @@ def weights_of(folder: Path) -> dict[str, torch.Tensor]:
     return dict(torch.load(folder / "checkpoints" / "last.pt", weights_only=True)["model"])
 
 
+@pytest.fixture
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, tiny_file: Path) -> Path:
+    def make(folder: Path) -> None:
+        ran = run("pretrain", tiny_file, *LONG, "--out", folder / "run", cwd=folder)
+        assert ran.returncode == 0, ran.stderr
+
+    return made_once(tmp_path_factory, "undisturbed-run", make) / "run"
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
 def test_an_interrupted_run_goes_on_with_the_same_command(
-    swav: Run, tiny_file: Path, tmp_path: Path, number: signal.Signals, code: int
+    swav: Run, undisturbed: Path, tiny_file: Path, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
-    undisturbed, run = tmp_path / "undisturbed", tmp_path / "disturbed"
-    assert swav("pretrain", tiny_file, *LONG, "--out", undisturbed).returncode == 0
+    run = tmp_path / "disturbed"
     process = start("pretrain", tiny_file, *LONG, "--out", run, cwd=tmp_path, stdout=None)
     wait_until(lambda: is_at(run / "metrics.jsonl", 75), process)
     process.send_signal(number)

@@ -11,22 +11,28 @@ import pytest
 import torch
 
 from swav_cli.core.slurm import adopt_slurm, first_machine, tasks_by_machine
+from tests.conftest import made_once
 from tests.processes import start_together
 from tests.together import BATCH, COUNT, run_together
 
 ALL = ("synchronised", "synchronised-float32", "apart", "statistics")
 
 
+def found_by(factory: pytest.TempPathFactory, world: int, *names: str) -> dict[str, Any]:
+    """What came of each scenario by so many processes."""
+    folder = made_once(factory, f"together-{world}", lambda folder: run_together(world, folder, *names))
+    return {name: torch.load(folder / f"{world}-{name}.pt", weights_only=True) for name in names}
+
+
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    folder = tmp_path_factory.mktemp("alone")
-    return run_together(1, folder, "synchronised", "synchronised-float32", "two-parts", "three-parts")
+    return found_by(tmp_path_factory, 1, "synchronised", "synchronised-float32", "two-parts", "three-parts")
 
 
 @pytest.fixture(scope="module", params=[2, 3])
 def together(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[int, dict[str, Any]]:
     groups = ("grouped",) if request.param == 2 else ()
-    return request.param, run_together(request.param, tmp_path_factory.mktemp("together"), *ALL, *groups)
+    return request.param, found_by(tmp_path_factory, request.param, *ALL, *groups)
 
 
 def trained(world: int, folder: Path, *words: str, **more: str) -> list[subprocess.Popen[str]]:
