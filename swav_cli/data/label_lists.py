@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swav_cli.data.pictures import Pictures
-from swav_cli.data.tables import TABLES, read_list, read_table
+from swav_cli.data.tables import read_listed
 from swav_cli.errors import UserError
 
 Parts = list[str]
@@ -64,8 +64,7 @@ def listed_among(pictures: Pictures, path: Path) -> NDArray[np.int64]:
         UserError: it names none, some that are not there, one by less than tells it from others, or one twice.
     """
     matches = Matches(pictures)
-    read = read_table if path.suffix.lower() in TABLES else read_list
-    listed = read(path, lambda name: bool(matches.of(name)))
+    listed = read_listed(path, lambda name: bool(matches.of(name)))
     chosen: dict[int, str] = {}  # and the name by which each was chosen
     missing = []
     for name, line in zip(listed.names, listed.lines, strict=True):

@@ -7,18 +7,17 @@ from pathlib import Path, PurePath
 
 from swav_cli.data.file_pictures import FilePictures
 from swav_cli.data.pictures import lacks
-from swav_cli.data.tables import TABLES, Listed, beside, read_list, read_table
+from swav_cli.data.tables import Listed, beside, read_listed
 from swav_cli.errors import UserError
 
 
 def open_list(path: Path, channels: int) -> FilePictures:
-    """The pictures of a list (.txt) or a table (.csv, .tsv); relative names start at the list's own folder.
+    """The pictures of a list (.txt), table (.csv, .tsv) or records (.jsonl); relative names start at its own folder.
 
     Raises:
         UserError: it can't be read, a row of it names nothing, or no file that it names is there.
     """
-    read = read_table if path.suffix.lower() in TABLES else read_list
-    return listed_pictures(path, read(path, beside(path)), channels)
+    return listed_pictures(path, read_listed(path, beside(path)), channels)
 
 
 def listed_pictures(path: Path, listed: Listed, channels: int) -> FilePictures:

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from swav_cli.data.file_pictures import FilePictures
 from swav_cli.data.formats import SUFFIXES
+from swav_cli.data.image_folder import Described
 from swav_cli.data.kept_listing import list_folder
 from swav_cli.data.lists import open_list
 from swav_cli.data.paths import beside, expanded
-from swav_cli.data.pictures import Limited, Pictures, Split, digest
+from swav_cli.data.pictures import Limited, Pictures, Split, digest, lacks
 from swav_cli.data.shapes import KINDS, shape_picture
 from swav_cli.data.shard_names import hint_at_shards, is_stream, names_shards, refuse_stream
 from swav_cli.data.tables import LISTS
@@ -93,10 +94,7 @@ def _open_shapes(source: str, rest: str, split: Split, channels: int) -> Picture
 def _open_files(path: Path, channels: int) -> Pictures:
     try:
         if os.path.isdir(path):
-            listing = list_folder(path, SUFFIXES)
-            pictures = FilePictures(path, listing.paths, channels, str(path), *listing.tops())
-            pictures.remarks = listing.remarks()
-            return pictures
+            return _open_folder(path, channels)
     except OSError as error:
         raise UserError(f"{error.filename or path}: can't be read ({error.strerror})") from None
     if path.suffix.lower() in LISTS and os.path.isfile(path):
@@ -105,6 +103,29 @@ def _open_files(path: Path, channels: int) -> Pictures:
         raise UserError(f"{path}: neither a folder nor a list of files ({', '.join(LISTS)})")
     hint = nearest(path.name, beside(path)) or _nearest_source(str(path))
     raise UserError(f"{path}: no such folder or list of pictures.{hint} Give one with --data PATH")
+
+
+def _open_folder(path: Path, channels: int) -> FilePictures:
+    """
+    Raises:
+        OSError: a folder that can't be read.
+    """
+    listing = list_folder(path, SUFFIXES)
+    tops, counts = listing.tops()
+    described = Described(path, tops)
+    if not described.tables:
+        pictures = FilePictures(path, listing.paths, channels, str(path), tops, counts)
+        pictures.remarks = [*listing.remarks(), *described.remarks]
+        return pictures
+    names = list(listing.paths)
+    labels, missing, tables = described.labels(names), described.missing(names), ", ".join(described.tables)
+    pictures = FilePictures(path, listing.paths, channels, str(path), labels)
+    lacking = [name for name, label in zip(names, labels, strict=True) if not label]
+    if lacking:
+        pictures.unlabelled = lacks(lacking[0], f"has no label in {tables}", len(lacking), len(names))
+    gone = [f"{tables}: {len(missing):,} of its pictures are not there, first {missing[0]}"] if missing else []
+    pictures.remarks = [*listing.remarks(), *described.remarks, *gone]
+    return pictures
 
 
 def _nearest_source(written: str) -> str:

@@ -9,18 +9,20 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import json
 import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from swav_cli.data.formats import SUFFIXES
 from swav_cli.data.paths import expanded
 from swav_cli.errors import UserError
 
-LISTS = (".txt", ".csv", ".tsv")  # suffixes of files that list pictures
 TABLES = (".csv", ".tsv")
+RECORDS = (".jsonl", ".ndjson")  # an object of JSON a line
+LISTS = (".txt", *TABLES, *RECORDS)  # suffixes of files that list pictures
 # Headings of a column of names, the likeliest first; written in any case, and with blanks, dots or hyphens as well.
 NAMES = (
     "path", "file_name", "filename", "image_path", "img_path", "file_path", "filepath", "image_file", "image_name",
@@ -85,6 +87,18 @@ def split_lines(text: str, is_there: IsThere) -> list[str]:
     return lines
 
 
+def read_listed(path: Path, is_there: IsThere) -> Listed:
+    """What a file lists, of any of the kinds; one without a known suffix is a list.
+
+    Raises:
+        UserError: it can't be read, no column holds names, or a row has none.
+    """
+    suffix = path.suffix.lower()
+    if suffix in TABLES:
+        return listed_in(str(path), *read_rows(path, is_there), is_there)
+    return listed_in(str(path), *read_records(path), is_there) if suffix in RECORDS else read_list(path, is_there)
+
+
 # --- lists --------------------------------------------------------------------------------------------------------
 
 
@@ -121,18 +135,46 @@ def as_written(line: str, is_there: IsThere) -> str:
 # --- tables -------------------------------------------------------------------------------------------------------
 
 
-def read_table(path: Path, is_there: IsThere) -> Listed:
-    """A table's column of names: the one headed `path` or a word like it, else the first that holds pictures.
+def read_records(path: Path) -> tuple[list[str], list[Row]]:
+    """The keys of a file with an object of JSON a line, in small letters, and its objects as rows.
 
     Raises:
-        UserError: it can't be read, no column holds names, or a row has none.
+        UserError: it can't be read, or a line is no object.
     """
-    heading, rows = read_rows(path, is_there)
-    return listed_in(str(path), heading, rows, is_there)
+    objects: list[tuple[int, dict[str, Any]]] = []
+    for line, text in enumerate(_text(path).split("\n"), start=1):
+        if not text.strip():
+            continue
+        try:
+            found = json.loads(text)
+        except (ValueError, RecursionError):
+            found = None
+        if not isinstance(found, dict):
+            raise UserError(f"{path}: line {line:,} is no object of JSON")
+        objects.append((line, found))
+    keys = list(dict.fromkeys(key for _, found in objects for key in found))
+    return [_word(key) for key in keys], [
+        Row(line, [cell_of(found.get(key)) for key in keys]) for line, found in objects
+    ]
+
+
+def cell_of(value: Any) -> str:
+    """A value of another kind of file as a cell; nothing for what is neither a text nor a number.
+
+    3.0 is 3: tables that hold a gap somewhere keep whole numbers so.
+    """
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value) if isinstance(value, (str, int, float)) and not isinstance(value, bool) else ""
 
 
 def listed_in(source: str, heading: Sequence[str], rows: Sequence[Row], is_there: IsThere) -> Listed:
-    """The names and labels in rows of whatever origin; see `read_table`."""
+    """Names and labels in rows of whatever origin: names are in the column headed `path` or a word like it, else in the
+    first that holds pictures.
+
+    Raises:
+        UserError: no column holds names, or a row has none.
+    """
     column = name_column(heading, [row.cells for row in rows], is_there)
     if column is None:
         raise UserError(f"{source}: no column of it holds names of pictures ({', '.join(sorted(SUFFIXES))})")

@@ -221,6 +221,40 @@ def test_a_row_without_a_name_is_told(tmp_path: Path) -> None:
         levels(tmp_path, "l.csv", "path,label\na.png,x\n,y\n\n")
 
 
+# --- records ------------------------------------------------------------------------------------------------------
+
+
+def test_records_of_json(tmp_path: Path) -> None:
+    draw(tmp_path, "a.png", "sub/b.png", "c\n.png")
+    text = (
+        '{"caption": "x.png", "file_name": "a.png", "label": 10}\r\n\n'
+        '{"file_name": "sub/b.png", "label": 9.0, "box": [1, 2]}\n{"label": 10, "file_name": "c\\n.png"}'
+    )
+    for name in ("l.jsonl", "l.ndjson"):
+        assert levels(tmp_path, name, text) == [0, 1, 2]
+    pictures = open_pictures(str(tmp_path / "l.jsonl"))
+    assert pictures.classes == ["9", "10"]
+    levels(tmp_path, "l.jsonl", '{"path": "a.png", "label": "x"}\n{"path": "sub/b.png", "label": null}\n')
+    said = str(open_pictures(str(tmp_path / "l.jsonl")).unlabelled)
+    assert said.startswith(f"{Path('sub/b.png').as_posix()} (line 2) has no label (1 of 2")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"path": "a.png"}\n{"path": \n', "line 2 is no object of JSON"),
+        ('["a.png"]\n', "line 1 is no object of JSON"),
+        ("[" * 100_000, "line 1 is no object of JSON"),
+        ('{"a": 1}\n', "no column of it holds names of pictures"),
+        ('{"path": "a.png"}\n{"label": 3}\n', "line 2 names no picture"),
+    ],
+)
+def test_records_that_are_none(text: str, said: str, tmp_path: Path) -> None:
+    draw(tmp_path, "a.png")
+    with pytest.raises(UserError, match=said):
+        levels(tmp_path, "l.jsonl", text)
+
+
 # --- labels -------------------------------------------------------------------------------------------------------
 
 
