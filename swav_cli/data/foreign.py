@@ -167,7 +167,8 @@ def why_unread(content: bytes, kind: str, error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         error = _inner(content, kind) or error
     text = str(error) or type(error).__name__
-    return f"a damaged {kind}: {'its beginning makes no sense' if '<_io' in text else text}"
+    article = "an" if kind == "AVIF" else "a"
+    return f"{article} {kind} that can't be read: {'its beginning makes no sense' if '<_io' in text else text}"
 
 
 def _inner(content: bytes, kind: str) -> Exception | None:

@@ -82,21 +82,21 @@ FILES = {
     "JPEG of 12 bits": (frame(encode("JPEG"), 0xC1, 12), "a JPEG of 12 bits a sample, which is not read"),
     "lossless JPEG": (frame(encode("JPEG"), 0xC3, 8), "a JPEG of a lossless kind"),
     "JPEG-LS": (frame(encode("JPEG"), 0xF7, 8), "a JPEG of a lossless kind"),
-    "half a JPEG": (encode("JPEG", quality=99)[:1500], "a damaged JPEG: .*truncated"),
-    "half a PNG": (photo()[:900], "a damaged PNG: .*truncated"),
-    "wrong sum": (photo().replace(b"IHDR\0", b"IHDR\1"), "a damaged PNG: .*checksum in b'IHDR'"),
+    "half a JPEG": (encode("JPEG", quality=99)[:1500], "a JPEG that can't be read: .*truncated"),
+    "half a PNG": (photo()[:900], "a PNG that can't be read: .*truncated"),
+    "wrong sum": (photo().replace(b"IHDR\0", b"IHDR\1"), "a PNG that can't be read: .*checksum in b'IHDR'"),
     "PNG for Apple's apps": (APPLES, "a PNG in Apple's own form"),
     "PNG of a kind that there is not": (photo().replace(*[
         b"IHDR" + body + struct.pack(">I", zlib.crc32(b"IHDR" + body))
         for body in (struct.pack(">IIBBBBB", 40, 30, bits, 2, 0, 0, 0) for bits in (8, 4))
-    ]), "a damaged PNG"),
-    "half a BMP": (encode("BMP")[:500], "a damaged BMP: "),
-    "a BMP's header": (encode("BMP")[:20], "a damaged BMP: "),
-    "a WebP's header": (encode("WEBP")[:30], "a damaged WEBP: "),
+    ]), "a PNG that can't be read"),
+    "half a BMP": (encode("BMP")[:500], "a BMP that can't be read: "),
+    "a BMP's header": (encode("BMP")[:20], "a BMP that can't be read: "),
+    "a WebP's header": (encode("WEBP")[:30], "a WEBP that can't be read: "),
     "a TIFF's header": (encode("TIFF")[:8], "a damaged TIFF: "),
-    "half a GIF": (encode("GIF")[:300], "a damaged GIF: "),
-    "PPM": (b"P6 12 nothing\n", "a damaged PPM: "),
-    "AVIF": (boxed(b"avif", b"avif", b"mif1"), "a damaged AVIF|pip install --upgrade pillow"),
+    "half a GIF": (encode("GIF")[:300], "a GIF that can't be read: "),
+    "PPM": (b"P6 12 nothing\n", "a PPM that can't be read: "),
+    "AVIF": (boxed(b"avif", b"avif", b"mif1"), "an AVIF that can't be read|pip install --upgrade pillow"),
 }  # fmt: skip
 
 
