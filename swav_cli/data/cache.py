@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from swav_cli.data.formats import BadPicture
+from swav_cli.data.limits import local_processes, own_processors
 from swav_cli.data.pictures import Pictures
 from swav_cli.errors import UserError
 
@@ -70,22 +71,26 @@ class CachedPictures(Pictures):
         return self._pictures.contents()
 
 
-def cached(pictures: Pictures, wanted: bool | Literal["auto"], threads: int) -> Pictures:
+def cached(pictures: Pictures, wanted: bool | Literal["auto"]) -> Pictures:
     """The pictures, in memory where that is wanted; with `auto` where they fit into a quarter of what is free.
+
+    Each of several processes on a machine keeps all of them, and has its part of the processors to decode them.
 
     Raises:
         UserError: wanted, but more than the memory holds.
     """
     if wanted is False:
         return pictures
-    needed, free = _bytes_needed(pictures), free_memory()
+    processes = local_processes()
+    needed, free = processes * _bytes_needed(pictures), free_memory()
     if wanted is True and needed > free:
         raise UserError(
-            f"{pictures.source}: its {len(pictures):,} pictures take about {needed / 1e9:.1f} GB of memory, of which "
-            f"{free / 1e9:.1f} GB are free; set data.cache to auto or false"
+            f"{pictures.source}: its {len(pictures):,} pictures take about {needed / 1e9:.1f} GB of memory"
+            + (f" in {processes} processes" if processes > 1 else "")
+            + f", of which {free / 1e9:.1f} GB are free; set data.cache to auto or false"
         )
     fits = needed < SHARE_OF_MEMORY * free
-    return CachedPictures(pictures, threads) if wanted is True or fits else pictures
+    return CachedPictures(pictures, max(1, own_processors())) if wanted is True or fits else pictures
 
 
 def _bytes_needed(pictures: Pictures) -> float:

@@ -1,4 +1,7 @@
-"""What the system lets processes share: memory in which workers leave their batches, and the number of open files."""
+"""What the system lets processes share: processors, memory in which workers leave their batches, number of open files.
+
+Where a launcher has started several processes on a machine, each has its part.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,23 @@ import math
 import os
 from typing import NamedTuple
 
+MOST_AHEAD = 4  # batches that each worker makes in advance
+READ_AHEAD = 4e9  # bytes of batches that lie ready in a process
+SHARE_READ_AHEAD = 0.1  # and no more of the memory that is free
 ENOUGH_FILES = 65_536  # asked for where more are allowed
 FILES_BESIDE = 64  # open in a process that trains, whatever its workers do
 FILES_A_WORKER = 8  # pipes and the like
+
+
+def local_processes() -> int:
+    """How many processes of this work are on this machine, as far as a launcher has told."""
+    return max(1, int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
+
+
+def own_processors() -> int:
+    """This process's part of the machine's processors that it may use; 0 where there are more processes."""
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return processors // local_processes()
 
 
 class Limits(NamedTuple):
@@ -33,7 +50,7 @@ def limits(shared: str = "/dev/shm") -> Limits:
     free = math.inf  # no Linux: nothing to be told
     with contextlib.suppress(OSError, AttributeError):
         status = os.statvfs(shared)
-        free = status.f_bavail * status.f_frsize / int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+        free = status.f_bavail * status.f_frsize / local_processes()
     return Limits(free, _raise_open_files())
 
 
@@ -49,6 +66,18 @@ def _raise_open_files() -> float:
     with contextlib.suppress(OSError, ValueError):  # less is allowed than is said
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def batches_ahead(workers: int, bytes_a_batch: int, allowed: float) -> int:
+    """How many batches each worker makes in advance: by bytes, for large ones in many workers are gigabytes.
+
+    Args:
+        allowed: bytes that may lie ready, which as much again may be on the way to a GPU (pinned).
+
+    >>> [batches_ahead(16, 120_000_000, allowed) for allowed in (8e9, 4e9, 1e9)]
+    [4, 2, 1]
+    """
+    return int(min(MOST_AHEAD, max(1, allowed // max(1, workers * bytes_a_batch))))
 
 
 def why_not_shared(traffic: Traffic, allowed: Limits) -> str | None:

@@ -19,15 +19,24 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 from tqdm import tqdm
 
-from swav_cli.data.cache import CachedPictures
+from swav_cli.data.cache import CachedPictures, free_memory
 from swav_cli.data.formats import BadPicture
-from swav_cli.data.limits import Limits, Traffic, limits, why_not_shared
+from swav_cli.data.limits import (
+    MOST_AHEAD,
+    READ_AHEAD,
+    SHARE_READ_AHEAD,
+    Traffic,
+    batches_ahead,
+    limits,
+    local_processes,
+    own_processors,
+    why_not_shared,
+)
 from swav_cli.data.pictures import Pictures
 from swav_cli.data.readers import LACK, Killed, Readers, end_for_lack
 from swav_cli.errors import UserError
 
 REPLACEMENTS = 100  # other pictures tried in place of a bad one
-PREFETCHED = 4  # batches that each worker makes in advance
 RESTARTS = 3  # times in a run that reading goes on after a worker was killed
 # Forked processes share the pictures' arrays and begin with the signals that are blocked here; from Python 3.14 on it
 # would send each process a copy instead.
@@ -194,18 +203,21 @@ def read_batches(
         sample: a batch of one picture, to tell how large others are; none is needed without workers or pictures.
         notice: told in a line what is not as it should be, and what is done about it.
     """
-    piped = bool(sample) and _must_be_piped(sample[0], largest, workers, limits(), notice)
+    ahead, piped = _ways_and_means(sample[0], largest, workers, notice) if sample else (MOST_AHEAD, False)
 
     def read_after(batches: int, killed_by: str = "") -> Readers:
         nonlocal piped
         piped = piped or killed_by in (LACK, "SIGBUS")  # shared memory has become full: others use it too
-        return _start_reading(rest(batches), workers, pin_memory, piped)
+        return _start_reading(rest(batches), workers, ahead, pin_memory, piped)
 
     return _as_batches(_going_on(read_after(0), read_after, count, notice), pin_memory)
 
 
-def _start_reading(source: dict[str, Any], workers: int, pin_memory: bool, piped: bool) -> Readers:
+def _start_reading(source: dict[str, Any], workers: int, ahead: int, pin_memory: bool, piped: bool) -> Readers:
     """
+    Args:
+        ahead: batches that each worker makes in advance.
+
     Raises:
         UserError: too few files may be open for so many workers.
     """
@@ -218,7 +230,7 @@ def _start_reading(source: dict[str, Any], workers: int, pin_memory: bool, piped
         pin_memory=pin_memory and not piped,
         worker_init_fn=start_worker,
         multiprocessing_context=FORK if workers else None,
-        prefetch_factor=PREFETCHED if workers else None,
+        prefetch_factor=ahead if workers else None,
     )
     try:
         return _start(loader)
@@ -263,17 +275,20 @@ def _going_on(
 # --- shared memory or pipes ---------------------------------------------------------------------------------------
 
 
-def _must_be_piped(sample: Batch, largest: int, workers: int, allowed: Limits, notice: Callable[[str], None]) -> bool:
-    """Whether batches must come through pipes, which needs no room: what lies in shared memory would be too much.
+def _ways_and_means(sample: Batch, largest: int, workers: int, notice: Callable[[str], None]) -> tuple[int, bool]:
+    """How many batches each worker makes in advance, and whether they must come through pipes, which needs no room.
 
-    torch leaves them there, and a worker that finds no room ends.
+    torch leaves them in shared memory, and a worker that finds no room there ends.
     """
     tensors = [*sample.crops, sample.numbers, sample.indices]
     size = largest * sum(tensor.nbytes for tensor in tensors)
-    why = why_not_shared(Traffic(workers, workers * PREFETCHED + 2, size, len(tensors)), allowed)
+    own = limits()
+    spare = min(READ_AHEAD, SHARE_READ_AHEAD * free_memory() / local_processes())
+    ahead = batches_ahead(workers, size, min(spare, own.shared_bytes - 2 * size))  # two are being used
+    why = why_not_shared(Traffic(workers, workers * ahead + 2, size, len(tensors)), own)
     if why:
         notice(f"{why}; pictures come through pipes instead, which takes a little longer")
-    return why is not None
+    return batches_ahead(workers, size, spare) if why else ahead, why is not None
 
 
 def _as_arrays(batch: Batch) -> tuple[Any, ...]:
@@ -318,8 +333,7 @@ def _start(loader: DataLoader[Any]) -> Readers:
 
 def spare_processors(device: torch.device) -> int:
     """How many processes may read pictures beside one that computes on a device."""
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    processors //= int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    processors = own_processors()
     return min(2, processors) if device.type == "cpu" else min(16, max(1, processors - 1))
 
 

@@ -286,10 +286,9 @@ def _train(job: Job, folder: RunFolder, overwrite: bool, screen: Screen) -> dict
         steps = trainer.steps_per_epoch * recipe.training.epochs
         if state is not None:
             screen.notice(f"going on at step {trainer.course.step} of {steps}")
-        threads = torch.get_num_threads()
         with screen.working("reading pictures"):
-            trainer.pictures = cached(job.train, recipe.data.cache, threads)
-            val = cached(job.val, recipe.data.cache, threads)
+            trainer.pictures = cached(job.train, recipe.data.cache)
+            val = cached(job.val, recipe.data.cache)
         return _run_and_judge(trainer, job._replace(val=val), folder, screen)
 
 

@@ -253,11 +253,10 @@ def _judge_features(setting: Setting, data: str | None, bank: str | None) -> dic
 
 def _in_memory(labelled: Labelled) -> Labelled:
     """Pictures decoded once where they fit."""
-    threads = torch.get_num_threads()
     bank = labelled.bank
     return labelled._replace(
-        queries=cached(labelled.queries, "auto", threads),
-        bank=cached(bank, "auto", threads) if bank is not None else None,
+        queries=cached(labelled.queries, "auto"),
+        bank=cached(bank, "auto") if bank is not None else None,
     )
 
 

@@ -57,12 +57,12 @@ class Judge:
         query_labels, _ = match_classes(queries, bank.classes, bank.source)
         self.labelled = Labelled(queries, torch.from_numpy(query_labels), bank, torch.from_numpy(bank.labels))
 
-    def keep_in_memory(self, training: Pictures, threads: int) -> None:
+    def keep_in_memory(self, training: Pictures) -> None:
         """Queries, and a bank of its own, decoded once; `training` stands in for the bank where that is the same."""
         cache, bank = self.recipe.data.cache, self.labelled.taught_by
         self.labelled = self.labelled._replace(
-            bank=cached(bank, cache, threads) if self.recipe.data.bank else training,
-            queries=cached(self.labelled.queries, cache, threads),
+            bank=cached(bank, cache) if self.recipe.data.bank else training,
+            queries=cached(self.labelled.queries, cache),
         )
 
     @cached_property

@@ -207,12 +207,11 @@ def _train(
             screen.notice(f"started from {init_from}: {started_with}")
         if state is not None:
             screen.notice(f"going on at step {trainer.course.step} of {trainer.plan.steps}")
-        threads = torch.get_num_threads()
         with screen.working("reading pictures"):
             if not isinstance(run.pictures, StreamPictures):
-                trainer.pictures = cached(run.pictures, recipe.data.cache, threads)
+                trainer.pictures = cached(run.pictures, recipe.data.cache)
             if run.judge is not None:
-                run.judge.keep_in_memory(trainer.pictures, threads)
+                run.judge.keep_in_memory(trainer.pictures)
         return _run_and_judge(trainer, run.judge, folder, screen)
 
 

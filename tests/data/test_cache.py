@@ -14,12 +14,16 @@ import pytest
 import torch
 from PIL import Image
 
+from swav_cli.core.metrics import read_metrics
+from swav_cli.core.recipe_file import dump_recipe
 from swav_cli.data import cache
 from swav_cli.data.cache import CachedPictures, cached, free_memory
 from swav_cli.data.formats import BadPicture
 from swav_cli.data.pictures import Pictures
 from swav_cli.data.sources import open_pictures
 from swav_cli.errors import UserError
+from tests.conftest import tiny_recipe
+from tests.processes import start_together
 
 
 @pytest.fixture
@@ -108,7 +112,7 @@ def test_kept_where_wanted_and_where_they_fit(
 ) -> None:
     monkeypatch.setattr(cache, "free_memory", lambda: free)
     pictures = open_pictures("shapes:100")
-    found = cached(pictures, wanted, threads=1)
+    found = cached(pictures, wanted)
     assert isinstance(found, CachedPictures) == kept
     assert kept or found is pictures
 
@@ -118,7 +122,45 @@ def test_more_than_the_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(
         UserError, match=r"shapes:100:0: its 100 pictures take about .* set data.cache to auto or false"
     ):
-        cached(open_pictures("shapes:100"), True, threads=1)
+        cached(open_pictures("shapes:100"), True)
+
+
+@pytest.mark.parametrize(("processes", "kept"), [(1, True), (2, True), (3, False)])
+def test_every_process_of_a_machine_keeps_its_own(processes: int, kept: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+    monkeypatch.setattr(cache, "free_memory", lambda: 9 * BYTES)
+    assert isinstance(cached(open_pictures("shapes:100"), "auto"), CachedPictures) == kept
+    monkeypatch.setattr(cache, "free_memory", lambda: 2.5 * BYTES)
+    if processes == 3:
+        with pytest.raises(UserError, match=r"take about 0.0 GB of memory in 3 processes, of which 0.0 GB are free"):
+            cached(open_pictures("shapes:100"), True)
+
+
+def test_the_processors_decode_whatever_torch_computes_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torchrun leaves each process one thread to compute with."""
+    monkeypatch.setattr(cache, "own_processors", lambda: 5)
+    threads = []
+    monkeypatch.setattr(cache, "CachedPictures", lambda pictures, count: threads.append(count))
+    cached(open_pictures("shapes:100"), True)
+    assert threads == [5]
+
+
+def test_two_processes_learn_the_same_with_decoded_pictures_and_without(
+    mixed: Pictures, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    here = tmp_path_factory.mktemp("here")
+    recipe = tiny_recipe(f"data.train={mixed.source}", "data.val=null", "loss.queue.length=0", "data.max_bad=1")
+    (here / "tiny.yaml").write_text(dump_recipe(recipe))
+    losses = []
+    for keep in ("true", "false"):
+        command = ("pretrain", "tiny.yaml", "--set", f"data.cache={keep}", "--out", f"run-{keep}", "--device", "cpu")
+        for process in start_together(2, *command, cwd=here, LOCAL_WORLD_SIZE="2"):
+            said = process.communicate(timeout=200)[1]
+            assert process.returncode == 0, said
+        lines = read_metrics(here / f"run-{keep}" / "metrics.jsonl")
+        losses.append([(line["loss"], line["gradient_norm"]) for line in lines if line["kind"] == "step"])
+    assert len(losses[0]) == 3
+    assert losses[0] == losses[1]
 
 
 def test_free_memory_is_the_least_of_what_the_machine_and_its_container_have(monkeypatch: pytest.MonkeyPatch) -> None:

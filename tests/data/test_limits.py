@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from swav_cli.data.limits import Limits, Traffic, limits, why_not_shared
+from swav_cli.data.limits import Limits, Traffic, batches_ahead, limits, own_processors, why_not_shared
 
 USUAL = Traffic(workers=4, batches=18, bytes_a_batch=1_000_000, tensors_a_batch=4)
 
@@ -27,6 +27,25 @@ def test_why_not_shared(allowed: Limits, said: str | None) -> None:
     why = why_not_shared(USUAL, allowed)
     assert (why is None) == (said is None)
     assert (said or "") in (why or "")
+
+
+@pytest.mark.parametrize(
+    ("workers", "megabytes", "allowed", "ahead"),
+    [
+        (16, 120, 4e9, 2),  # ImageNet at 256 pictures a GPU: 3.8 GB and no longer 7.7
+        (16, 120, 8e9, 4), (16, 120, 3e9, 1), (16, 120, 1e9, 1), (2, 1, 4e9, 4), (0, 120, 4e9, 4), (4, 0, 4e9, 4),
+        (16, 120, -1e6, 1),
+    ],
+)  # fmt: skip
+def test_what_is_read_ahead_goes_by_bytes(workers: int, megabytes: int, allowed: float, ahead: int) -> None:
+    assert batches_ahead(workers, megabytes * 1_000_000, allowed) == ahead
+
+
+def test_processors_are_divided(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = own_processors()
+    assert alone >= 1
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(2 * alone))
+    assert own_processors() == 0
 
 
 def test_a_place_that_is_not_there_sets_no_limit(monkeypatch: pytest.MonkeyPatch) -> None:

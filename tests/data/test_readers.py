@@ -253,6 +253,21 @@ def test_in_shared_memory_where_there_is_room(
     assert capsys.readouterr().err == ""
 
 
+def test_fewer_are_read_ahead_before_pipes_are_taken(
+    shapes: Pictures, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Room for two batches in use and two ready: one of each worker."""
+    (batch,) = list(load_batches(shapes, MAKE, order(), 0))[:1]
+    size = sum(tensor.nbytes for tensor in (*batch.crops, batch.numbers, batch.indices))
+    monkeypatch.setattr(loader, "limits", lambda: Limits(4.5 * size, 20000))
+    taken = []
+    start = loader._start
+    monkeypatch.setattr(loader, "_start", lambda made: (taken.append(made.prefetch_factor), start(made))[1])
+    assert all(each.crops[0].is_shared() for each in load_batches(shapes, MAKE, order(), 2))
+    assert taken == [1]
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.usefixtures("no_room")
 def test_killed_halfway_through_a_message(shapes: Pictures) -> None:
     """A large batch fills the pipe, and its worker waits for room when it is killed; the rest of it never comes."""
