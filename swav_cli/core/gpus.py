@@ -49,7 +49,7 @@ def own_device(device: str) -> torch.device:
         UserError: there is no such device.
     """
     found = distributed.pick_device(own_gpu(device))
-    if found.type == "cuda":
+    if found.index is not None and found.type == "cuda":  # `cuda` alone is the current one, and torch refuses it here
         torch.cuda.set_device(found)
     return found
 

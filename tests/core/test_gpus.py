@@ -65,7 +65,13 @@ def two_gpus(monkeypatch: pytest.MonkeyPatch) -> list[torch.device]:
     made_current: list[torch.device] = []
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(torch.cuda, "set_device", made_current.append)
+
+    def set_device(device: torch.device) -> None:
+        if device.index is None:
+            raise ValueError(f"Expected a torch.device with a specified index or an integer, but got:{device}")
+        made_current.append(device)
+
+    monkeypatch.setattr(torch.cuda, "set_device", set_device)
     return made_current
 
 
@@ -78,6 +84,12 @@ def two_gpus(monkeypatch: pytest.MonkeyPatch) -> list[torch.device]:
 )  # fmt: skip
 def test_devices_of_one_of_several(device: str, local: str | None, found: str, two_gpus: list[torch.device]) -> None:
     assert own_gpu(device, {} if local is None else {"LOCAL_RANK": local}) == found
+
+
+@pytest.mark.parametrize("device", ["auto", "cuda"])
+def test_the_current_device_stays_where_none_is_numbered(device: str, two_gpus: list[torch.device]) -> None:
+    assert own_device(device) == torch.device("cuda")
+    assert two_gpus == []
 
 
 def test_the_device_is_made_current(two_gpus: list[torch.device], monkeypatch: pytest.MonkeyPatch) -> None:
