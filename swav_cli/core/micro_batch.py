@@ -57,10 +57,22 @@ def _found(recipe: Recipe, own: int, device: torch.device) -> int:
     if device.type != "cuda":
         raise UserError("--micro-batch auto: finds what a CUDA GPU's memory holds; give a number on this device")
     wanted = [own] if recipe.training.sync_batchnorm is not False else divisors(own)
-    found = largest_that_fits(wanted, lambda count: fits(recipe, count, own, device))
+    failures: list[RuntimeError] = []
+
+    def has_room(count: int) -> bool:
+        try:
+            return fits(recipe, count, own, device)
+        except RuntimeError as error:  # such as a kernel that counts no further than 2^31: a smaller part may do
+            failures.append(error.with_traceback(None))  # whose frames hold the step's tensors
+        _give_back(device)
+        return False
+
+    found = largest_that_fits(wanted, has_room)
     least = -distributed.largest_of_all(-found)[0]  # the weakest GPU of all sets the pace
     if least:
         return least
+    if failures:
+        raise failures[-1]
     if recipe.training.sync_batchnorm is not False:
         raise UserError(
             f"--micro-batch auto: the {own} pictures of a process don't fit into this GPU's memory at once, and parts "
@@ -88,10 +100,15 @@ def fits(recipe: Recipe, count: int, own: int, device: torch.device) -> bool:
         own: pictures of a step.
     """
     found = _steps_have_room(recipe, count, own, device)
+    _give_back(device)
+    return found
+
+
+def _give_back(device: torch.device) -> None:
+    """Memory of what is no longer used."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
-    return found
 
 
 def _steps_have_room(recipe: Recipe, count: int, own: int, device: torch.device) -> bool:

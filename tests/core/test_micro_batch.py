@@ -142,6 +142,21 @@ def test_lack_of_memory_is_told_from_other_errors(
             fits(tiny_recipe(), 4, 8, CPU)
 
 
+def test_what_fails_otherwise_with_large_parts_leads_to_smaller_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_large_for_a_kernel(recipe: Any, count: int, own: int, device: Any) -> bool:
+        if count > limit:
+            raise RuntimeError(f"index of {count} out of range")
+        return True
+
+    monkeypatch.setattr(micro_batch, "fits", too_large_for_a_kernel)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    limit = 4
+    assert in_micro_batches(tiny_recipe(), "auto", torch.device("cuda"))[0].training.accumulate == 2
+    limit = 0
+    with pytest.raises(RuntimeError, match="index of 2 out of range"):
+        in_micro_batches(tiny_recipe(), "auto", torch.device("cuda"))
+
+
 def test_auto_finds_what_fits_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(micro_batch, "fits", lambda recipe, count, own, device: count <= 5)
     recipe, _ = in_micro_batches(tiny_recipe(), "auto", torch.device("cuda"))
