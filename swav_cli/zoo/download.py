@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from swav_cli.data import paths
 from swav_cli.errors import UserError
-from swav_cli.files import held
+from swav_cli.files import LONGEST, held, shortened
 
 CHUNK = 1 << 20
 ATTEMPTS = 3  # in a row that bring nothing
@@ -71,7 +71,9 @@ def fetch(url: str, kept: Path, sha256: str = "", notice: Notice = lambda text: 
 
 def kept_as(url: str) -> Path:
     """The place in the cache of an address that somebody types; two with the same file name don't meet."""
-    return cache_folder() / hashlib.sha256(url.encode()).hexdigest()[:8] / _name(url)
+    stem, suffix = os.path.splitext(_name(url))
+    name = shortened(stem, LONGEST - 40) + shortened(suffix, 20)  # with room for what lies beside it meanwhile
+    return cache_folder() / hashlib.sha256(url.encode()).hexdigest()[:8] / name
 
 
 def _name(url: str) -> str:

@@ -206,3 +206,11 @@ def test_addresses() -> None:
     assert not is_url("runs/quickstart")
     assert kept_as("https://a/x.pth").name == "x.pth"
     assert kept_as("https://a/x.pth") != kept_as("https://b/x.pth")
+
+
+def test_an_address_with_a_name_that_is_too_long_for_the_disk(server: Server) -> None:
+    for length in (250, 1000):
+        url = f"{server.url}/{'y' * length}.pth"
+        kept = fetch(url, kept_as(url))
+        assert kept.read_bytes() == DATA
+        assert kept.suffix == ".pth"
