@@ -81,8 +81,9 @@ class ModelRecipe(Part):
 
 class DataRecipe(Part):
     train: Annotated[str, Field(min_length=1)] = Field(
-        description="folder, list of files (.txt, .csv), shards (.tar), torchvision:NAME, shapes:COUNT, or a stream of "
-        "shards: https://HOST/NAME-{000..146}.tar or pipe:COMMAND, which has to be typed and can't come from a file"
+        description="folder, list of files (.txt, .csv, .jsonl), shards (.tar), .parquet, torchvision:NAME, "
+        "shapes:COUNT, or a stream of shards: https://HOST/NAME-{000..146}.tar or pipe:COMMAND, which has to be typed "
+        "and can't come from a file"
     )
     val: str | None = Field(default=None, description="labelled pictures for k-NN, in the same forms but no stream")
     bank: str | None = Field(

@@ -17,6 +17,7 @@ from swav_cli.data.listing import TOLD
 from swav_cli.data.own_results import own_among
 from swav_cli.data.paths import beside, expanded
 from swav_cli.data.pictures import Pictures
+from swav_cli.data.record_pictures import RecordPictures, names_records, open_records
 from swav_cli.data.shard_names import is_stream, names_shards
 from swav_cli.data.shards import ShardPictures, open_shards
 from swav_cli.data.sources import open_pictures
@@ -41,8 +42,10 @@ def open_inputs(inputs: Sequence[str], channels: int = 3, without: Path | None =
     inputs = [_meant(given) for given in inputs]
     if inputs and all(map(names_shards, inputs)):  # several, where a shell has put names in place of a pattern
         return open_shards(inputs, channels)
+    if inputs and all(map(names_records, inputs)):
+        return open_records(inputs, channels)
     if len(inputs) == 1 and _is_whole(inputs[0]) and not (without and _is_within(without, inputs[0])):
-        pictures = open_pictures(inputs[0], "val", channels=channels)
+        pictures = open_pictures(inputs[0], "val", channels=channels, whole=True)
         return pictures if os.path.isdir(inputs[0]) else _in_order(pictures)  # a folder's are, and may be millions
     if len(inputs) == 1 and os.path.isfile(inputs[0]):
         _refuse_no_picture(inputs[0])
@@ -84,7 +87,7 @@ def with_channels(pictures: Pictures, channels: int) -> Pictures:
     Raises:
         UserError: they have another number.
     """
-    if isinstance(pictures, (FilePictures, ShardPictures, TorchvisionPictures)):
+    if isinstance(pictures, (FilePictures, ShardPictures, RecordPictures, TorchvisionPictures)):
         pictures.channels = channels
     elif pictures.channels != channels:
         raise UserError(f"{pictures.source}: has {pictures.channels} channels, and the model takes {channels}")
@@ -98,8 +101,9 @@ def _meant(given: str) -> str:
 
 def _is_whole(given: str) -> bool:
     """A folder, a list of files or a source: something that `open_pictures` opens."""
-    is_list = os.path.splitext(given)[1].lower() in LISTS and os.path.isfile(given)
-    return os.path.isdir(given) or is_list or _is_source(given) or names_shards(given) or is_stream(given)
+    if os.path.isdir(given) or names_shards(given) or names_records(given) or is_stream(given):
+        return True
+    return _is_source(given) or (os.path.splitext(given)[1].lower() in LISTS and os.path.isfile(given))
 
 
 def _is_source(given: str) -> bool:
@@ -135,7 +139,7 @@ def _names_of(given: str, channels: int, alone: bool) -> _Named:
     if given == "-":
         return _without_own(_from_standard_input())
     if _is_whole(given):
-        pictures = open_pictures(given, "val", channels=channels)
+        pictures = open_pictures(given, "val", channels=channels, whole=True)
         if not isinstance(pictures, FilePictures):
             raise UserError(f"{given}: can't be joined with other inputs; give it alone")
         return _Named([pictures.name(index) for index in range(len(pictures))], pictures.remarks)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from swav_cli.data.label_lists import listed_among
 from swav_cli.data.paths import expanded
 from swav_cli.data.pictures import Chosen, Pictures
+from swav_cli.data.record_pictures import parts_of_records
 from swav_cli.errors import UserError, counted, nearest
 
 HELD_OUT = 0.2  # of the pictures of each class, where nobody names others to judge by
@@ -66,7 +67,7 @@ def why_unlabelled(pictures: Pictures, otherwise: str) -> str:
     """Which pictures lack a label where others have one, and what to do; else what is said of those without any."""
     if pictures.unlabelled is None:
         return otherwise
-    return f"{pictures.unlabelled}; labels count where all have one: add those, or leave the pictures out"
+    return f"{pictures.unlabelled}; labels count where all have one: add those, or leave such pictures out"
 
 
 def train_and_val_in(source: str) -> tuple[str, str] | None:
@@ -75,7 +76,7 @@ def train_and_val_in(source: str) -> tuple[str, str] | None:
     for part, names in PARTS.items():
         there = [name for name in names if os.path.isdir(expanded(source) / name)]
         if not there:
-            return None
+            return parts_of_records(expanded(source)) if os.path.isdir(expanded(source)) else None
         found[part] = str(Path(source) / there[0])
     return found["train"], found["val"]
 

@@ -6,6 +6,7 @@ All are `Pictures`: a length, a way to read one as uint8, a name for each, and l
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +19,14 @@ from swav_cli.data.kept_listing import list_folder
 from swav_cli.data.lists import open_list
 from swav_cli.data.paths import beside, expanded
 from swav_cli.data.pictures import Limited, Pictures, Split, digest, lacks
+from swav_cli.data.record_pictures import names_records, open_records, records_in
 from swav_cli.data.shapes import KINDS, shape_picture
 from swav_cli.data.shard_names import hint_at_shards, is_stream, names_shards, refuse_stream
 from swav_cli.data.tables import LISTS
 from swav_cli.data.torchvision_pictures import open_torchvision, spelt_otherwise
 from swav_cli.errors import UserError, nearest
+
+PART_OF_IMG2DATASET = re.compile("[0-9]{5,}")
 
 
 class ShapePictures(Pictures):
@@ -53,9 +57,19 @@ class ShapePictures(Pictures):
 
 
 def open_pictures(
-    source: str, split: Split = "train", *, channels: int = 3, limit: int | None = None, seed: int = 0
+    source: str,
+    split: Split = "train",
+    *,
+    channels: int = 3,
+    limit: int | None = None,
+    seed: int = 0,
+    whole: bool = False,
 ) -> Pictures:
-    """The pictures of a source: a folder, a list of files (.txt, .csv), shards (.tar), torchvision:NAME, shapes:COUNT.
+    """The pictures of a source: a folder, a list of files (.txt, .csv, .jsonl), shards (.tar), Parquet or Arrow files,
+    torchvision:NAME, shapes:COUNT.
+
+    Args:
+        whole: of a folder with a data set in Parquet or Arrow files all parts, and not those of the split alone.
 
     Raises:
         UserError: nothing there, with what to do.
@@ -72,8 +86,10 @@ def open_pictures(
         from swav_cli.data.shards import open_shards
 
         pictures = open_shards([source], channels)
+    elif names_records(source):
+        pictures = open_records([source], channels)
     elif source.strip():
-        pictures = _open_files(expanded(source), channels)
+        pictures = _open_files(expanded(source), channels, None if whole else split)
     else:
         raise UserError("the source of pictures is empty; give a folder with --data PATH")
     if not len(pictures):
@@ -91,10 +107,12 @@ def _open_shapes(source: str, rest: str, split: Split, channels: int) -> Picture
     return ShapePictures(int(parts[0]), int(parts[1]) if len(parts) == 2 else 0, split)
 
 
-def _open_files(path: Path, channels: int) -> Pictures:
+def _open_files(path: Path, channels: int, split: Split | None) -> Pictures:
     try:
         if os.path.isdir(path):
-            return _open_folder(path, channels)
+            pictures = _open_folder(path, channels)
+            records = [] if len(pictures) else records_in(path, split)
+            return open_records(records, channels, str(path)) if records else pictures
     except OSError as error:
         raise UserError(f"{error.filename or path}: can't be read ({error.strerror})") from None
     if path.suffix.lower() in LISTS and os.path.isfile(path):
@@ -112,6 +130,14 @@ def _open_folder(path: Path, channels: int) -> FilePictures:
     """
     listing = list_folder(path, SUFFIXES)
     tops, counts = listing.tops()
+    if tops and all(map(PART_OF_IMG2DATASET.fullmatch, tops)) and os.path.isfile(path / f"{tops[0]}_stats.json"):
+        pictures = FilePictures(path, listing.paths, channels, str(path), [""] * len(tops), counts)
+        pictures.unlabelled = (
+            f"its folders, such as {tops[0]}, are parts that img2dataset has made and no classes (labels of its .json "
+            "files are read from shards: --output_format webdataset)"
+        )
+        pictures.remarks = listing.remarks()
+        return pictures
     described = Described(path, tops)
     if not described.tables:
         pictures = FilePictures(path, listing.paths, channels, str(path), tops, counts)

@@ -153,7 +153,7 @@ def read_records(path: Path) -> tuple[list[str], list[Row]]:
             raise UserError(f"{path}: line {line:,} is no object of JSON")
         objects.append((line, found))
     keys = list(dict.fromkeys(key for _, found in objects for key in found))
-    return [_word(key) for key in keys], [
+    return [heading_word(key) for key in keys], [
         Row(line, [cell_of(found.get(key)) for key in keys]) for line, found in objects
     ]
 
@@ -201,7 +201,7 @@ def read_rows(path: Path, is_there: IsThere) -> tuple[list[str], list[Row]]:
     while remarks < len(rows) and rows[remarks].cells[0].startswith("#") and not is_there(rows[remarks].cells[0]):
         remarks += 1
     if remarks < len(rows) and _is_heading(rows[remarks].cells, is_there):
-        return [_word(cell) for cell in rows[remarks].cells], rows[remarks + 1 :]
+        return [heading_word(cell) for cell in rows[remarks].cells], rows[remarks + 1 :]
     return [], rows
 
 
@@ -229,10 +229,12 @@ def _is_heading(cells: Sequence[str], is_there: IsThere) -> bool:
     """A first row of words above the columns, and not of a picture."""
     if any(_is_picture(cell) or (cell.strip() and is_there(cell)) for cell in cells):
         return False
-    return any(_word(cell) in (*NAMES, *LABELS) for cell in cells) or not any(_is_name(c, is_there) for c in cells)
+    known = any(heading_word(cell) in (*NAMES, *LABELS) for cell in cells)
+    return known or not any(_is_name(cell, is_there) for cell in cells)
 
 
-def _word(cell: str) -> str:
+def heading_word(cell: str) -> str:
+    """A heading as `NAMES` and `LABELS` have it."""
     return re.sub(r"[ .\-]+", "_", cell.strip().lower())
 
 

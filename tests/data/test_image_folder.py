@@ -56,6 +56,18 @@ def test_the_table_of_the_whole(folder: Path) -> None:
     assert pictures.fingerprint() == open_pictures(str(folder)).fingerprint()
 
 
+def test_parts_of_img2dataset_are_no_classes(tmp_path: Path) -> None:
+    for name in ("00000/000000000.jpg", "00001/000010000.jpg"):
+        (tmp_path / name).parent.mkdir()
+        Image.new("RGB", (5, 4)).save(tmp_path / name)
+    assert open_pictures(str(tmp_path)).classes == ["00000", "00001"]  # somebody's own
+    (tmp_path / "00000_stats.json").write_text("{}")
+    pictures = open_pictures(str(tmp_path))
+    assert (pictures.labels, pictures.classes, len(pictures)) == (None, None, 2)
+    with pytest.raises(UserError, match="such as 00000, are parts that img2dataset has made and no classes"):
+        labels_of(pictures)
+
+
 def test_what_a_table_leaves_out_and_what_is_not_there(folder: Path) -> None:
     describe(folder / "train/metadata.csv", {"0.png": "b", "1.png": "a", "gone.png": "a"})
     pictures = open_pictures(str(folder / "train"))
