@@ -57,6 +57,7 @@ from swav_cli.report.classifier import (
 )
 from swav_cli.report.confusion import save_confusion
 from swav_cli.report.console import Screen, why_the_first_step_is_long
+from swav_cli.tasks.aftermath import training_is_saved
 from swav_cli.zoo.load import Loaded, load, newest_pretrained
 
 ClassifierRecipe = LinearRecipe | FinetuneRecipe
@@ -334,13 +335,13 @@ def _run_and_judge(trainer: ClassifierTrainer, job: Job, folder: RunFolder, scre
         if distributed.is_writer():
             save_model(folder.model, *trainer.classifier())
         raise
-    last = tallies or _judge(trainer, job, unread)  # a run that was stopped after its last step was not judged
-    results = outcome(job, last, trainer.best, protocol(recipe, job.loaded.about))
-    results["seconds"] = round(trainer.course.seconds, 1)
-    results |= {"bad_pictures": len(trainer.course.bad), "run": str(folder.path)}
-    if distributed.is_writer():
-        save_model(folder.model, *trainer.classifier())
-        finish(job, results, last[POOLED], folder, screen.notice)
+    first_decides(lambda: save_model(folder.model, *trainer.classifier()))
+    with training_is_saved(folder, screen):
+        last = tallies or _judge(trainer, job, unread)  # a run that was stopped after its last step was not judged
+        results = outcome(job, last, trainer.best, protocol(recipe, job.loaded.about))
+        results["seconds"] = round(trainer.course.seconds, 1)
+        results |= {"bad_pictures": len(trainer.course.bad), "run": str(folder.path)}
+        first_decides(lambda: finish(job, results, last[POOLED], folder, screen.notice))
     unread.tell(screen.notice)
     screen.notice(describe_outcome(results, folder.path))
     return results

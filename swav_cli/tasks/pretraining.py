@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,9 +37,10 @@ from swav_cli.data.paths import expanded
 from swav_cli.data.pictures import Pictures, tell
 from swav_cli.data.sources import open_pictures
 from swav_cli.data.streams import StreamPictures, open_stream
-from swav_cli.errors import Interrupted, NotJudged, UserError, is_memory_full
+from swav_cli.errors import Interrupted, UserError
 from swav_cli.files import write_text
 from swav_cli.report.console import Screen, why_the_first_step_is_long
+from swav_cli.tasks.aftermath import judged_on_the_way, training_is_saved
 from swav_cli.tasks.outcome import Judge, judged, show_prototypes, training_results
 from swav_cli.zoo.load import start_from
 
@@ -242,10 +242,7 @@ def _run_and_judge(trainer: Trainer, judge: Judge | None, folder: RunFolder, scr
         nonlocal warned
         found: dict[str, Any] = {}
         if judge is not None and every and (epoch + 1) % every == 0 and epoch + 1 < epochs:
-            try:
-                found["knn"] = judge.accuracy(trainer.model)
-            except UserError as error:
-                screen.warn(f"not judged after epoch {epoch + 1}: {error}")
+            found |= judged_on_the_way(lambda: {"knn": judge.accuracy(trainer.model)}, epoch, screen)
         share = loss / math.log(trainer.model.prototypes.out_features)
         screen.epoch(epoch, epochs, share, health, found.get("knn"))
         warm = trainer.course.step > max(plan.frozen_steps, plan.warmup_steps) + plan.steps_per_epoch
@@ -266,7 +263,7 @@ def _run_and_judge(trainer: Trainer, judge: Judge | None, folder: RunFolder, scr
         raise
     first_decides(lambda: save_model(folder.model, trainer.model, about(recipe)))
     results = training_results(trainer, folder)
-    with _training_is_saved(folder, screen):
+    with training_is_saved(folder, screen):
         if judge is not None:
             with screen.working("judging the features"), screen.counting() as progress:
                 results |= judged(trainer, judge, progress)
@@ -276,28 +273,6 @@ def _run_and_judge(trainer: Trainer, judge: Judge | None, folder: RunFolder, scr
         first_decides(lambda: change_results(folder, lambda known: {**known, **results}))
     screen.closing(recipe, results, folder.path)
     return results
-
-
-@contextmanager
-def _training_is_saved(folder: RunFolder, screen: Screen) -> Iterator[None]:
-    """Around what follows training: however it fails, a person is told that no training is lost.
-
-    Raises:
-        NotJudged: for what a person can mend.
-    """
-    what_next = f"`swav eval {folder.path}` judges it; so does the same command, which trains no more"
-    try:
-        yield
-    except UserError as error:
-        raise NotJudged(f"{error}. Training is done and saved in {folder.path}: {what_next}") from None
-    except BaseException as error:
-        if is_memory_full(error):
-            raise NotJudged(
-                f"the memory is full. Training is done and saved in {folder.path}: {what_next}; swav eval takes "
-                "--batch-size and --device"
-            ) from None
-        screen.warn(f"the run was not judged to the end. Training is done and saved in {folder.path}: {what_next}")
-        raise
 
 
 def _draw_prototypes(trainer: Trainer, folder: RunFolder, screen: Screen) -> None:

@@ -86,21 +86,25 @@ def test_however_it_fails_a_person_is_told_that_training_is_saved(
     assert (tmp_path / "runs" / "tiny" / "model.safetensors").exists()
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [(UserError("val: is gone"), "val: is gone"), (torch.OutOfMemoryError("CUDA out of memory"), "the memory is full")],
+)
 def test_judging_that_fails_on_the_way_does_not_end_training(
-    swav_here: Command, tiny_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    swav_here: Command, tiny_file: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
 ) -> None:
     accuracy, calls = Judge.accuracy, []
 
     def fail_at_first(self: Judge, *given: Any) -> float:
         calls.append(1)
         if len(calls) == 1:
-            raise UserError("val: is gone")
+            raise error
         return accuracy(self, *given)
 
     monkeypatch.setattr(Judge, "accuracy", fail_at_first)
     said = swav_here("pretrain", tiny_file, "--set", "evaluation.knn_every=2")
     assert said.code == 0, said.err
-    assert "warning: not judged after epoch 2: val: is gone" in said.err
+    assert f"warning: not judged after epoch 2: {words}" in said.err
     assert len(calls) == 3
 
 
