@@ -54,6 +54,8 @@ def check_place(path: Path, option: str, is_folder: bool = False) -> None:
         raise UserError(f"{option} {path}: is a {'file; name a folder' if is_folder else 'folder; name a file'}")
     if there is not None and not is_folder and not stat.S_ISREG(there.st_mode):
         raise UserError(f"{option} {path}: is no file that could be replaced; give another name")
+    if there is not None and not is_folder and not os.access(target, os.W_OK):
+        raise UserError(f"{option} {path}: is protected against writing; give another name, or permit it")
     above = next(folder for folder in (target, *target.parents) if folder.is_dir())
     blocking = next((folder for folder in target.parents if folder.exists() and not folder.is_dir()), None)
     if blocking is not None or not os.access(above, os.W_OK | os.X_OK):
@@ -151,11 +153,8 @@ def replacing(path: Path, *, flush: bool = True, keep: bool = False) -> Iterator
         OSError: the disk is full, the folder can't be written, or the place is no file's.
     """
     if is_pipe_or_device(path):
-        with tempfile.TemporaryDirectory() as folder:
-            part = Path(folder) / "part"
+        with _copied_into(path) as part:
             yield part
-            with open(part, "rb") as made, _open_stream(path) as stream:
-                shutil.copyfileobj(made, stream)
         return
     target = Path(os.path.realpath(path))
     there = _status(target)
@@ -167,15 +166,15 @@ def replacing(path: Path, *, flush: bool = True, keep: bool = False) -> Iterator
     part = part_beside(target)
     try:
         # Made here, so that it has the rights that the system gives to a new file.
-        status = _new_file(part)
+        new = _new_file(part)
         yield part
-        now = os.stat(part)
-        if now.st_ino != status.st_ino:  # safetensors moves a file of its own there, which nobody else may read
-            with suppress(OSError):  # a disk without rights
-                os.chmod(part, stat.S_IMODE(status.st_mode))
         if flush:
             with open(part, "rb+") as file:
                 os.fsync(file.fileno())
+        # What is replaced keeps its rights; and safetensors moves a file of its own there, which nobody else may read.
+        if there is not None or os.stat(part).st_ino != new.st_ino:
+            with suppress(OSError):  # a disk without rights
+                os.chmod(part, stat.S_IMODE((there or new).st_mode))
         _move(part, target, keep)
     except BaseException:
         with suppress(OSError):
@@ -240,6 +239,15 @@ def is_pipe_or_device(path: Path) -> bool:
     except OSError:
         return False
     return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
+
+
+@contextmanager
+def _copied_into(path: Path) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as folder:
+        part = Path(folder) / "part"
+        yield part
+        with open(part, "rb") as whole, _open_stream(path) as stream:
+            shutil.copyfileobj(whole, stream)
 
 
 def _open_stream(path: Path) -> BinaryIO:

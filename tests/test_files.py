@@ -99,6 +99,25 @@ def test_files_have_the_rights_that_the_user_gives_to_new_ones(tmp_path: Path, m
     assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {mode}
 
 
+@POSIX
+def test_what_is_replaced_keeps_its_rights(tmp_path: Path) -> None:
+    for name, mode in (("mine.txt", 0o600), ("ours.txt", 0o664), ("kept.txt", 0o444)):
+        (tmp_path / name).write_text("before")
+        (tmp_path / name).chmod(mode)
+        write_text(tmp_path / name, "after")
+        assert (tmp_path / name).read_text() == "after"
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == mode
+
+
+def test_a_file_that_is_protected_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "answers.csv"
+    path.write_text("before")
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda place, how: place != path and access(place, how))  # the superuser may
+    with pytest.raises(UserError, match=r"--out .*csv: is protected against writing"):
+        check_place(path, "--out")
+
+
 @pytest.mark.parametrize("name", ["y" * 255, "y" * 250 + ".csv", "é" * 127, "日" * 85])
 def test_a_name_as_long_as_any_can_be_written(tmp_path: Path, name: str) -> None:
     write_text(tmp_path / name, "text")

@@ -239,7 +239,7 @@ def test_a_model_without_answers() -> None:
         (["photos", "--sort-into", "bare.safetensors"], "is a file; name a folder"),
         (["photos", "--sort-into", "photos"], "is read, and can't take the results as well"),
         (["photos", "--device", "gpu"], "no such device"),
-        (["photos", "--precision", "f16"], "use auto, float32 or bf16"),
+        (["photos", "--precision", "f16"], "use auto, float32, bf16"),
     ],
 )
 def test_all_is_checked_first(arguments: list[str], message: str) -> None:
