@@ -123,7 +123,10 @@ def by_our_names(content: Any, where: str) -> Named:
         )
     below = backbone_below(tensors, where)
     if below is None:
-        raise UserError(f"{where}: in no layout that swav knows; its first keys: {', '.join(list(tensors)[:4])}")
+        raise UserError(
+            f"{where}: in no layout that swav knows: no ResNet, and no architecture of timm is named in it or in a "
+            f"config.json beside; its first keys: {', '.join(list(tensors)[:4])}"
+        )
     return numbered_names(_renamed(below.layout, tensors, below.names, [*notes, *below.notes]))
 
 

@@ -109,12 +109,22 @@ def local_file(source: str | Path, notice: Notice = lambda text: None) -> Path:
     path = expanded(source)
     there = os.path.exists(path)  # unlike the path's own method, of a name of any length
     if not there and is_url(str(source)):
-        return fetch(str(source), kept_as(str(source)), notice=notice)
+        return _fetched(str(source), notice)
     if os.path.isdir(path):
         if other := kind_of_folder(path):
             raise UserError(f"{path}: {other}")
         return _file_of_run(RunFolder(path), notice)
     check_known(source)
+    return path
+
+
+def _fetched(url: str, notice: Notice) -> Path:
+    """The file of an address that somebody typed; a page in its place is not kept."""
+    kept = kept_as(url)
+    path = fetch(url, kept, notice=notice)
+    if path == kept and (other := kind_of_file(path)):
+        path.unlink()
+        raise UserError(f"{url}: {other}")
     return path
 
 

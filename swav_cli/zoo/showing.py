@@ -11,7 +11,15 @@ from swav_cli.data.paths import expanded, kept_at
 from swav_cli.zoo.catalogue import entry_named, find
 from swav_cli.zoo.download import is_url
 
-WEIGHTS = (".pth", ".pt", ".tar", ".safetensors", ".ckpt")  # a word that ends so is a file's name, and not a model's
+WEIGHTS = (
+    ".pth",
+    ".pt",
+    ".tar",
+    ".safetensors",
+    ".ckpt",
+    ".bin",
+    ".pkl",
+)  # a word that ends so is a file's name, and not a model's
 
 
 def describe_model(

@@ -13,6 +13,7 @@ import pytest
 from swav_cli import UserError
 from swav_cli.zoo import download
 from swav_cli.zoo.download import cache_folder, fetch, is_url, kept_as
+from swav_cli.zoo.load import load
 
 DATA = bytes(range(256)) * 4000
 SUM = hashlib.sha256(DATA).hexdigest()
@@ -214,3 +215,14 @@ def test_an_address_with_a_name_that_is_too_long_for_the_disk(server: Server) ->
         kept = fetch(url, kept_as(url))
         assert kept.read_bytes() == DATA
         assert kept.suffix == ".pth"
+
+
+def test_a_page_in_place_of_weights_is_told_and_not_kept(server: Server) -> None:
+    server.data = b"<!DOCTYPE html><html>"
+    for _ in range(2):
+        with pytest.raises(
+            UserError, match=r"weights.pth: an HTML page: what a server answered in place of the weights"
+        ):
+            load(server.url)
+    assert not kept_as(server.url).exists()
+    assert len(server.asked) == 2
