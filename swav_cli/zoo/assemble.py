@@ -96,12 +96,17 @@ def read_network(
 
 
 def _check_config(config: Mapping[str, Any], where: str) -> None:
-    """transformers builds ResNets of other strides under the same names.
+    """transformers has other networks too, and builds ResNets of other strides under the same names.
 
     Raises:
-        UserError: the configuration asks for one of those.
+        UserError: the configuration is of one of those.
     """
-    if config.get("model_type") != "resnet":
+    kind = config.get("model_type")
+    if isinstance(kind, str) and kind not in ("resnet", "timm_wrapper") and "architecture" not in config:
+        raise UserError(
+            f"{where}: a network of transformers ({kind} in config.json), of which swav reads ResNets alone"
+        )
+    if kind != "resnet":
         return
     usual = {"downsample_in_bottleneck": False, "downsample_in_first_stage": False, "hidden_act": "relu"}
     for key, value in usual.items():

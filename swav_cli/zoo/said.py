@@ -233,6 +233,7 @@ def _names(said: list[Any]) -> tuple[str, ...]:
 
 def _json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8")) if path.stat().st_size <= LARGEST_TEXT else None
+        small = path.is_file() and path.stat().st_size <= LARGEST_TEXT
+        return json.loads(path.read_text(encoding="utf-8")) if small else None
     except (OSError, ValueError, RecursionError):
         return None

@@ -43,7 +43,6 @@ def timm_tensors(content: Any, name: str, config: Mapping[str, Any], where: str)
         UserError: timm is not here or has no such network, or not all of it is in the file.
     """
     tensors, notes = held_in(content)
-    tensors = {key.removeprefix("timm_model."): tensor for key, tensor in tensors.items()}
     backbone, dimension = make_timm_backbone(name, channels_of(config))
     _check_pooling(backbone, config, where)
     own = backbone.state_dict()

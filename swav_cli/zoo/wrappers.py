@@ -13,7 +13,13 @@ from torch import Tensor
 
 AROUND = ("state_dict", "classy_state_dict", "base_model", "model", "model_state_dict")
 AVERAGED = ("state_dict_ema", "model_ema", "model_ema_state_dict", "ema_model", "ema")  # taken before the last weights
-WRAPPERS = ("module.", "_orig_mod.", "model.", "_forward_module.")  # DistributedDataParallel, torch.compile, …
+WRAPPERS = (
+    "module.",
+    "_orig_mod.",
+    "model.",
+    "_forward_module.",
+    "timm_model.",
+)  # DistributedDataParallel, torch.compile, …
 BESIDE = re.compile(
     r"optim|sched|scaler|loss|criterion|queue|args|hyper_?param|hparams|callback|loop|meta|(^|_)ema(_|$)"
 )

@@ -189,6 +189,21 @@ def test_a_resnet_of_transformers(tmp_path: Path, backbone: str, file: str) -> N
         load(folder(tmp_path / "odd", transformers(dict(model.state_dict())), config=odd))
 
 
+@pytest.mark.parametrize("kind", ["convnext", "vit"])
+def test_another_network_of_transformers_is_named(tmp_path: Path, kind: str) -> None:
+    with pytest.raises(UserError, match=rf"\({kind} in config.json\), of which swav reads ResNets alone"):
+        load(folder(tmp_path / "hub", {"embeddings.weight": torch.ones(2)}, config={"model_type": kind}))
+
+
+def test_a_network_of_timm_that_transformers_saved(tmp_path: Path) -> None:
+    config = {"model_type": "timm_wrapper", "architecture": "resnet18", "label_names": ["a", "b"], "num_classes": 2}
+    model = body(classes=2)
+    found, _ = loaded(folder(tmp_path / "hub", renamed(dict(model.state_dict()), other="timm_model."), config=config))
+    assert found.about.classes == ("a", "b")
+    with torch.no_grad():
+        assert torch.equal(found.model.logits(pictures()), model.logits(pictures()))
+
+
 def solo_learn(stem: str = "small_pad2") -> tuple[SwAV, dict[str, Any]]:
     model = small(stem=stem)
     named = renamed(dict(model.state_dict()), other="backbone.", projection_head="projector", prototypes="prototypes")
