@@ -192,6 +192,13 @@ def _data(file: BinaryIO, place: Place) -> bytes:
     return file.read(place[1])
 
 
+def _perhaps_weights(file: BinaryIO) -> str:
+    """Checkpoints are called .pth.tar by an old habit, and hold no tar."""
+    file.seek(0)
+    is_torchs = file.read(2) in (b"PK", b"\x80\x02")  # its zip container, and its pickle
+    return "; it looks like weights, and a model is named with --model" if is_torchs else ""
+
+
 def members(path: str, file: BinaryIO) -> Iterator[tarfile.TarInfo]:
     """The headers of a tar to its end.
 
@@ -202,7 +209,7 @@ def members(path: str, file: BinaryIO) -> Iterator[tarfile.TarInfo]:
         yield from walk(file, os.fstat(file.fileno()).st_size)
     except Damaged as error:
         if not error.count:
-            raise UserError(f"{path}: is no tar file ({error})") from None
+            raise UserError(f"{path}: is no tar file ({error}){_perhaps_weights(file)}") from None
         raise UserError(
             f"{path}: is damaged after {error.count:,} members ({error}); fetch it anew, or leave it out"
         ) from None
