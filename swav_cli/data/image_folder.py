@@ -9,10 +9,11 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from swav_cli.data.tables import Listed, beside, read_listed
+from swav_cli.data.record_files import PARQUET, read_columns
+from swav_cli.data.tables import Listed, beside, listed_in, read_listed
 from swav_cli.errors import UserError
 
-TABLES = ("metadata.csv", "metadata.jsonl", "metadata.tsv")
+TABLES = ("metadata.csv", "metadata.jsonl", "metadata.tsv", "metadata.parquet")
 PARTS = ("train", "val", "valid", "validation", "dev", "test")
 
 
@@ -25,7 +26,7 @@ class Described:
         self.remarks: list[str] = []
         for prefix, path in _tables(root, tops):
             try:
-                listed = read_listed(path, beside(path))
+                listed = _read(path)
             except UserError as error:  # it may be of something else, and no label is needed for most that is done
                 self.remarks.append(f"passed over: {error}")
                 continue
@@ -45,6 +46,12 @@ class Described:
         """Pictures that a table names and that are not there."""
         there = set(names)
         return [name for name in self._labels if name not in there]
+
+
+def _read(path: Path) -> Listed:
+    if path.suffix == PARQUET:
+        return listed_in(str(path), *read_columns(str(path)), beside(path))
+    return read_listed(path, beside(path))
 
 
 def _tables(root: Path, tops: Sequence[str]) -> Iterator[tuple[str, Path]]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Set
+from concurrent.futures import ThreadPoolExecutor
 
 SHEET = "swav: a sheet of other pictures"  # the text `Software` of a PNG
 SORTED = ".swav-sorted"
@@ -23,6 +24,7 @@ UNFINISHED = re.compile(r"\.(npy|npz|safetensors|parquet|csv|pt)\.part$")
 OF_ROWS = {"rows.npy", "done", "settings.json", "final"}
 FEATURES = b'"swav-features-'  # what the description of features begins with
 MOST_SHEETS = 20_000  # PNGs of one listing that are looked into: on a disk far away each of them takes its time
+MANY, LOOKERS = 64, 16  # from so many on by threads, and how many
 SHEET_NAMES = {"prototypes.png", "confusion.png", "sheet.png"}  # and behind these only those called so
 
 
@@ -34,15 +36,16 @@ class Looking:
 
     def sheets(self, folder: str, names: Iterable[str]) -> set[str]:
         """Those of the names in a folder that are sheets of ours."""
-        found = set()
-        for name in names:
-            if not name.lower().endswith(".png"):
-                continue
-            if self.left > 0 or name in SHEET_NAMES:
-                self.left -= 1
-                if is_sheet(os.path.join(folder, name)):
-                    found.add(name)
-        return found
+        drawn = [name for name in names if name.lower().endswith(".png")]
+        asked = drawn[: max(0, self.left)] + [name for name in drawn[max(0, self.left) :] if name in SHEET_NAMES]
+        self.left -= len(asked)
+        paths = [os.path.join(folder, name) for name in asked]
+        if len(paths) < MANY:
+            are = list(map(is_sheet, paths))
+        else:
+            with ThreadPoolExecutor(LOOKERS) as pool:  # a disk far away answers many as soon as one
+                are = list(pool.map(is_sheet, paths))
+        return {name for name, is_one in zip(asked, are, strict=True) if is_one}
 
 
 def is_sheet(path: str) -> bool:

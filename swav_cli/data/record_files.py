@@ -12,6 +12,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from swav_cli.data.formats import BadPicture
-from swav_cli.data.tables import LABELS, NAMES, heading_word
+from swav_cli.data.tables import LABELS, NAMES, Row, cell_of, heading_word
 from swav_cli.errors import UserError
 
 PARQUET, ARROW = ".parquet", ".arrow"
@@ -54,11 +55,7 @@ def look_into(path: str) -> Looked:
     Raises:
         UserError: pyarrow is not installed, it can't be read, or holds no column of pictures.
     """
-    try:
-        import pyarrow as pa
-    except ImportError:
-        raise UserError(f"{path}: reading it needs pyarrow; install it with: pip install 'swav-cli[parquet]'") from None
-    try:
+    with _told(path):
         status = os.stat(path)
         reader = _reader(path)
         schema = reader.schema
@@ -67,8 +64,42 @@ def look_into(path: str) -> Looked:
         labels = None if label is None else reader.column(label)
         file = RecordFile(path, status.st_size, status.st_mtime_ns, reader.rows, column)
         return Looked(file, labels, names, reader.largest, b"swav" in (schema.metadata or {}))
+
+
+def read_columns(path: str) -> tuple[list[str], list[Row]]:
+    """All columns of a file as those of a table: headings in small letters, and rows of texts; classes by their names.
+
+    Raises:
+        UserError: pyarrow is not installed, or it can't be read.
+    """
+    with _told(path):
+        reader = _reader(path)
+        columns = []
+        for name in reader.schema.names:
+            names = _features(reader.schema).get(name, {}).get("names")
+            columns.append([cell_of(_named(value, names)) for value in reader.column(name)])
+        rows = [Row(number, list(cells)) for number, cells in enumerate(zip(*columns, strict=True), start=1)]
+        return [heading_word(name) for name in reader.schema.names], rows
+
+
+def _named(value: Any, names: Any) -> Any:
+    """The class that a number stands for; nothing for a number of none."""
+    if not isinstance(names, list) or not isinstance(value, int):
+        return value
+    return names[value] if 0 <= value < len(names) else None
+
+
+@contextmanager
+def _told(path: str) -> Iterator[None]:
+    """What pyarrow has to say in one line."""
+    try:
+        import pyarrow as pa
+    except ImportError:
+        raise UserError(f"{path}: reading it needs pyarrow; install it with: pip install 'swav-cli[parquet]'") from None
+    try:
+        yield
     except OSError as error:
-        raise UserError(f"{path}: can't be read ({error.strerror or str(error).splitlines()[0]})") from None
+        raise UserError(f"{path}: can't be read ({error.strerror or _first_line(error)})") from None
     except pa.ArrowException as error:
         raise UserError(f"{path}: is no {Path(path).suffix[1:]} file, or is damaged ({_first_line(error)})") from None
 

@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 
+from swav_cli.data.paths import expanded
 from swav_cli.errors import UserError, nearest
 
 SUFFIX = ".tar"
@@ -98,7 +99,7 @@ def find_shards(sources: Sequence[str]) -> list[str]:
 def _found(source: str) -> list[str]:
     if "://" in source or is_stream(source):
         raise refuse_stream(source)
-    path = os.path.expanduser(source)
+    path = str(expanded(source))
     # A file whose own name holds braces or brackets is that file.
     names = [path] if os.path.exists(path) else [name for each in expand_braces(path) for name in _matching(each)]
     _check_names(source, names)

@@ -16,6 +16,7 @@ from swav_cli.core.run_pictures import run_of
 from swav_cli.data.cache import free_memory
 from swav_cli.data.file_pictures import FilePictures
 from swav_cli.data.multilabel import is_multilabel, read_multilabel
+from swav_cli.data.paths import expanded
 from swav_cli.data.pictures import Pictures
 from swav_cli.errors import UserError, counted
 from swav_cli.evaluate.representation import gathered
@@ -132,10 +133,10 @@ def _one_label(setting: Setting, data: str | None, bank: str | None) -> Sides:
 def _several_labels(setting: Setting, data: str, bank: str | None) -> Sides:
     if bank is None:
         raise UserError(f"--data {data}: name the pictures to train on with --bank, a table of the same form")
-    known = read_multilabel(Path(bank))
-    asked = read_multilabel(Path(data), known.classes)
+    known = read_multilabel(expanded(bank))
+    asked = read_multilabel(expanded(data), known.classes)
     sides = [
-        FilePictures(Path(table).parent, listed.names, setting.about.channels, table)
+        FilePictures(expanded(table).parent, listed.names, setting.about.channels, table)
         for table, listed in ((bank, known), (data, asked))
     ]
     truths = [torch.from_numpy(listed.targets) for listed in (known, asked)]

@@ -22,7 +22,7 @@ from swav_cli.core.recipe import Recipe, settled
 from swav_cli.core.weights import about
 from swav_cli.data.cache import cached
 from swav_cli.data.formats import BadPicture
-from swav_cli.data.labelled import match_classes
+from swav_cli.data.labelled import match_classes, why_unlabelled
 from swav_cli.data.loader import pick_workers
 from swav_cli.data.pictures import Limited, Pictures
 from swav_cli.data.sources import open_pictures
@@ -50,10 +50,8 @@ class Judge:
         queries = open_pictures(str(data.val), "val", channels=data.channels)
         bank = open_pictures(data.bank, channels=data.channels) if data.bank else training
         if bank.labels is None or bank.classes is None:
-            raise UserError(
-                f"{bank.source}: has no labels for k-NN to learn from; name labelled pictures as data.bank, "
-                "or leave data.val out"
-            )
+            none = "has no labels for k-NN to learn from; name labelled pictures as data.bank, or leave data.val out"
+            raise UserError(f"{bank.source}: {why_unlabelled(bank, none)}")
         query_labels, _ = match_classes(queries, bank.classes, bank.source)
         self.labelled = Labelled(queries, torch.from_numpy(query_labels), bank, torch.from_numpy(bank.labels))
 

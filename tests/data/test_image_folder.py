@@ -29,14 +29,17 @@ def told(pictures: Pictures) -> dict[str, str]:
 
 
 def describe(path: Path, labels: dict[str, str]) -> None:
-    if path.suffix == ".jsonl":
+    if path.suffix == ".parquet":
+        pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        parquet.write_table(pa.table({"file_name": list(labels), "label": list(labels.values())}), path)
+    elif path.suffix == ".jsonl":
         path.write_text("".join(json.dumps({"file_name": n, "label": label}) + "\n" for n, label in labels.items()))
     else:
         mark = "\t" if path.suffix == ".tsv" else ","
         path.write_text(f"file_name{mark}label\n" + "".join(f"{n}{mark}{label}\n" for n, label in labels.items()))
 
 
-@pytest.mark.parametrize("name", ["metadata.csv", "metadata.jsonl", "metadata.tsv"])
+@pytest.mark.parametrize("name", ["metadata.csv", "metadata.jsonl", "metadata.tsv", "metadata.parquet"])
 def test_the_table_of_a_part(name: str, folder: Path) -> None:
     labels = {"0.png": "b", "1.png": "a", "./deep/2.png": "b"}
     describe(folder / "train" / name, labels)

@@ -123,6 +123,9 @@ def test_no_more_files_are_looked_into_than_a_disk_bears(photos: Path) -> None:
     for name in ("sheet.png", "z.png"):
         save_sheet(photos / name, Image.new("RGB", (8, 6)))
     assert Looking(1).sheets(".", ["a.png", "sheet.png", "z.png"]) == {"sheet.png"}
+    many = ["sheet.png", *(f"{number}.png" for number in range(200)), "z.png"]
+    assert Looking().sheets(".", many) == {"sheet.png", "z.png"}
+    assert Looking(100).sheets(".", many) == {"sheet.png"}
 
 
 def test_commands_where_the_pictures_are(swav_here: Command, tmp_path: Path) -> None:
