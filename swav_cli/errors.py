@@ -46,7 +46,8 @@ class MemoryFull(UserError):
 
 def is_memory_full(error: BaseException) -> bool:
     """Of a GPU (by name, so that nothing need import torch for it), or of a processor that is asked for too much."""
-    return type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+    words = ("can't allocate memory", "STATUS_ALLOC_FAILED", "CUDA error: out of memory")
+    return type(error).__name__ == "OutOfMemoryError" or any(each in str(error) for each in words)
 
 
 class Interrupted(Exception):

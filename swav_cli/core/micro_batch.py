@@ -23,8 +23,7 @@ SPARE = 0.05  # of a GPU's memory, which stays free: memory falls to pieces, and
 NCCL = 2**30  # bytes that NCCL takes for its buffers beside torch's memory, where there are several processes
 STEPS = 2  # the optimiser's memory is there from the second one on
 MOST_PARTS = 4  # that are tried; the others need no more than room for their codes
-# What cuDNN and cuBLAS say where they find no room to work in; torch does not call it lack of memory.
-NO_ROOM = ("unable to find an engine", "alloc_failed", "out of memory")
+NO_ENGINE = "unable to find an engine"  # what cuDNN says where none finds room to work in, and for other reasons
 
 MicroBatch = int | Literal["auto"]
 
@@ -134,7 +133,7 @@ def _steps_have_room(recipe: Recipe, count: int, own: int, device: torch.device)
 
 
 def _tells_of_no_room(error: RuntimeError) -> bool:
-    return is_memory_full(error) or any(words in str(error).lower() for words in NO_ROOM)
+    return is_memory_full(error) or NO_ENGINE in str(error)
 
 
 class _MadeUp(Pictures):

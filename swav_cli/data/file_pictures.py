@@ -56,6 +56,9 @@ class FilePictures(Pictures):
     def name(self, index: int) -> str:
         return str(self.root / self.paths[index])
 
+    def identity(self, index: int) -> str:
+        return os.path.join(self.root, self.paths[index])
+
     def below(self, index: int) -> str:
         return self.paths[index]
 

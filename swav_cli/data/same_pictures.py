@@ -19,23 +19,24 @@ def places_among(pictures: Pictures, others: Pictures) -> NDArray[np.int64]:  # 
     Each folder is looked at once and no file by itself, so that a million pictures on a shared disk take seconds.
     """
     places = np.full(len(pictures), NOWHERE, dtype=np.int64)
-    folders = {os.path.dirname(path) for path in _true_paths(pictures)}
-    at = {path: number for number, path in enumerate(_true_paths(others)) if os.path.dirname(path) in folders}
+    own = list(_true_places(pictures))
+    folders = {folder for folder, _ in own}
+    at = {place: number for number, place in enumerate(_true_places(others)) if place[0] in folders}
     if at:
-        places[:] = [at.get(path, NOWHERE) for path in _true_paths(pictures)]
+        places[:] = [at.get(place, NOWHERE) for place in own]
     return places
 
 
-def _true_paths(pictures: Pictures) -> Iterator[str]:
-    """`os.path.realpath` of each, asked for folders and for links alone."""
+def _true_places(pictures: Pictures) -> Iterator[tuple[str, str]]:
+    """Folder and name in `os.path.realpath` of each, which is asked for folders and for links alone."""
     folders: dict[str, tuple[str, frozenset[str]]] = {}
     for index in range(len(pictures)):
-        folder, name = os.path.split(pictures.identity(index))
+        folder, slash, name = pictures.identity(index).rpartition("/")
+        folder = folder or slash  # of a file in the root of the system
         if folder not in folders:
             folders[folder] = os.path.realpath(folder), _links_in(folder)
         true_folder, links = folders[folder]
-        path = os.path.join(true_folder, name)
-        yield os.path.realpath(path) if name in links else path
+        yield os.path.split(os.path.realpath(os.path.join(true_folder, name))) if name in links else (true_folder, name)
 
 
 def _links_in(folder: str) -> frozenset[str]:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from swav_cli.data import same_pictures
+from swav_cli.data.pictures import Pictures
 from swav_cli.data.same_pictures import places_among
 from swav_cli.data.sources import open_pictures
 from swav_cli.data.torchvision_pictures import TorchvisionPictures
@@ -32,6 +34,30 @@ def test_links_and_other_spellings_are_the_same_pictures(tmp_path: Path) -> None
             None if name.endswith("own.png") else os.path.realpath(name)
             for name in (first.name(index) for index in range(len(first)))
         ]
+
+
+def test_places_are_those_of_realpath(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = [
+        "/at-the-root.png",
+        "here.png",
+        "a/../here.png",
+        "a/./b/x.png",
+        "shapes/val/disc/000001",
+        f"{tmp_path}/here.png",
+    ]
+    draw(tmp_path, "here.png", "a/b/x.png")
+
+    class Named(Pictures):
+        source, channels = "named", 3
+
+        def __len__(self) -> int:
+            return len(names)
+
+        def name(self, index: int) -> str:
+            return names[index]
+
+    assert [os.path.join(*place) for place in same_pictures._true_places(Named())] == list(map(os.path.realpath, names))
 
 
 def test_folders_are_asked_for_and_not_each_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
