@@ -37,6 +37,8 @@ from swav_cli.data.readers import LACK, Killed, Readers, end_for_lack
 from swav_cli.errors import UserError
 
 REPLACEMENTS = 100  # other pictures tried in place of a bad one
+WORTH_A_PROCESS = 64  # pictures that take as long to read and decode as it takes to start one that does
+WORTH_A_PROCESS_IN_MEMORY = 2000  # the same of decoded ones
 RESTARTS = 3  # times in a run that reading goes on after a worker was killed
 # Forked processes share the pictures' arrays and begin with the signals that are blocked here; from Python 3.14 on it
 # would send each process a copy instead.
@@ -344,6 +346,21 @@ def pick_workers(wanted: int | Literal["auto"], pictures: Pictures, device: torc
     if device.type == "cpu" and isinstance(pictures, CachedPictures):
         return 0
     return spare_processors(device)
+
+
+def pick_readers(wanted: int | Literal["auto"], pictures: Pictures, device: torch.device) -> int:
+    """The same for pictures that are read once: no more processes than have work for longer than they take to start."""
+    most = pick_workers(wanted, pictures, device)
+    return most if wanted != "auto" else worthwhile(most, len(pictures), isinstance(pictures, CachedPictures))
+
+
+def worthwhile(processes: int, count: int, in_memory: bool = False) -> int:
+    """So many processes, or fewer where so many pictures are quickly read.
+
+    >>> worthwhile(16, 10), worthwhile(16, 200), worthwhile(16, 5000), worthwhile(16, 5000, in_memory=True)
+    (0, 3, 16, 2)
+    """
+    return min(processes, count // (WORTH_A_PROCESS_IN_MEMORY if in_memory else WORTH_A_PROCESS))
 
 
 def start_worker(_: int) -> None:

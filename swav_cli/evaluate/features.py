@@ -18,7 +18,7 @@ from swav_cli.core.stages import feature_map, map_names
 from swav_cli.core.transfer import moved
 from swav_cli.core.weights import CROP_PCT
 from swav_cli.data.formats import BadPicture
-from swav_cli.data.loader import Batch, read_batches, spare_processors, stacked
+from swav_cli.data.loader import Batch, read_batches, spare_processors, stacked, worthwhile
 from swav_cli.data.pictures import Pictures
 from swav_cli.errors import UserError, nearest
 
@@ -238,6 +238,4 @@ def usual_workers(device: torch.device, count: int, size: int) -> int:
     Where a processor runs the network on large pictures, reading takes little of its time, and processes that do it
     beside the network's threads make those wait: 88 against 98 % of the bare network's speed, ResNet-50 on two cores.
     """
-    if count < 64 or (device.type == "cpu" and size >= 96):
-        return 0
-    return spare_processors(device)
+    return 0 if device.type == "cpu" and size >= 96 else worthwhile(spare_processors(device), count)

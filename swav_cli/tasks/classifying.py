@@ -36,7 +36,7 @@ from swav_cli.core.stages import POOLED
 from swav_cli.core.weights import About, save_model, weights_digest
 from swav_cli.data.cache import cached
 from swav_cli.data.labelled import hold_out, keep_labelled, labels_of, match_classes, train_and_val_in
-from swav_cli.data.loader import pick_workers
+from swav_cli.data.loader import pick_readers, pick_workers
 from swav_cli.data.paths import expanded
 from swav_cli.data.pictures import Pictures, tell
 from swav_cli.data.sources import open_pictures
@@ -354,7 +354,7 @@ def _judge(trainer: ClassifierTrainer, job: Job, unread: Unread) -> dict[str, Ta
     return tally(
         trainer.logits, layers, job.val, job.val_labels, job.loaded.about, len(job.classes), device=job.device,
         precision=trainer.recipe.training.precision,
-        workers=pick_workers(trainer.recipe.training.workers, job.val, job.device), unread=unread,
+        workers=pick_readers(trainer.recipe.training.workers, job.val, job.device), unread=unread,
     )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ from swav_cli.core.run_pictures import named_by, of_the_run, pretraining_of, rec
 from swav_cli.core.weights import About, weights_digest
 from swav_cli.data.cache import cached
 from swav_cli.data.labelled import labels_of, match_classes, train_and_val_in
-from swav_cli.data.loader import pick_workers
+from swav_cli.data.loader import pick_readers
 from swav_cli.data.pictures import Limited, Pictures, tell
 from swav_cli.data.sources import open_pictures
 from swav_cli.errors import UserError, counted
@@ -62,7 +62,7 @@ class Setting(NamedTuple):
     names_unread: bool = True  # say which pictures can't be read
 
     def workers_for(self, pictures: Pictures) -> int:
-        return pick_workers("auto" if self.workers is None else self.workers, pictures, self.device)
+        return pick_readers("auto" if self.workers is None else self.workers, pictures, self.device)
 
 
 def judge(

@@ -23,7 +23,7 @@ from swav_cli.core.weights import about
 from swav_cli.data.cache import cached
 from swav_cli.data.formats import BadPicture
 from swav_cli.data.labelled import match_classes, why_unlabelled
-from swav_cli.data.loader import pick_workers
+from swav_cli.data.loader import pick_readers
 from swav_cli.data.pictures import Limited, Pictures
 from swav_cli.data.sources import open_pictures
 from swav_cli.errors import UserError
@@ -96,7 +96,7 @@ class Judge:
         return neighbours(self.labelled, self._places, bank, asked, ks, temperatures, self.device, progress)[0].top1
 
     def _workers(self, pictures: Pictures) -> int:
-        return pick_workers(self.recipe.training.workers, pictures, self.device)
+        return pick_readers(self.recipe.training.workers, pictures, self.device)
 
 
 def show_prototypes(trainer: Trainer, path: Path) -> None:
@@ -107,7 +107,7 @@ def show_prototypes(trainer: Trainer, path: Path) -> None:
         trainer.model.eval().scores, sample, size=max(crop.size for crop in recipe.crops),
         mean=settled(recipe.data.mean), std=settled(recipe.data.std), device=trainer.device,
         precision=recipe.training.precision,
-        workers=pick_workers(recipe.training.workers, trainer.pictures, trainer.device),
+        workers=pick_readers(recipe.training.workers, trainer.pictures, trainer.device),
     )  # fmt: skip
     nearest = scores.argmax(dim=1).bincount(minlength=scores.shape[1]).argsort(descending=True, stable=True)
     best = scores.topk(min(SHOWN, len(sample)), dim=0).indices

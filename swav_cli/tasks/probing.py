@@ -18,7 +18,7 @@ from swav_cli.core.processes import first_decides, joined_processes, only_run_in
 from swav_cli.core.run_folder import finished_results
 from swav_cli.core.stages import POOLED
 from swav_cli.core.weights import save_model
-from swav_cli.data.loader import pick_workers
+from swav_cli.data.loader import pick_readers
 from swav_cli.data.pictures import Pictures
 from swav_cli.errors import counted
 from swav_cli.evaluate.accuracy import Tally
@@ -87,7 +87,7 @@ def _features(job: Job, part: str, folder: RunFolder, overwrite: bool, screen: S
         extract(
             job.loaded.model, job.loaded.about, pictures, path, device=str(job.device), overwrite=overwrite,
             precision=_of_extraction(job.recipe.training.precision),
-            workers=pick_workers(job.recipe.training.workers, pictures, job.device), name=job.source, progress=progress,
+            workers=pick_readers(job.recipe.training.workers, pictures, job.device), name=job.source, progress=progress,
         )  # fmt: skip
     return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]
 

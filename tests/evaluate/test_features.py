@@ -22,6 +22,7 @@ from torchvision.transforms import functional as tv
 
 from swav_cli.core.model import SwAV
 from swav_cli.data import loader
+from swav_cli.data.cache import CachedPictures
 from swav_cli.data.limits import Limits
 from swav_cli.data.pictures import Pictures
 from swav_cli.data.sources import open_pictures
@@ -298,3 +299,12 @@ def test_a_batch_has_alike_many_pixels_whatever_the_size() -> None:
 def test_few_pictures_need_no_workers() -> None:
     assert usual_workers(torch.device("cpu"), 10, 32) == 0
     assert usual_workers(torch.device("cpu"), 10_000, 32) > 0
+
+
+def test_no_more_processes_read_than_pictures_make_worthwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loader, "spare_processors", lambda device: 15)
+    cuda, few = torch.device("cuda"), open_pictures("shapes:200")
+    assert loader.pick_workers("auto", few, cuda) == 15  # for training, which reads them again and again
+    assert loader.pick_readers("auto", few, cuda) == 3
+    assert loader.pick_readers("auto", CachedPictures(few, 1), cuda) == 0
+    assert loader.pick_readers(7, few, cuda) == 7
