@@ -68,33 +68,16 @@ def represent(
     model.eval()
     embeds, assigns = not pooled_only and about.embedding_dim > 0, not pooled_only and about.prototypes > 0
     widths = [model.feature_dim, about.embedding_dim if embeds else 0, 1 if assigns else 0]
-    kept = _kept_rows(
+    return _kept_rows(
         (lambda x: model.features(x).float()) if pooled_only else (lambda x: _all_layers(model, x)),
-        widths, pictures, about, device, precision, workers, batch_size, progress, unread,
-    )  # fmt: skip
-    pooled, embedding, nearest = kept.columns
-    return Representation(
-        kept.rows, pooled, embedding, nearest[:, 0].long() if assigns else torch.full((len(pooled),), -1),
-        kept.unread, kept.not_finite,
+        widths, _Reading(pictures, about, device, precision, workers, batch_size, progress, unread),
     )  # fmt: skip
 
 
 def raw_pixels(pictures: Pictures, about: About, workers: int) -> Representation:
     """Pixels of the pictures, normalised, as if they were features: what features are to be better than."""
-    width = about.channels * about.size**2
-    kept = _kept_rows(
-        torch.nn.Flatten(), [width], pictures, about, torch.device("cpu"), "float32", workers, None,
-        lambda done, count: None,
-    )  # fmt: skip
-    pixels = kept.columns[0]
-    return Representation(
-        kept.rows,
-        pixels,
-        pixels.new_empty(len(pixels), 0),
-        torch.full((len(pixels),), -1),
-        kept.unread,
-        kept.not_finite,
-    )
+    reading = _Reading(pictures, about, torch.device("cpu"), "float32", workers)
+    return _kept_rows(torch.nn.Flatten(), [about.channels * about.size**2, 0, 0], reading)
 
 
 def gathered(part: Representation) -> Representation:
@@ -124,53 +107,53 @@ def check_features(
         )
 
 
-class _Kept(NamedTuple):
-    rows: Tensor
-    columns: list[Tensor]
-    unread: int
-    not_finite: int
+class _Reading(NamedTuple):
+    """Pictures, and how a function is run on them."""
+
+    pictures: Pictures
+    about: About
+    device: torch.device
+    precision: str
+    workers: int
+    batch_size: int | None = None
+    progress: Told = lambda done, count: None
+    unread: Unread | None = None
 
 
-def _kept_rows(
-    function: Function,
-    widths: list[int],
-    pictures: Pictures,
-    about: About,
-    device: torch.device,
-    precision: str,
-    workers: int,
-    batch_size: int | None,
-    progress: Told,
-    unread_ones: Unread | None = None,
-) -> _Kept:
-    """What a function makes of this process's share, side by side; pictures without finite numbers are left out."""
+def _kept_rows(function: Function, widths: list[int], reading: _Reading) -> Representation:
+    """What a function makes of this process's share; pictures without finite numbers are left out.
+
+    Args:
+        widths: of the function's output, (B, F + D + 1): pooled features, embedding, the nearest prototype's number.
+    """
+    pictures, about = reading.pictures, reading.about
     shares = np.array_split(np.arange(len(pictures)), distributed.world_size())
     own, most = shares[distributed.rank()], len(shares[0])
-    batch = max(1, min(batch_size or usual_batch(about.size, device), most))
+    batch = max(1, min(reading.batch_size or usual_batch(about.size, reading.device), most))
     half = len(pictures) * widths[0] > HALF_FROM
-    columns = [
-        torch.empty(len(own), width, dtype=torch.float16 if half and not place else torch.float32)
-        for place, width in enumerate(widths)
-    ]
-    columns += [torch.empty(len(own), 0)] * (3 - len(columns))
     rows = torch.empty(len(own), dtype=torch.long)
+    kinds = (torch.float16 if half else torch.float32, torch.float32, torch.float32)
+    columns = [torch.empty(len(own), width, dtype=kind) for width, kind in zip(widths, kinds, strict=True)]
     parts = stream_features(
-        function, pictures, size=about.size, mean=about.mean, std=about.std, crop_pct=about.crop_pct, device=device,
-        precision=precision, batch_size=batch, workers=workers, indices=own.tolist(),
+        function, pictures, size=about.size, mean=about.mean, std=about.std, crop_pct=about.crop_pct,
+        device=reading.device, precision=reading.precision, batch_size=batch, workers=reading.workers,
+        indices=own.tolist(),
     )  # fmt: skip
     done, seen, unread = 0, 0, 0
     for part in _in_step(parts if len(own) else iter(()), math.ceil(most / batch)):
         finite = part.values.isfinite().all(dim=1)
         at = slice(done, done + int(finite.sum()))
         rows[at] = part.indices[finite]
-        for column, values in zip(columns, part.values[finite].split(widths, dim=1), strict=False):
+        for column, values in zip(columns, part.values[finite].split(widths, dim=1), strict=True):
             column[at] = values.clamp(-LARGEST_HALF, LARGEST_HALF) if column.dtype == torch.float16 else values
         done, seen, unread = at.stop, seen + len(finite), unread + len(part.bad)
-        if unread_ones is not None:
-            unread_ones.add(part.bad)
-        progress(round(seen * len(pictures) / len(own)), len(pictures))
+        if reading.unread is not None:
+            reading.unread.add(part.bad)
+        reading.progress(round(seen * len(pictures) / len(own)), len(pictures))
     counts = distributed.sum_over_processes(torch.tensor([unread, seen - done - unread])).tolist()
-    return _Kept(rows[:done], [column[:done] for column in columns], *counts)
+    pooled, embedding, nearest = (column[:done] for column in columns)
+    prototypes = nearest[:, 0].long() if widths[2] else torch.full((done,), -1)
+    return Representation(rows[:done], pooled, embedding, prototypes, *counts)
 
 
 def _in_step(parts: Iterator[Rows], batches: int) -> Iterator[Rows]:
