@@ -81,6 +81,22 @@ def _in_order(pictures: Pictures) -> Pictures:
     return FilePictures(pictures.root, ordered, pictures.channels, pictures.source, classes)
 
 
+def refuse_to_replace(inputs: Sequence[str], pictures: Pictures, results: Iterable[Path]) -> None:
+    """A result is never written over what is read, nor through a link to it.
+
+    Raises:
+        UserError: it would be, with the name of the input.
+    """
+    there = [path for path in results if os.path.exists(path)]
+    targets = {place(path) for path in there for place in (os.path.abspath, os.path.realpath)}
+    if not targets:
+        return
+    read = chain((str(expanded(name)) for name in inputs), (pictures.name(index) for index in range(len(pictures))))
+    hit = next((name for name in read if os.path.abspath(name) in targets), None)
+    if hit is not None:
+        raise UserError(f"{hit}: is an input, and would be replaced by the result; give another name")
+
+
 def with_channels(pictures: Pictures, channels: int) -> Pictures:
     """The same pictures, read with the number of channels that a model takes.
 

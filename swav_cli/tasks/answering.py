@@ -15,14 +15,14 @@ from typing import Any, TextIO
 from swav_cli.core.answer import Answer, kind_of
 from swav_cli.core.gpus import own_device
 from swav_cli.core.precision import settle_precision
-from swav_cli.data.inputs import open_inputs, with_channels
+from swav_cli.data.inputs import open_inputs, refuse_to_replace, with_channels
 from swav_cli.data.paths import expanded
-from swav_cli.data.pictures import Pictures, tell
+from swav_cli.data.pictures import tell
 from swav_cli.errors import UserError
 from swav_cli.evaluate.prediction import predict
 from swav_cli.evaluate.sorting import Sorting
 from swav_cli.evaluate.unread import FEW
-from swav_cli.files import check_place, write_as_text
+from swav_cli.files import check_place, is_pipe_or_device, write_as_text
 from swav_cli.report.answers import Format, pick_format, write_answers
 from swav_cli.report.labelled_sheet import MOST, save_labelled
 from swav_cli.report.printable import printable
@@ -77,7 +77,7 @@ def write_predictions(
     precision = settle_precision(precision, place)
     pictures = open_inputs(given, without=sort_into)
     tell(pictures, notice)
-    _refuse_to_replace(given, pictures, [path for path in (out, show) if path is not None])
+    refuse_to_replace(given, pictures, [path for path in (out, show) if path is not None])
     network, about = load_model(model, notice, linear)
     about = replace(about, source=str(model or about.source))
     pictures = with_channels(pictures, about.channels)
@@ -155,20 +155,15 @@ def _check_places(out: Path | None, show: Path | None, sort_into: Path | None) -
     """Nothing is computed for a file that could not be written in the end."""
     if show is not None and show.suffix.lower() != ".png":
         raise UserError(f"--show {show}: the sheet is a PNG file; name it {show.with_suffix('.png')}")
-    for option, path in (("--out", out), ("--show", show), ("--sort-into", sort_into)):
-        if path is not None:
-            check_place(path, option, is_folder=option == "--sort-into")
-
-
-def _refuse_to_replace(inputs: list[str], pictures: Pictures, results: list[Path]) -> None:
-    """A result is never written over what is read."""
-    targets = {os.path.abspath(path) for path in results if path.exists()}
-    if not targets:
-        return
-    read = [*inputs, *(pictures.name(index) for index in range(len(pictures)))]
-    hit = next((name for name in read if os.path.abspath(name) in targets), None)
-    if hit is not None:
-        raise UserError(f"{hit}: is an input, and would be replaced by the result; give another name")
+    named = {"--out": out, "--show": show, "--sort-into": sort_into}
+    places: dict[str, str] = {}
+    for option, path in named.items():
+        if path is None:
+            continue
+        check_place(path, option, is_folder=option == "--sort-into")
+        other = places.setdefault(os.path.realpath(path), option)
+        if other != option and not is_pipe_or_device(path):
+            raise UserError(f"{option} {path}: is the place of {other} too; give each its own")
 
 
 def _write_as_text(stream: TextIO, write: Callable[[TextIO], None], goes_on: bool) -> None:

@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from swav_cli.core.checkpoint import RunFolder
 from swav_cli.core.run_pictures import pretraining_of, training_pictures
 from swav_cli.core.stages import MAPS
-from swav_cli.data.inputs import open_inputs
+from swav_cli.data.inputs import open_inputs, refuse_to_replace
 from swav_cli.data.paths import expanded
 from swav_cli.data.pictures import Pictures, tell
 from swav_cli.errors import UserError
@@ -62,7 +63,7 @@ def write_features(
     given = [str(each) for each in ([inputs] if isinstance(inputs, (str, Path)) else inputs)]
     source = str(model) if model is not None else _newest_run()
     path = expanded(out) if out is not None else _default_out(source, layer)
-    open_output(path, is_map=layer in MAPS)  # before a model is fetched
+    output = open_output(path, is_map=layer in MAPS)  # before a model is fetched
     if not given and source is None:
         raise UserError("there is no run whose pictures could be taken; name some: swav extract photos/")
     if model is None and source is not None:
@@ -70,6 +71,8 @@ def write_features(
     network, about = load_model(source, notice, linear)
     pictures = open_inputs(given, about.channels) if given else pictures_of_run(Path(str(source)))
     tell(pictures, notice)
+    read = [*given, *([source, str(RunFolder(Path(source)).model)] if source else [])]
+    refuse_to_replace(read, pictures, output.files())
     if pictures.unlabelled is not None:
         notice(f"no labels are written: {pictures.unlabelled}")
     found = extract(

@@ -9,6 +9,7 @@ import sys
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -214,3 +215,34 @@ def test_a_folder_of_pictures_in_the_home_folder_is_trained_on(
     monkeypatch.setenv("HOME", str(tmp_path))
     done = swav_here("pretrain", f"~/{photos.name}", "--batch-size", "8", "--dry-run")
     assert done.code == 0, done.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("extract", "arrays", "--out", "arrays/a.npy", "--overwrite"),
+        ("extract", "arrays/a.npy", "--out", "link.npy", "--overwrite"),
+        ("extract", "a.paths.txt", "--out", "a.npy", "--overwrite"),
+        ("extract", "shapes:3", "--model", "runs/m.safetensors", "--out", "runs/m.safetensors", "--overwrite"),
+        ("predict", "list.csv", "--out", "link.csv"),
+        ("predict", "~/list.csv", "--out", "list.csv"),
+        ("predict", "shapes:3", "--show", "a.png", "--sort-into", "a.png"),
+    ],
+    ids=" ".join,
+)
+def test_what_is_read_and_what_is_written_else_is_not_written_over(
+    swav_here: Command, run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "arrays").mkdir()
+    np.save(tmp_path / "arrays" / "a.npy", np.zeros((8, 8, 3), dtype=np.uint8))
+    for name in ("a.paths.txt", "list.csv"):
+        (tmp_path / name).write_text("arrays/a.npy\n")
+    (tmp_path / "link.npy").symlink_to("arrays/a.npy")
+    (tmp_path / "link.csv").symlink_to("list.csv")
+    (tmp_path / "runs" / "m.safetensors").write_bytes((run_folder / "model.safetensors").read_bytes())
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    done = swav_here(*words)
+    assert done.code == 2
+    assert "would be replaced" in done.err or "is the place of --show too" in done.err
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
