@@ -147,7 +147,7 @@ def _read_folder(root: Path, prefix: str, suffixes: frozenset[str], stamp: Stamp
         own, names, others = [""] if names else [], [], set()
     else:
         ours = looking.sheets(here, names)
-        ours |= features_among(here, [name for name in names if name.endswith(".npy")], others)
+        ours |= features_among(here, [name for name in names if name.lower().endswith(".npy")], others)
         own, names = sorted(ours), [name for name in names if name not in ours]
     names.sort()
     return Folder(

@@ -20,7 +20,7 @@ SHEET = "swav: a sheet of other pictures"  # the text `Software` of a PNG
 SORTED = ".swav-sorted"
 RECIPE = "recipe.yaml"
 OF_A_RUN = {"metrics.jsonl", "results.json", "model.safetensors", "checkpoints", "prototypes.png"}
-UNFINISHED = re.compile(r"\.(npy|npz|safetensors|parquet|csv|pt)\.part$")
+UNFINISHED = re.compile(r"(?i)\.(npy|npz|safetensors|parquet|csv|pt)\.part$")
 OF_ROWS = {"rows.npy", "done", "settings.json", "final"}
 FEATURES = b'"swav-features-'  # what the description of features begins with
 MOST_SHEETS = 20_000  # PNGs of one listing that are looked into: on a disk far away each of them takes its time
@@ -87,7 +87,7 @@ def own_among(paths: Iterable[str]) -> set[str]:
     for path in paths:
         folder, name = os.path.split(path)
         beside = {f"{name[:-4].removesuffix('.labels')}.json"}
-        if looking.sheets(folder, [name]) or (name.endswith(".npy") and features_among(folder, [name], beside)):
+        if looking.sheets(folder, [name]) or (name.lower().endswith(".npy") and features_among(folder, [name], beside)):
             found.add(path)
     return found
 

@@ -25,8 +25,8 @@ RECORDS = (".jsonl", ".ndjson")  # an object of JSON a line
 LISTS = (".txt", *TABLES, *RECORDS)  # suffixes of files that list pictures
 # Headings of a column of names, the likeliest first; written in any case, and with blanks, dots or hyphens as well.
 NAMES = (
-    "path", "file_name", "filename", "image_path", "img_path", "file_path", "filepath", "image_file", "image_name",
-    "image", "img", "picture", "photo", "file", "name",
+    "path", "file_name", "image", "filename", "image_path", "img_path", "file_path", "filepath", "image_file",
+    "image_name", "img", "picture", "photo", "file", "name",
 )  # fmt: skip
 LABELS = ("label", "class", "target", "category")  # of a column of classes
 TRIED = 1_000  # rows, to see whether a column holds names
@@ -41,7 +41,12 @@ IsThere = Callable[[str], bool]
 
 def beside(path: Path) -> IsThere:
     """Whether there is a file of a name that starts at a list's own folder; a link that leads nowhere is one."""
-    return lambda name: os.path.lexists(os.path.join(path.parent, name))
+
+    def is_there(name: str) -> bool:
+        place = os.path.join(path.parent, name)
+        return os.path.lexists(place) and not os.path.isdir(place)
+
+    return is_there
 
 
 class Row(NamedTuple):
@@ -126,9 +131,9 @@ def as_written(line: str, is_there: IsThere) -> str:
     if is_there(line):
         return line
     if "\\" in plain and not is_there(plain):
-        meant = _unescaped(plain)
-        if meant != plain and is_there(meant):
-            return meant
+        for meant in (_unescaped(plain), plain.replace("\\", "/")):  # our own lists, and those of Windows
+            if meant != plain and is_there(meant):
+                return meant
     return str(expanded(plain)) if plain.startswith("~") and not is_there(plain) else plain
 
 
@@ -165,7 +170,9 @@ def cell_of(value: Any) -> str:
     """
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return str(value) if isinstance(value, (str, int, float)) and not isinstance(value, bool) else ""
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    return str(value) if isinstance(value, (str, int, float)) else ""
 
 
 def listed_in(source: str, heading: Sequence[str], rows: Sequence[Row], is_there: IsThere) -> Listed:

@@ -91,6 +91,11 @@ def test_lines_with_a_hash_are_remarks_but_where_a_picture_is_called_so(listed: 
     assert kept(files(["a/#1.png", "ant/0001.png"]), listed) == ["a/#1.png"]
 
 
+def test_a_list_of_windows(listed: Path) -> None:
+    listed.write_text("ant\\0001.png\r\nC:\\photos\\root\\bee\\0002.png\r\n")
+    assert kept(files(SAME_NAMES), listed) == ["ant/0001.png", "bee/0002.png"]
+
+
 def test_a_table_and_repeated_lines(tmp_path: Path) -> None:
     listed = tmp_path / "some.csv"
     listed.write_text("label,path\nx,bee/0001.png\ny,ant/0002.png\nx,bee/0001.png\n")

@@ -168,6 +168,20 @@ def test_names_without_any_suffix(tmp_path: Path) -> None:
     assert levels(tmp_path, "l.csv", "x,000018\ny,000017\n") == [1, 0]
 
 
+@pytest.mark.parametrize("heading", ["image", "path", "class", "label"])
+def test_a_folder_that_is_called_like_a_heading_is_no_row(heading: str, tmp_path: Path) -> None:
+    draw(tmp_path, f"{heading}/a.png", f"{heading}/b.png")
+    text = f"image,label,{heading}\n{heading}/a.png,x,1\n{heading}/b.png,y,2\n"
+    assert levels(tmp_path, "l.csv", text) == [0, 1]
+    assert open_pictures(str(tmp_path / "l.csv")).classes == ["x", "y"]
+
+
+def test_backslashes_of_windows(tmp_path: Path) -> None:
+    draw(tmp_path, "new/a.png", "new/b.png")
+    for name in ("l.txt", "l.csv"):
+        assert levels(tmp_path, name, "new\\b.png\r\nnew\\a.png\r\n") == [1, 0]
+
+
 def test_remarks_above_the_heading_are_passed_over(tmp_path: Path) -> None:
     draw(tmp_path, "a.png", "b.png")
     assert levels(tmp_path, "l.csv", "# made by a program, today\npath,label\na.png,x\nb.png,y\n") == [0, 1]

@@ -92,20 +92,22 @@ def test_a_folder_with_a_recipe_of_another_kind_is_no_run(photos: Path) -> None:
     assert names(open_pictures(".")) == [*OWN[1:3], "cake/cake.png", *OWN[3:]]
 
 
-def test_features_and_those_in_progress(photos: Path) -> None:
+@pytest.mark.parametrize("suffix", [".npy", ".NPY"])
+def test_features_and_those_in_progress(suffix: str, photos: Path) -> None:
     settings = {"shape": [2, 3]}
-    description = {"format": "swav-features-1", "file": "feats.npy"}
+    description = {"format": "swav-features-1", "file": f"feats{suffix}"}
     table = Table(np.empty(0, dtype=np.float32), "ab".__getitem__, np.array([0, 1]), ["a", "b"], description)
-    unfinished = Unfinished(open_output(photos / "feats.npy", is_map=False))
+    unfinished = Unfinished(open_output(photos / f"feats{suffix}", is_map=False))
     unfinished.hold()
     unfinished.begin(settings, (2, 3))
-    assert (photos / "feats.npy.part/rows.npy").exists()
+    assert (photos / f"feats{suffix}.part/rows.npy").exists()
     assert names(open_pictures(".")) == OWN
     unfinished.finish(table)
     assert (photos / "feats.labels.npy").exists()
     pictures = open_pictures(".")
     assert names(pictures) == OWN
-    assert pictures.remarks == ["passed over, since swav has written it: feats.labels.npy, feats.npy"]
+    both = ", ".join(sorted(["feats.labels.npy", f"feats{suffix}"]))
+    assert pictures.remarks == [f"passed over, since swav has written it: {both}"]
 
 
 def test_pictures_by_name_and_by_pattern(photos: Path) -> None:
