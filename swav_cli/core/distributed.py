@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
@@ -207,8 +208,8 @@ def _average(tensors: list[Tensor]) -> None:
         return
     flat = torch.cat([tensor.flatten() for tensor in tensors])
     sum_over_processes(flat).div_(world_size())
-    for tensor, averaged in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
-        tensor.copy_(averaged.view_as(tensor))
+    averaged = [part.view(t.shape) for part, t in zip(flat.split([t.numel() for t in tensors]), tensors, strict=True)]
+    torch._foreach_copy_(tensors, averaged)  # as torch's optimizers do: on a GPU one launch in place of one a tensor
 
 
 def shared_gradients(network: Any, device: torch.device) -> Any:
@@ -219,6 +220,9 @@ def shared_gradients(network: Any, device: torch.device) -> Any:
     """
     if world_size() == 1:
         return network
+    # It tells of 1 x 1 convolutions with channels last, whose strides have two ways of writing for one order in memory:
+    # the slowness that it fears does not come, and every process would show it.
+    warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides", UserWarning)
     # Running statistics are averaged instead. torch 2.14 has another name for it and warns of the one before.
     known = inspect.signature(DistributedDataParallel).parameters
     name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"

@@ -39,6 +39,8 @@ class Trainer:
         precise = torch.float64 if recipe.training.precision == "float64" else torch.float32
         model = make_model(recipe).to(device, precise).to(memory_format=memory_format(device))
         self.model = with_synchronised_norms(model, recipe.training.sync_batchnorm)
+        # What is compiled at its first step within DistributedDataParallel is cut at the buckets of gradients, each of
+        # which is sent while the next is computed; the same graphs come of compiling around it.
         compiled = torch.compile(self.model) if recipe.training.compile else self.model
         self.network: Callable[[list[Tensor]], tuple[Tensor, Tensor]] = distributed.shared_gradients(compiled, device)
         settings = recipe.optimizer

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -111,10 +111,9 @@ def run_steps(
     course = trainer.course
     metrics = MetricsFile(folder.metrics, course.step)
     trainer.train_mode()
-    torch.backends.cudnn.benchmark = True  # sizes of crops are few and stay the same
     clock = Clock()
     loss, saved_at = math.nan, time.monotonic()
-    with StopSignal() as stop, closing(batches):  # however the run ends, its workers end
+    with StopSignal() as stop, closing(batches), quickest_convolutions():  # however the run ends, its workers end
         while course.step < pace.steps:
             with clock.waiting():
                 parts = [next(batches) for _ in range(pace.parts)]
@@ -151,6 +150,17 @@ def run_steps(
             if received and course.step < pace.steps:
                 raise Interrupted(f"stopped at step {course.step} of {pace.steps}; all is saved", received)
     return loss
+
+
+@contextmanager
+def quickest_convolutions() -> Iterator[None]:
+    """Within it cuDNN tries its ways for each size of crops, of which there are few; it may add up in another order."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
 
 
 def _kept_name(pace: Pace, epochs_done: int) -> str | None:

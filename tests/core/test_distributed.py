@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
 
 import pytest
 import torch
@@ -80,3 +81,14 @@ def test_devices(name: str, cuda: bool, kind: str, monkeypatch: pytest.MonkeyPat
 def test_a_device_that_is_not_there(name: str) -> None:
     with pytest.raises(UserError, match="--device"):
         distributed.pick_device(name)
+
+
+def test_a_warning_of_torch_that_means_nothing_here_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
+    monkeypatch.setattr(distributed, "DistributedDataParallel", lambda network, **_: network)
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        distributed.shared_gradients(torch.nn.Identity(), torch.device("cpu"))
+        warnings.warn("Grad strides do not match bucket view strides. This may indicate ...", stacklevel=1)
+        warnings.warn("another one", stacklevel=1)
+    assert [str(warning.message) for warning in shown] == ["another one"]

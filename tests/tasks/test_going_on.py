@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from torch.backends import cudnn
 
 from swav_cli.core.checkpoint import RunFolder, load_checkpoint
 from swav_cli.core.classifier_recipe import FinetuneRecipe, LinearRecipe
@@ -196,3 +197,19 @@ def test_a_classifier_whose_model_and_pictures_were_moved(
     pretrain(of("pictures", "training.seed=5", "training.epochs=1"), "another", device="cpu")
     with pytest.raises(UserError, match=r"another recipe:\n  model: \./after/model/ -> another\n"):
         train_classifier(recipe("another", "pictures", "test", "names.txt"), "run", device="cpu")
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_how_convolutions_are_chosen_stays_as_it_was(before: bool, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cudnn, "benchmark", before)
+    within = []
+
+    class Looking(Watching):
+        def step(self, progress: Progress) -> None:
+            within.append(cudnn.benchmark)
+            super().step(progress)
+
+    with pytest.raises(Interrupted):
+        pretrain(of("photos"), "run", device="cpu", screen=Looking(1))
+    assert within == [True]
+    assert cudnn.benchmark is before
