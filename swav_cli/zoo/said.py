@@ -61,7 +61,11 @@ def said_of(content: Any, beside: Mapping[str, Any], layout: str) -> Said:
         return _by_transformers(config, beside.get("preprocessor_config.json", {}))
     if layout == "solo-learn":
         return _by_solo_learn(beside.get("args.json", {}))
-    return _by_mmengine(content) if isinstance(content, Mapping) else Said()
+    if not isinstance(content, Mapping):
+        return Said()
+    if "lightly_train" in content:
+        return _by_lightly_train(content["lightly_train"])
+    return _by_arguments(content["args"]) if isinstance(content.get("args"), Mapping) else _by_mmengine(content)
 
 
 def fed(about: About, text: str, said: Said) -> tuple[About, str]:
@@ -154,6 +158,26 @@ def _by_solo_learn(args: Mapping[str, Any]) -> Said:
     own = _normalisation(first.get("mean"), first.get("std"))
     mean, std = SOLO_LEARN.get(str(dataset), own)
     return Said(size, None, mean, std, by=f"args.json ({dataset})" if mean else "args.json" if size else "")
+
+
+def _by_lightly_train(said: Any) -> Said:
+    arguments = said.get("normalize_args") if isinstance(said, Mapping) else None
+    mean, std = (
+        _normalisation(arguments.get("mean"), arguments.get("std")) if isinstance(arguments, Mapping) else ((), ())
+    )
+    return Said(mean=mean, std=std, by="its checkpoint (normalize_args)")
+
+
+def _by_arguments(args: Mapping[Any, Any]) -> Said:
+    """What was typed for a training script: timm's, where it is not left to the network, or torchvision's."""
+    mean, std = _normalisation(args.get("mean"), args.get("std"))
+    sides = args.get("input_size")
+    size = _size(
+        args.get("val_crop_size") or args.get("img_size") or (sides[-1] if isinstance(sides, list) and sides else 0)
+    )
+    resized = _size(args.get("val_resize_size"))
+    share = _share(size / resized) if size and resized else _share(args.get("crop_pct"))
+    return Said(size, share, mean, std, by="its checkpoint (args)")
 
 
 def _by_mmengine(content: Mapping[Any, Any]) -> Said:

@@ -50,7 +50,11 @@ class StandIn(dict[Any, Any]):
         return super().__new__(cls)
 
     def __init__(self, *args: object, **kwargs: object) -> None:
+        """A frozen dictionary is made of a plain one, whose items it keeps."""
         super().__init__()
+        for part in args:
+            if isinstance(part, Mapping):
+                self.update(part)
 
     __hash__ = object.__hash__  # type: ignore[assignment]  # it may be a key
 
@@ -71,6 +75,13 @@ class StandIn(dict[Any, Any]):
 
 class Ordered(StandIn):
     """In place of `OrderedDict`: what torch hangs on a state dict (its `_metadata`) is no item of it."""
+
+    def __init__(self, items: object = ()) -> None:
+        """Python 2 made one of a list of pairs."""
+        super().__init__(items)
+        for pair in items if isinstance(items, (list, tuple)) else ():
+            if isinstance(pair, (list, tuple)) and len(pair) == 2:
+                self[pair[0]] = pair[1]
 
     def __setstate__(self, state: object) -> None: ...
 

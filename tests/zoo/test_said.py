@@ -260,6 +260,24 @@ def test_a_checkpoint_of_mmengine_holds_its_configuration(tmp_path: Path, meta: 
     assert "as its configuration (meta.cfg) says; assumed, as no file says it: 224 pixels" in told
 
 
+@pytest.mark.parametrize(
+    ("beside", "size", "share", "mean"),
+    [
+        ({"args": argparse.Namespace(val_crop_size=176, val_resize_size=232)}, 176, 176 / 232, 0.485),
+        ({"args": argparse.Namespace(img_size=160, crop_pct=0.9, mean=list(MEAN), std=list(STD))}, 160, 0.9, 0.5),
+        ({"args": argparse.Namespace(img_size=None, input_size=[3, 96, 96], mean=None)}, 96, 0.875, 0.485),
+        ({"args": argparse.Namespace(lr=0.1)}, 224, 0.875, 0.485),
+        ({"args": ["--lr", "0.1"]}, 224, 0.875, 0.485),
+        ({"lightly_train": {"normalize_args": {"mean": MEAN, "std": STD}}}, 224, 0.875, 0.5),
+        ({"lightly_train": 3}, 224, 0.875, 0.485),
+    ],
+)
+def test_what_a_training_checkpoint_says(tmp_path: Path, beside: Any, size: int, share: float, mean: float) -> None:
+    torch.save({"model": dict(body().state_dict()), **beside}, tmp_path / "last.pth")
+    about = loaded(tmp_path / "last.pth")[0].about
+    assert (about.size, about.crop_pct, about.mean[0]) == (size, share, mean)
+
+
 @pytest.mark.parametrize("text", ["", "data_preprocessor = dict(mean=", "data_preprocessor = 3", "(" * 10_000, "\x00"])
 def test_a_configuration_that_says_nothing(tmp_path: Path, text: str) -> None:
     weights = renamed(dict(small(hidden_dim=0, embedding_dim=0, prototypes=0).state_dict()), other="backbone.")

@@ -126,6 +126,27 @@ def test_tensors_inside_objects_are_there(tmp_path: Path) -> None:
     assert torch.equal(read["settings"]["a"], torch.ones(3))
 
 
+class Frozen(dict[str, Any]):
+    def __reduce__(self) -> Any:
+        return Frozen, (dict(self),)
+
+
+class OfPython2(collections.OrderedDict[str, Any]):
+    """Pickled as Python 2 did it, by a list of pairs."""
+
+    def __reduce__(self) -> Any:
+        return collections.OrderedDict, ([[key, value] for key, value in self.items()],)
+
+
+def test_items_that_a_dictionary_is_made_of_are_kept(tmp_path: Path) -> None:
+    weights = {"a": torch.ones(2), "b": torch.zeros(3)}
+    content = {"frozen": Frozen(weights), "old": OfPython2(weights), "args": argparse.Namespace()}
+    torch.save(content, tmp_path / "x.pth")
+    read = read_foreign(tmp_path / "x.pth")
+    for name in ("frozen", "old"):
+        assert [(key, value.shape) for key, value in read[name].items()] == [("a", (2,)), ("b", (3,))]
+
+
 @pytest.mark.parametrize("zipped", [True, False])
 def test_a_whole_module_gives_its_state_dict(tmp_path: Path, zipped: bool) -> None:
     model = nn.DataParallel(network())
