@@ -139,7 +139,9 @@ def _look_ahead(
     as_json: bool,
 ) -> None:
     """What would be trained, in words or as a picture."""
+    from swav_cli.data.inputs import refuse_to_replace
     from swav_cli.data.pictures import tell
+    from swav_cli.data.streams import StreamPictures
     from swav_cli.report.plan import plan_facts, plan_text
     from swav_cli.report.sheet import save_crops
     from swav_cli.tasks.pretraining import check_processes, preview_views, settle
@@ -151,6 +153,8 @@ def _look_ahead(
     check_processes(settled.recipe, devices or 1)
     tell(settled.pictures, lambda text: print(text, file=sys.stderr))
     if preview is not None:
+        if not isinstance(settled.pictures, StreamPictures):
+            refuse_to_replace((), settled.pictures, [preview])
         save_crops(preview, *preview_views(settled))
         print(f"wrote {preview}", file=sys.stderr)
     if dry_run:

@@ -24,6 +24,7 @@ from swav_cli.core.run_folder import add_results
 from swav_cli.core.run_pictures import named_by, of_the_run, pretraining_of, recipe_of, run_of, training_pictures
 from swav_cli.core.weights import About, weights_digest
 from swav_cli.data.cache import cached
+from swav_cli.data.inputs import refuse_to_replace
 from swav_cli.data.labelled import labels_of, match_classes, train_and_val_in
 from swav_cli.data.loader import pick_readers
 from swav_cli.data.pictures import Limited, Pictures, tell
@@ -166,6 +167,8 @@ def _refuse_for_features(flip: bool, plot: Path | None) -> None:
 def _judge_classifier(setting: Setting, data: str | None, flip: bool, plot: Path | None) -> dict[str, Any]:
     about = setting.about
     pictures = _pictures_for_classifier(setting, data)
+    if plot is not None:
+        refuse_to_replace((), pictures, [plot])
     tell(pictures, setting.screen.notice)
     labels, missing = match_classes(pictures, list(about.classes), setting.source)
     if missing:

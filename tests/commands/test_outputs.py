@@ -7,6 +7,7 @@ import os
 import stat
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -246,3 +247,18 @@ def test_what_is_read_and_what_is_written_else_is_not_written_over(
     assert done.code == 2
     assert "would be replaced" in done.err or "is the place of --show too" in done.err
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_a_picture_is_not_drawn_over(swav_here: Command, photos: Path, tmp_path: Path) -> None:
+    picture = photos / "plain" / "00.png"
+    before = picture.read_bytes()
+    classifier = replace(ABOUT, classes=("plain", "stripes"))
+    save_model(tmp_path / "classes.safetensors", classifier.build(), classifier)
+    for words in (
+        ("pretrain", photos, "--batch-size", "8", "--preview", picture),
+        ("eval", "classes.safetensors", "--data", photos, "--plot", picture),
+    ):
+        done = swav_here(*words)
+        assert done.code == 2
+        assert f"{picture}: is an input, and would be replaced by the result" in done.err
+    assert picture.read_bytes() == before
