@@ -174,7 +174,8 @@ class Output(NamedTuple):
         name = f"{self.path.name}.part"
         if len(os.fsencode(name)) > LONGEST:
             digits = hashlib.sha256(os.fsencode(self.path.name)).hexdigest()[:8]
-            name = f"{shortened(self.path.name, LONGEST - 14)}.{digits}.part"
+            ending = f".{digits}{self.path.suffix}.part"
+            name = shortened(self.path.stem, LONGEST - len(ending)) + ending
         return self.path.with_name(name)
 
     def files(self) -> list[Path]:

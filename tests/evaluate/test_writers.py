@@ -150,3 +150,12 @@ def test_parquet_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(writers, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pip install 'swav-cli\[parquet\]'"):
         open_output(tmp_path / "f.parquet", is_map=False)
+
+
+def test_unfinished_rows_of_a_long_name_have_a_place_of_their_own() -> None:
+    names = [f"{'y' * 243}{digit}.safetensors"[-250:] for digit in "12"]
+    places = [writers.Output(Path(name)).unfinished.name for name in names]
+    assert places[0] != places[1]
+    for place in places:
+        assert len(place) == 255
+        assert place.endswith(".safetensors.part")
