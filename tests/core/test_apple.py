@@ -18,15 +18,19 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import swav_cli
 from swav_cli.core import apple, distributed
+from swav_cli.core.classifier import ClassifierTrainer
+from swav_cli.core.classifier_recipe import FinetuneRecipe, LinearRecipe
 from swav_cli.core.derive import derive
 from swav_cli.core.engine import Trainer
 from swav_cli.core.health import effective_rank
+from swav_cli.core.multicrop import Colour, CropSize, MultiCrop
 from swav_cli.data.loader import Crops
 from swav_cli.data.sources import ShapePictures
 from swav_cli.errors import UserError
 from swav_cli.evaluate.features import stream_features
 from swav_cli.evaluate.geometry import alignment, rankme, uniformity
-from tests.conftest import tiny_recipe
+from tests.commands.test_extract import ABOUT
+from tests.conftest import classifier_recipe, tiny_recipe
 
 APPLE = torch.device("meta")
 aten = torch.ops.aten
@@ -67,6 +71,18 @@ def test_a_step_and_an_epochs_health_need_no_float64(accumulate: int) -> None:
         for _ in range(13):  # with and without the queue
             trainer.train_step(parts)
         assert trainer.meter.read() is not None
+
+
+@pytest.mark.parametrize("schema", [LinearRecipe, FinetuneRecipe])
+def test_a_classifiers_step_needs_no_float64(schema: Any) -> None:
+    pictures = ShapePictures(40, 0, "train")
+    recipe = classifier_recipe(schema)
+    with WithoutFloat64():
+        trainer = ClassifierTrainer(recipe, ABOUT.build(), ABOUT, pictures, "", APPLE)
+        trainer.train_mode()
+        crops = MultiCrop([CropSize(1, 16, (0.5, 1.0))], Colour(jitter=0, grayscale=0, blur=0), 0)
+        trainer.train_step([Crops(pictures, crops).__getitems__([(0, index) for index in range(8)])])
+    assert trainer.course.step == 1
 
 
 def test_features_and_their_numbers_need_no_float64() -> None:
