@@ -80,6 +80,16 @@ def raw_pixels(pictures: Pictures, about: About, workers: int) -> Representation
     return _kept_rows(torch.nn.Flatten(), [about.channels * about.size**2, 0, 0], reading)
 
 
+def prototype_scores(
+    model: SwAV, about: About, pictures: Pictures, *, device: torch.device, precision: str, workers: int
+) -> tuple[Tensor, Tensor]:  # (N,) which pictures, and (N, K)
+    """Scores of the pictures that can be read: of all processes in the first one, in each other its own."""
+    model.eval()
+    reading = _Reading(pictures, about, device, precision, workers)
+    found = gathered(_kept_rows(lambda x: model.scores(x).float(), [about.prototypes, 0, 0], reading))
+    return found.rows, found.pooled
+
+
 def gathered(part: Representation) -> Representation:
     """The rows of all processes in the first one; in each other those that it has."""
     columns = (part.rows, part.pooled, part.embedding, part.nearest)

@@ -12,13 +12,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from swav_cli.core import distributed
 from swav_cli.core.checkpoint import RunFolder
 from swav_cli.core.engine import Trainer
 from swav_cli.core.health import Health
 from swav_cli.core.metrics import read_metrics
 from swav_cli.core.model import SwAV
 from swav_cli.core.plan import make_model
-from swav_cli.core.recipe import Recipe, settled
+from swav_cli.core.processes import first_decides
+from swav_cli.core.recipe import Recipe
 from swav_cli.core.weights import about
 from swav_cli.data.cache import cached
 from swav_cli.data.formats import BadPicture
@@ -26,10 +28,17 @@ from swav_cli.data.labelled import match_classes, why_unlabelled
 from swav_cli.data.loader import pick_readers
 from swav_cli.data.pictures import Limited, Pictures
 from swav_cli.data.sources import open_pictures
+from swav_cli.data.streams import StreamPictures
 from swav_cli.errors import UserError
-from swav_cli.evaluate.features import extract_features
 from swav_cli.evaluate.neighbours import Labelled, neighbours, pixels_compare, query_places
-from swav_cli.evaluate.representation import Representation, Told, check_features, raw_pixels, represent
+from swav_cli.evaluate.representation import (
+    Representation,
+    Told,
+    check_features,
+    prototype_scores,
+    raw_pixels,
+    represent,
+)
 from swav_cli.report.sheet import save_rows
 
 SHOWN = 10  # prototypes on a sheet, and pictures of each
@@ -100,24 +109,44 @@ class Judge:
 
 
 def show_prototypes(trainer: Trainer, path: Path) -> None:
-    """A sheet with a line for each of the most used prototypes: the pictures nearest to it."""
+    """A sheet with a line for each of the most used prototypes: the pictures nearest to it. Processes share the work.
+
+    Raises:
+        UserError: it can't be written, or a stream gives no pictures any more.
+    """
+    if isinstance(trainer.pictures, StreamPictures):  # which the first process alone opens once more
+        first_decides(lambda: _alone(trainer, path))
+    else:
+        _draw_prototypes(trainer, path)
+
+
+def _alone(trainer: Trainer, path: Path) -> None:
+    with distributed.alone():
+        _draw_prototypes(trainer, path)
+
+
+def _draw_prototypes(trainer: Trainer, path: Path) -> None:
     recipe = trainer.recipe
     sample = Limited(trainer.pictures.some(HELD), LOOKED_THROUGH, recipe.training.seed)
-    scores = extract_features(
-        trainer.model.eval().scores, sample, size=max(crop.size for crop in recipe.crops),
-        mean=settled(recipe.data.mean), std=settled(recipe.data.std), device=trainer.device,
-        precision=recipe.training.precision,
+    rows, scores = prototype_scores(
+        trainer.model, about(recipe), sample, device=trainer.device, precision=recipe.training.precision,
         workers=pick_readers(recipe.training.workers, trainer.pictures, trainer.device),
     )  # fmt: skip
+    first_decides(lambda: _save_nearest(path, sample, rows, scores))
+
+
+def _save_nearest(path: Path, sample: Pictures, rows: Tensor, scores: Tensor) -> None:  # rows: (N,), scores: (N, K)
+    if not len(rows):
+        raise UserError(f"{sample.source}: none of the pictures looked at can be read")
     nearest = scores.argmax(dim=1).bincount(minlength=scores.shape[1]).argsort(descending=True, stable=True)
-    best = scores.topk(min(SHOWN, len(sample)), dim=0).indices
-    save_rows(path, [[_shown(sample, int(i)) for i in best[:, k]] for k in nearest[:SHOWN]])
+    best = rows[scores.topk(min(SHOWN, len(rows)), dim=0).indices]
+    save_rows(path, [[_shown(sample, int(index)) for index in best[:, k]] for k in nearest[:SHOWN]])
 
 
 def _shown(pictures: Pictures, index: int) -> Tensor:
     try:
         return pictures.read(index)
-    except BadPicture:
+    except BadPicture:  # it could be read a moment ago
         return torch.zeros(pictures.channels, 8, 8, dtype=torch.uint8)
 
 

@@ -277,7 +277,7 @@ def _run_and_judge(trainer: Trainer, judge: Judge | None, folder: RunFolder, scr
 
 def _draw_prototypes(trainer: Trainer, folder: RunFolder, screen: Screen) -> None:
     try:
-        first_decides(lambda: show_prototypes(trainer, folder.prototypes))
+        show_prototypes(trainer, folder.prototypes)
     except UserError as error:
         if not isinstance(trainer.pictures, StreamPictures):
             raise

@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from swav_cli.core.engine import Trainer
 from swav_cli.core.plan import make_model
@@ -16,9 +18,10 @@ from swav_cli.data.sources import open_pictures
 from swav_cli.errors import UserError
 from swav_cli.evaluate import neighbours
 from swav_cli.tasks import pretraining
-from swav_cli.tasks.outcome import Judge
+from swav_cli.tasks.outcome import SHOWN, Judge, show_prototypes
 from tests.conftest import Command, tiny_recipe
 from tests.data.test_same_pictures import draw
+from tests.evaluate.forked import by_processes
 
 
 @pytest.fixture
@@ -106,6 +109,31 @@ def test_judging_that_fails_on_the_way_does_not_end_training(
     assert said.code == 0, said.err
     assert f"warning: not judged after epoch 2: {words}" in said.err
     assert len(calls) == 3
+
+
+def test_a_sheet_of_prototypes_is_the_same_by_several_processes_and_without_what_is_unreadable(tmp_path: Path) -> None:
+    """Pictures that can't be read used to stand first on every line, as black squares."""
+    names = [f"{kind}/{number}.png" for kind in "ab" for number in range(6)]
+    draw(tmp_path / "photos", *names)
+    for number, name in enumerate(names):
+        colour = (20 * number, 255 - 20 * number, 90)
+        Image.new("RGB", (8, 8), colour).save(tmp_path / "photos" / name)
+    (tmp_path / "photos" / "a" / "broken.png").write_bytes(b"no picture")
+    recipe = tiny_recipe(f"data.train={tmp_path / 'photos'}", "data.val=null")
+
+    def sheet(rank: int, name: str = "together") -> None:
+        trainer = Trainer(recipe, open_pictures(recipe.data.train), torch.device("cpu"))
+        show_prototypes(trainer, tmp_path / f"{name}.png")
+
+    sheet(0, "alone")
+    by_processes(2, tmp_path, sheet)
+    alone, together = (np.asarray(Image.open(tmp_path / f"{name}.png")) for name in ("alone", "together"))
+    assert np.array_equal(alone, together)
+    lines, tiles = recipe.model.prototypes, min(SHOWN, len(names))
+    assert alone.shape[1] % tiles == 0
+    side = alone.shape[1] // tiles
+    assert alone.shape[0] // side == min(SHOWN, int(lines))
+    assert (alone[side // 2 :: side, side // 2 :: side].sum(axis=2) > 200).all()  # no black square in a middle
 
 
 def test_it_judges_on_the_device_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
