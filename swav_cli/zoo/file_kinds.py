@@ -6,6 +6,7 @@ By its first bytes where they tell, else by its name. Whatever torch or safetens
 from __future__ import annotations
 
 import json
+import re
 import tarfile
 import zipfile
 from pathlib import Path
@@ -66,12 +67,7 @@ def kind_of_file(path: Path) -> str:
         return "begins with zeros alone, as a download or a copy that failed leaves it; fetch it again"
     if head.startswith(b"version https://git-lfs.github.com"):
         return f"a pointer of git LFS{_size(head)} in place of the weights; fetch them with: git lfs pull"
-    for beginning, words in BEGINNINGS:
-        if head.startswith(beginning):
-            return words
-    if head[4:8] == b"TFL3":
-        return ENDINGS[".tflite"]
-    if words := _text(head, path):
+    if words := _binary(head) or _text(head, path):
         return words
     if path.suffix != ".safetensors":
         if zipfile.is_zipfile(path):
@@ -88,6 +84,15 @@ def kind_of_folder(folder: Path) -> str:
     if folder.suffix in (".mlpackage", ".mlmodelc"):
         return ENDINGS[folder.suffix]
     return ""
+
+
+def _binary(head: bytes) -> str:
+    for beginning, words in BEGINNINGS:
+        if head.startswith(beginning):
+            return words
+    if head[:1] == b"\x08" and re.search(rb"pytorch|onnx", head[:64]):  # its version, then who made it
+        return ENDINGS[".onnx"]
+    return ENDINGS[".tflite"] if head[4:8] == b"TFL3" else ""
 
 
 def _size(head: bytes) -> str:

@@ -62,6 +62,7 @@ KINDS: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "a graph by another name": ("x.pth", graph, "a program of torch.export"),
     "TorchScript": ("x.pt", script, "a TorchScript archive"),
     "ONNX": ("x.onnx", these(b"\x08\x0a\x12\x07pytorch"), "an ONNX model"),
+    "ONNX by another name": ("x.pth", these(b"\x08\x0a\x12\x07pytorch\x1a\x05"), "an ONNX model"),
     "TensorRT": ("x.engine", these(b"ftrt\x00\x01"), "a TensorRT engine"),
     "Keras": ("x.h5", these(b"\x89HDF\r\n\x1a\n" + bytes(9)), "an HDF5 file"),
     "TensorFlow Lite": ("x.tflite", these(b"\x1c\x00\x00\x00TFL3"), "a TensorFlow Lite model"),
