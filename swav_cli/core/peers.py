@@ -22,7 +22,7 @@ from swav_cli.errors import PeerLost
 
 ENDED, GONE, SIGNAL = "ended", "gone", "signal"  # keys of the common store
 ASKED_EVERY = 1.0  # seconds
-TIME_TO_END = 10.0  # seconds in which a process ends by itself once another has ended
+TIME_TO_END = 5.0  # seconds in which a process ends by itself once another has ended
 
 
 class Peers:
@@ -52,10 +52,21 @@ class Peers:
             if not self.store.check([ENDED]):
                 self.store.set(ENDED, f"process {self._rank} on {socket.gethostname()}")
             self.store.set(f"{GONE} {self._rank}", "")
-            if self._rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
-                # The store ends with this process, which therefore tells its reason and then ends behind the others.
-                others = [f"{GONE} {rank}" for rank in range(1, self._world)]
-                atexit.register(_wait_for, self.store, others)
+        on_gpus = dist.is_initialized() and "nccl" in str(dist.get_backend_config())
+        keeps_store = self._rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
+        if not on_gpus:
+            _break_off()  # sockets tell the others at once
+        if on_gpus or keeps_store:
+            # It tells its reason and then ends behind the others. Where NCCL finds a peer gone it ends its process with
+            # an account of C++ in place of our line, and the store ends with the process that keeps it.
+            atexit.register(self._end_behind_the_others)
+
+    def _end_behind_the_others(self) -> None:
+        others = [f"{GONE} {rank}" for rank in range(self._world) if rank != self._rank]
+        end = time.monotonic() + TIME_TO_END + 2 * ASKED_EVERY
+        with suppress(RuntimeError):
+            while not self.store.check(others) and time.monotonic() < end:
+                time.sleep(0.05)
         # NCCL's shutdown waits for whatever is in the queue, and so for peers that may wait for this process.
         parting = threading.Thread(target=_break_off, daemon=True)
         parting.start()
@@ -106,15 +117,10 @@ class Peers:
         os._exit(error.exit_code)
 
 
-def _wait_for(store: Store, keys: list[str]) -> None:
-    """Until the store has all of them, but no longer than others take to end."""
-    end = time.monotonic() + TIME_TO_END + 2 * ASKED_EVERY
-    with suppress(RuntimeError):
-        while not store.check(keys) and time.monotonic() < end:
-            time.sleep(0.05)
-
-
 def _break_off() -> None:
+    """Part without a farewell."""
+    if not dist.is_initialized():
+        return
     with suppress(RuntimeError):
         if dist.group.WORLD is not None:
             dist.group.WORLD.abort()

@@ -11,6 +11,7 @@ import uuid
 from swav_cli.errors import UserError
 
 SIGNALS = "SIGTERM,SIGINT,SIGHUP,SIGUSR1"  # handed on to every process, which saves and ends
+SIGNAL_NAMES = {int(each): each.name for each in signal.Signals}
 SECONDS_TO_SAVE = 120  # after a signal; processes that take longer are killed
 
 
@@ -74,7 +75,9 @@ def _exit_code(codes: list[int]) -> int:
     """Of the process that failed for itself; the others end with it, with 1 or as they were told to end."""
     killed = [-code for code in codes if code < 0 and -code != signal.SIGTERM]
     if killed:
-        print(f"swav: a process was killed by signal {killed[0]}. Go on with the same command", file=sys.stderr)
+        by = SIGNAL_NAMES.get(killed[0], f"signal {killed[0]}")
+        why = " (which is how NCCL ends one that waits for another in vain)" if by == "SIGABRT" else ""
+        print(f"swav: a process was ended by {by}{why}. Go on with the same command", file=sys.stderr)
         return 128 + killed[0]
     own = [code for code in codes if code > 1 and code != 128 + signal.SIGTERM]
     return own[0] if own else 1
