@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from swav_cli.data.file_pictures import FilePictures
-from swav_cli.data.formats import BadPicture, format_of
+from swav_cli.data.formats import SUFFIXES, BadPicture, format_of
 from swav_cli.data.images import NPY, decode_picture
+from swav_cli.data.kept_listing import list_folder
 from swav_cli.data.listing import TOLD
-from swav_cli.data.own_results import own_among
+from swav_cli.data.own_results import holds_results, is_made_whole, own_among
 from swav_cli.data.paths import beside, expanded
 from swav_cli.data.pictures import Pictures
 from swav_cli.data.record_pictures import RecordPictures, names_records, open_records
@@ -154,17 +155,33 @@ def _names_of(given: str, channels: int, alone: bool) -> _Named:
     """
     if given == "-":
         return _without_own(_from_standard_input())
+    if not alone and (own_among([given]) or _is_own_folder(given)):
+        return _Named([], [f"{given}: passed over, since swav has written it"])
     if _is_whole(given):
         pictures = open_pictures(given, "val", channels=channels, whole=True)
         if not isinstance(pictures, FilePictures):
             raise UserError(f"{given}: can't be joined with other inputs; give it alone")
         return _Named([pictures.name(index) for index in range(len(pictures))], pictures.remarks)
     if os.path.exists(given):
-        return _Named([given]) if alone else _without_own([given])
+        return _Named([given])
     if glob.has_magic(given):
         return _matching(given, channels)
     path = Path(given)
     raise UserError(f"{given}: no such picture or folder.{nearest(path.name, beside(path))}")
+
+
+def _is_own_folder(given: str) -> bool:
+    """Whether a folder is one that swav has written, or holds such and no pictures: a shell's * names it too."""
+    if not os.path.isdir(given):
+        return False
+    try:
+        names = set(os.listdir(given))
+        if is_made_whole(os.path.basename(os.path.normpath(given)), names) or holds_results(given, names):
+            return True
+        listing = list_folder(Path(given), SUFFIXES)
+    except OSError:  # which is for who opens it to tell
+        return False
+    return not len(listing.paths) and any(folder.own for folder in listing.folders)
 
 
 def _without_own(names: list[str]) -> _Named:

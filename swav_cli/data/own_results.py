@@ -21,6 +21,7 @@ SORTED = ".swav-sorted"
 RECIPE = "recipe.yaml"
 OF_A_RUN = {"metrics.jsonl", "results.json", "model.safetensors", "checkpoints", "prototypes.png"}
 UNFINISHED = re.compile(r"(?i)\.(npy|npz|safetensors|parquet|csv|pt)\.part$")
+BESIDE_FEATURES = re.compile(r"(?i)(\.labels)?\.npy$|\.paths\.txt$|\.json$")
 OF_ROWS = {"rows.npy", "done", "settings.json", "final"}
 FEATURES = b'"swav-features-'  # what the description of features begins with
 MOST_SHEETS = 20_000  # PNGs of one listing that are looked into: on a disk far away each of them takes its time
@@ -81,15 +82,20 @@ def features_among(folder: str, arrays: Iterable[str], names: Set[str]) -> set[s
 
 
 def own_among(paths: Iterable[str]) -> set[str]:
-    """Those of some files, named one by one, that are none of the user's pictures."""
+    """Those of some files, named one by one, that are none of the user's pictures, nor lists of them."""
     looking = Looking()
     found = set()
     for path in paths:
         folder, name = os.path.split(path)
-        beside = {f"{name[:-4].removesuffix('.labels')}.json"}
-        if looking.sheets(folder, [name]) or (name.lower().endswith(".npy") and features_among(folder, [name], beside)):
+        if looking.sheets(folder, [name]) or _belongs_to_features(path):
             found.add(path)
     return found
+
+
+def _belongs_to_features(path: str) -> bool:
+    """Whether a file is features, or lies beside them and tells of them."""
+    ending = BESIDE_FEATURES.search(path)
+    return ending is not None and FEATURES in _start(path[: ending.start()] + ".json", 200)
 
 
 def _is_recipe(path: str) -> bool:

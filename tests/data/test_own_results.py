@@ -10,12 +10,14 @@ import pytest
 import torch
 from PIL import Image
 
+from swav_cli.core.answer import Answer, Guess
 from swav_cli.core.checkpoint import RunFolder
 from swav_cli.core.recipe_file import dump_recipe
 from swav_cli.data.inputs import open_inputs
 from swav_cli.data.own_results import Looking
 from swav_cli.data.pictures import Pictures
 from swav_cli.data.sources import open_pictures
+from swav_cli.evaluate.sorting import Sorting
 from swav_cli.evaluate.unfinished import Unfinished
 from swav_cli.evaluate.writers import Table, open_output
 from swav_cli.report.confusion import save_confusion
@@ -119,6 +121,24 @@ def test_pictures_by_name_and_by_pattern(photos: Path) -> None:
     assert names(open_inputs(["*.png"])) == ["a.png", "prototypes.png"]
     (photos / "l.txt").write_text("a.png\nsheet.png\n")
     assert names(open_inputs(["l.txt"])) == ["a.png", "sheet.png"]
+
+
+def test_all_names_that_a_shell_puts_for_an_asterisk(photos: Path) -> None:
+    (photos / "feats.json").write_text(json.dumps({"format": "swav-features-1", "file": "feats.npy"}))
+    for name in ("feats.npy", "feats.labels.npy", "feats.paths.txt", "sheet.png"):
+        save_sheet(photos / name, Image.new("RGB", (8, 6)))
+    (photos / "heights.json").unlink()
+    for name in ("runs/one", "mine"):
+        make_run(photos / name)
+    sorting = Sorting(photos / "sorted", open_pictures("art"), (), 1, copy=True)
+    sorting.place(Answer(0, str(Path("art/confusion.png")), (Guess(0, None, 1.0),)))
+    assert names(open_pictures("sorted")) == ["sorted/cluster-0000/confusion.png"]  # asked for by itself
+    pictures = open_inputs(sorted(path.name for path in photos.iterdir()))
+    assert names(pictures) == OWN
+    told = " ".join(pictures.remarks)
+    ours = ("feats.json", "feats.npy", "feats.labels.npy", "feats.paths.txt", "sheet.png", "runs", "mine", "sorted")
+    assert [name for name in ours if name not in told] == []
+    assert names(open_inputs(["*"])) == OWN
 
 
 def test_no_more_files_are_looked_into_than_a_disk_bears(photos: Path) -> None:
