@@ -147,8 +147,7 @@ def check_shares(batch: int, parts: int, world: int) -> None:
 def pick_device(name: str) -> torch.device:
     """`auto`, `cpu`, `cuda`, `cuda:1` or `mps` as a device that is there.
 
-    `auto` takes Apple's GPU where it computes what the processor does. Convolutions of float32 are computed in float32
-    on every GPU, as linear layers are; torch would round their factors to 10 bits (TF32).
+    `auto` takes Apple's GPU where it computes what the processor does.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if _apple_is_right() else "cpu"
@@ -163,8 +162,6 @@ def pick_device(name: str) -> torch.device:
     }
     if not there.get(device.type, False):
         raise UserError(f"--device {name}: not on this machine; use --device auto or cpu")
-    if device.type == "cuda":
-        torch.backends.cudnn.allow_tf32 = False
     return device
 
 

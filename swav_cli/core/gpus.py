@@ -43,12 +43,15 @@ def gpu_of(local_rank: int, visible: int) -> int:
 def own_device(device: str) -> torch.device:
     """The device of this process, which is from here on the one that CUDA means where none is named.
 
-    Without that, a thread that pins memory would open a second one, on the first GPU.
+    Without that, a thread that pins memory would open a second one, on the first GPU. From here on convolutions of
+    float32 are computed in float32, as linear layers are; torch would round their factors to 10 bits (TF32).
 
     Raises:
         UserError: there is no such device.
     """
     found = distributed.pick_device(own_gpu(device))
+    if found.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = False
     if found.index is not None and found.type == "cuda":  # `cuda` alone is the current one, and torch refuses it here
         torch.cuda.set_device(found)
     return found

@@ -10,6 +10,7 @@ import torch
 
 import swav_cli
 from swav_cli.core import distributed, precision
+from swav_cli.core.gpus import own_device
 from swav_cli.core.precision import memory_format, pick_precision, settle_precision
 from swav_cli.errors import UserError
 
@@ -50,8 +51,9 @@ def test_float32_is_not_rounded_on_cuda(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
-    distributed.pick_device("cpu")
+    own_device("cpu")
+    distributed.pick_device("auto")  # a model of a library's user is put there, whose own work is left alone
     assert torch.backends.cudnn.allow_tf32
-    assert distributed.pick_device("auto") == CUDA
+    assert own_device("auto") == CUDA
     assert not torch.backends.cudnn.allow_tf32
     assert not torch.backends.cuda.matmul.allow_tf32
