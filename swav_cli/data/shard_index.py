@@ -53,7 +53,7 @@ class ShardIndex:
     folders: Codes  # the first folder of each name
     passed_over: int  # pictures that lie beside their sample's picture
     again: int  # pictures whose name comes again behind them
-    lost: NDArray[np.str_]  # pictures that are links to what is not in the tar
+    lost: NDArray[np.str_]  # pictures that are links to what is not in the tar, or files with holes
     kept: Path | None  # where it is kept; None where it could not be
     is_new: bool  # made now
 

@@ -40,7 +40,7 @@ class Samples:
         self._files: dict[str, Place] = {}  # all, by one way to write their names
         self._links: dict[str, str] = {}  # of files and folders, in the same way
         self._linked: dict[str, None] = {}  # those that may be pictures or tell classes, by their own names
-        self.lost: list[str] = []  # links to what is not in the tar
+        self.lost: list[str] = []  # links to what is not in the tar, and files with holes
         self.again = 0  # pictures whose name was there before
         self._accompanied: set[str] = set()  # keys of samples that are more than a picture
         self._classes: dict[str, str | None] = {}  # of keys, from .cls
@@ -108,6 +108,11 @@ class Samples:
         key = split_key(name)[0]
         found = self._classes.get(key)
         return found if found is not None else self._described.get(key)
+
+
+def is_picture(name: str) -> bool:
+    """By its ending, and no hidden one."""
+    return os.path.splitext(name)[1].lower() in SUFFIXES and not is_hidden(name)
 
 
 def split_key(name: str) -> tuple[str, str]:
@@ -179,6 +184,8 @@ def read_samples(path: str, advance: Callable[[int], None]) -> Samples:
                 samples.note(name, place)
             elif is_file(member):
                 samples.take(name, place, lambda: _data(file, place))  # noqa: B023
+            elif member.issparse() and is_picture(name):
+                samples.lost.append(name)
             if number % TOLD_EVERY == 0:
                 advance(member.offset - told)
                 told = member.offset

@@ -103,8 +103,9 @@ def remarks_on(indexes: Sequence[ShardIndex]) -> list[str]:
     """What in the tars is not read, or comes twice."""
     lost = [f"{index.shard.path}/{name}" for index in indexes for name in index.lost.tolist()]
     again = sum(index.again for index in indexes)
+    passed = f"{len(lost):,} links that lead out of their tar, or files with holes: passed over, first"
     return [
-        *([f"{len(lost):,} links lead to nothing in their tar and are passed over, first {lost[0]}"] if lost else []),
+        *([f"{passed} {lost[0]}"] if lost else []),
         *([f"{again:,} names come again in the same tar; the last picture of each counts"] if again else []),
     ]
 

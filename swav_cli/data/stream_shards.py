@@ -24,7 +24,7 @@ from torch import Tensor
 
 from swav_cli.data.formats import SUFFIXES, BadPicture
 from swav_cli.data.images import decode_picture
-from swav_cli.data.shard_members import Samples, split_key
+from swav_cli.data.shard_members import Samples, is_picture, split_key
 from swav_cli.data.shard_names import runs_command
 from swav_cli.data.tar_members import (
     Forward,
@@ -121,7 +121,7 @@ def samples_of(url: str) -> Generator[Sample, None, None]:
     Raises:
         BrokenShard: it is not there, breaks off, or is no tar.
     """
-    found = Links({}, {}, [])
+    found = Links({}, {}, [], [])
     yield from _passed(url, lambda file: _pictures(_members(file, found), found))
     wanted, lost = found.followed()
     yield from lost
@@ -159,11 +159,12 @@ class Links(NamedTuple):
     files: dict[str, int]  # names and places of files, the last one of each
     targets: dict[str, str]
     pictures: list[str]  # links that are a sample's picture, by their own names
+    holes: list[str]  # pictures whose data don't lie in the tar as they are
 
     def followed(self) -> tuple[dict[int, list[str]], list[Sample]]:
         """The names by which each member is wanted, and samples that say what leads nowhere."""
         wanted: dict[int, list[str]] = {}
-        lost = []
+        lost = [Sample(name, b"", "a file with holes") for name in self.holes]
         for name in self.pictures:
             target = resolve(key_of(name), self.targets)
             if target in self.files:
@@ -182,6 +183,9 @@ def _members(file: Forward, found: Links) -> Iterator[tuple[str, bytes | None]]:
         elif is_file(member):
             found.files[key_of(name)] = number
             found.targets.pop(key_of(name), None)
+        elif member.issparse() and is_picture(name):
+            found.holes.append(name)
+            continue
         else:
             continue
         if is_hidden(name):

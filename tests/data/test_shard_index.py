@@ -18,7 +18,8 @@ import pytest
 
 from swav_cli.data import shard_index, shard_members
 from swav_cli.data.shard_index import ShardIndex, index_of, places
-from swav_cli.data.shards import classes_of, index_shards, unlabelled_in
+from swav_cli.data.shards import classes_of, index_shards, remarks_on, unlabelled_in
+from swav_cli.data.stream_shards import read_shard
 from swav_cli.errors import UserError
 from tests.data.tars import make_tar, png, sample_tar
 
@@ -490,7 +491,11 @@ def test_files_with_holes_are_passed_over(here: Path) -> None:
             member = tarfile.TarInfo(name)
             member.size, member.pax_headers = len(PICTURE), headers
             tar.addfile(member, io.BytesIO(PICTURE))
-    assert list(index_of(str(here / "x.tar")).names) == ["a.png"]
+    index = index_of(str(here / "x.tar"))
+    assert (list(index.names), index.lost.tolist()) == (["a.png"], ["b.png"])
+    assert remarks_on([index])[0].endswith(f"files with holes: passed over, first {here}/x.tar/b.png")
+    found = list(read_shard("pipe:cat x.tar"))
+    assert [(sample.name, sample.fault) for sample in found] == [("a.png", ""), ("b.png", "a file with holes")]
 
 
 def test_a_tar_that_cannot_be_read(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,7 +95,7 @@ def test_links_have_the_data_of_what_they_lead_to(here: Path) -> None:
     assert not index_of("x.tar").is_new
     assert index_of("x.tar").lost.tolist() == index.lost.tolist()
     assert remarks_on([index]) == [
-        f"3 links lead to nothing in their tar and are passed over, first {here}/x.tar/loop.png"
+        f"3 links that lead out of their tar, or files with holes: passed over, first {here}/x.tar/loop.png"
     ]
 
 
