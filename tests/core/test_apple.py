@@ -131,6 +131,20 @@ def test_wrong_numbers_are_told(monkeypatch: pytest.MonkeyPatch, what: str) -> N
     assert apple.difference_from_cpu(other) == f"{what} differ from the processor's by 20 %"
 
 
+def test_a_grey_level_that_rounding_turned_over_is_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    right, other = apple._small_step, torch.device("cpu", 0)
+
+    def rounded(device: torch.device) -> Any:
+        for name, values in right(device):
+            if device == other and name == "colours":
+                values = values.clone()
+                values.view(-1)[::500] += 6 / 255 / 0.25
+            yield name, values
+
+    monkeypatch.setattr(apple, "_small_step", rounded)
+    assert apple.difference_from_cpu(other) is None
+
+
 @pytest.fixture
 def with_apple(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], None]:
     def there(difference: str | None) -> None:
