@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from swav_cli.data.formats import SUFFIXES as PICTURES
 from swav_cli.data.formats import BadPicture
 from swav_cli.data.images import decode_picture, read_picture
+from swav_cli.data.own_results import is_sheet
 from swav_cli.data.paths import beside, expanded
 from swav_cli.data.pictures import Pictures, Split, class_order, digest, lacks
 from swav_cli.data.record_files import ARROW, KEPT, PARQUET, SUFFIXES, Looked, look_into, value_at
@@ -128,9 +130,8 @@ def open_records(sources: Sequence[str], channels: int = 3, source: str | None =
         UserError: one is not there or can't be read, or holds no pictures.
     """
     places: dict[str, str] = {}
-    for source in sources:
-        for path in _found(source):
-            places.setdefault(os.path.abspath(path), path)
+    for path in (path for each in sources for path in _found(each)):
+        places.setdefault(os.path.abspath(path), path)
     found = [look_into(path) for path in sorted(places.values())]
     pictures = [each for each in found if not each.is_features] or found  # features beside the pictures are none
     return RecordPictures(pictures, channels, source or " ".join(sources))
@@ -165,7 +166,9 @@ def records_in(folder: Path, split: Split | None) -> list[str]:
 
 
 def parts_of_records(folder: Path) -> tuple[str, str] | None:
-    """Two sources, where a folder holds files of a part to train on and of one to judge by."""
+    """Two sources, where a folder without pictures holds files of a part to train on and of one to judge by."""
+    if _has_pictures(folder):
+        return None
     parts = [records_in(folder, split) for split in ("train", "val")]
     if not all(parts) or parts[0] == parts[1] or any(set(",{}") & set(path) for part in parts for path in part):
         return None
@@ -176,6 +179,17 @@ def parts_of_records(folder: Path) -> tuple[str, str] | None:
 def _as_pattern(paths: Sequence[str]) -> str:
     stems, suffixes = zip(*map(os.path.splitext, paths), strict=True)
     return paths[0] if len(paths) == 1 else f"{{{','.join(stems)}}}{suffixes[0]}"
+
+
+def _has_pictures(folder: Path) -> bool:
+    """Within the folders in which files are looked for; of a million pictures the first one tells."""
+    for here, folders, names in os.walk(folder, followlinks=True):
+        if len(Path(here).relative_to(folder).parts) == DEPTH:
+            folders.clear()
+        drawn = (name for name in names if os.path.splitext(name)[1].lower() in PICTURES - {".npy"})
+        if any(not is_sheet(os.path.join(here, name)) for name in drawn):
+            return True
+    return False
 
 
 def _below(folder: Path, suffix: str) -> Iterator[Path]:

@@ -121,12 +121,28 @@ def test_both_parts_of_a_folder_are_found_to_train_and_to_judge_by() -> None:
     assert [levels(open_pictures(source)) for source in found] == [[5, 15], [10]]
 
 
+def test_a_folder_of_pictures_is_one_whatever_lies_beside_them() -> None:
+    for name in ("train.parquet", "test.parquet"):
+        write(f"set/{name}", as_datasets(0, 2))
+    assert train_and_val_in("set") is not None
+    Path("set/ant").mkdir()
+    Path("set/ant/0.png").write_bytes(png(0))
+    assert train_and_val_in("set") is None
+
+
 def test_a_saved_dictionary_of_parts() -> None:
     save_to_disk("saved/train", as_datasets(0, 4))
     save_to_disk("saved/test", as_datasets(10, 2))
     assert levels(open_pictures("saved", "train")) == [0, 1, 2, 3]
     assert levels(open_pictures("saved", "val")) == [10, 11]
     assert levels(open_pictures("saved/train", "val")) == [0, 1, 2, 3]
+
+
+def test_several_files_are_called_by_their_folder_or_as_they_were_named() -> None:
+    for name in ("a", "b"):
+        write(f"set/{name}.parquet", as_datasets(0, 2))
+    assert open_pictures("set").source == "set"
+    assert open_inputs(["set/a.parquet", "set/b.parquet"]).source == "set/a.parquet set/b.parquet"
 
 
 def test_several_files_and_patterns() -> None:
