@@ -13,6 +13,7 @@ from torch import Tensor
 from swav_cli.core import distributed
 from swav_cli.core.derive import Derived, with_value
 from swav_cli.core.engine import Trainer
+from swav_cli.core.loop import quickest_convolutions
 from swav_cli.core.multicrop import Colour, draw_colours
 from swav_cli.core.recipe import Recipe, settled
 from swav_cli.data.loader import Batch
@@ -111,11 +112,10 @@ def _give_back(device: torch.device) -> None:
 
 
 def _steps_have_room(recipe: Recipe, count: int, own: int, device: torch.device) -> bool:
-    before = torch.backends.cudnn.benchmark
-    torch.backends.cudnn.benchmark = True  # as in the run: what cuDNN tries takes memory too
+    world = distributed.world_size()
     try:
-        world = distributed.world_size()
-        with distributed.alone():  # one that finds no room must not leave the others waiting
+        # What cuDNN tries takes memory too, as in the run. One that finds no room must not leave the others waiting.
+        with quickest_convolutions(), distributed.alone():
             parts = min(own // count, MOST_PARTS)
             trainer = _at_its_fullest(recipe, count * parts, parts, world, device)
             kept_free = _kept_free(trainer, own - count * parts, world)
@@ -128,8 +128,6 @@ def _steps_have_room(recipe: Recipe, count: int, own: int, device: torch.device)
         if not _tells_of_no_room(error):
             raise
         return False
-    finally:
-        torch.backends.cudnn.benchmark = before
 
 
 def _tells_of_no_room(error: RuntimeError) -> bool:

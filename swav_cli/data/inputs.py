@@ -16,7 +16,7 @@ from swav_cli.data.images import NPY, decode_picture
 from swav_cli.data.kept_listing import list_folder
 from swav_cli.data.listing import TOLD
 from swav_cli.data.own_results import holds_results, is_made_whole, own_among
-from swav_cli.data.paths import beside, expanded
+from swav_cli.data.paths import expanded, names_beside
 from swav_cli.data.pictures import Pictures
 from swav_cli.data.record_pictures import RecordPictures, names_records, open_records
 from swav_cli.data.shard_names import is_stream, names_shards
@@ -167,7 +167,7 @@ def _names_of(given: str, channels: int, alone: bool) -> _Named:
     if glob.has_magic(given):
         return _matching(given, channels)
     path = Path(given)
-    raise UserError(f"{given}: no such picture or folder.{nearest(path.name, beside(path))}")
+    raise UserError(f"{given}: no such picture or folder.{nearest(path.name, names_beside(path))}")
 
 
 def _is_own_folder(given: str) -> bool:

@@ -29,7 +29,7 @@ class Matches:
             self._ending.setdefault(_parts(pictures.below(index))[-1], []).append(index)
 
     def of(self, written: str) -> list[int]:
-        """Pictures that a name may mean, the same file's rows but for names that are not enough; none where no one."""
+        """Pictures that a name means: several rows of one file, or several files where the name is not enough."""
         wanted = _parts(written)
         alike = self._ending.get(wanted[-1], []) if wanted else []
         if len(alike) == 1 and len(wanted) == 1:

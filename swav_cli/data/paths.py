@@ -29,7 +29,7 @@ def expanded(written: str | Path) -> Path:
     return path
 
 
-def beside(path: Path) -> list[str]:
+def names_beside(path: Path) -> list[str]:
     """Names of what lies where a path would, to find the nearest of; none where that can't be read."""
     try:
         return os.listdir(path.parent)

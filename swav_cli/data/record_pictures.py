@@ -17,7 +17,7 @@ from swav_cli.data.formats import SUFFIXES as PICTURES
 from swav_cli.data.formats import BadPicture
 from swav_cli.data.images import decode_picture, read_picture
 from swav_cli.data.own_results import is_sheet
-from swav_cli.data.paths import beside, expanded
+from swav_cli.data.paths import expanded, names_beside
 from swav_cli.data.pictures import Pictures, Split, class_order, digest, lacks
 from swav_cli.data.record_files import ARROW, KEPT, PARQUET, SUFFIXES, Looked, look_into, value_at
 from swav_cli.data.shard_names import expand_braces
@@ -144,7 +144,7 @@ def _found(source: str) -> list[str]:
     names = [name for each in expand_braces(path) for name in (glob.glob(each) if glob.has_magic(each) else [each])]
     missing = next((name for name in names if not os.path.isfile(name)), None)
     if missing is not None or not names:
-        hint = nearest(os.path.basename(path), beside(Path(path)))
+        hint = nearest(os.path.basename(path), names_beside(Path(path)))
         raise UserError(f"{missing or source}: no such file.{hint}")
     return names
 

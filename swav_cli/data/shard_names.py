@@ -7,8 +7,9 @@ import math
 import os
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
-from swav_cli.data.paths import expanded
+from swav_cli.data.paths import expanded, names_beside
 from swav_cli.errors import UserError, nearest
 
 SUFFIX = ".tar"
@@ -105,7 +106,8 @@ def _found(source: str) -> list[str]:
     _check_names(source, names)
     missing = [name for name in names if not os.path.exists(name)]
     if missing and len(names) == 1:
-        raise UserError(f"{source}: no such shard.{nearest(os.path.basename(path), _beside(path))}")
+        there = [name for name in names_beside(Path(path)) if name.lower().endswith(SUFFIX)]
+        raise UserError(f"{source}: no such shard.{nearest(os.path.basename(path), there)}")
     if missing:
         raise UserError(
             f"{source}: {len(missing):,} of {len(names):,} shards are not there, first {missing[0]}; fetch them, or "
@@ -144,10 +146,3 @@ def hint_at_shards(folder: str) -> str:
     """What to write where a folder holds shards and no pictures; else nothing."""
     pattern = os.path.join(folder, f"*{SUFFIX}")
     return f"; for the shards in it write '{pattern}'" if glob.glob(os.path.expanduser(pattern)) else ""
-
-
-def _beside(path: str) -> list[str]:
-    try:
-        return [name for name in os.listdir(os.path.dirname(path) or ".") if name.lower().endswith(SUFFIX)]
-    except OSError:
-        return []

@@ -17,7 +17,7 @@ from swav_cli.data.formats import SUFFIXES
 from swav_cli.data.image_folder import Described
 from swav_cli.data.kept_listing import list_folder
 from swav_cli.data.lists import open_list
-from swav_cli.data.paths import beside, expanded
+from swav_cli.data.paths import expanded, names_beside
 from swav_cli.data.pictures import Limited, Pictures, Split, digest, lacks
 from swav_cli.data.record_pictures import names_records, open_records, records_in
 from swav_cli.data.shapes import KINDS, shape_picture
@@ -119,7 +119,7 @@ def _open_files(path: Path, channels: int, split: Split | None) -> Pictures:
         return open_list(path, channels)
     if os.path.exists(path):
         raise UserError(f"{path}: neither a folder nor a list of files ({', '.join(LISTS)})")
-    hint = nearest(path.name, beside(path)) or _nearest_source(str(path))
+    hint = nearest(path.name, names_beside(path)) or _nearest_source(str(path))
     raise UserError(f"{path}: no such folder or list of pictures.{hint} Give one with --data PATH")
 
 
@@ -139,12 +139,13 @@ def _open_folder(path: Path, channels: int) -> FilePictures:
         pictures.remarks = listing.remarks()
         return pictures
     described = Described(path, tops)
-    if not described.tables:
-        pictures = FilePictures(path, listing.paths, channels, str(path), tops, counts)
-        pictures.remarks = [*listing.remarks(), *described.remarks]
-        return pictures
-    names = list(listing.paths)
+    names = list(listing.paths) if described.tables else []
     labels, missing, tables = described.labels(names), described.missing(names), ", ".join(described.tables)
+    if not any(labels):
+        pictures = FilePictures(path, listing.paths, channels, str(path), tops, counts)
+        strange = [f"{tables}: passed over, since it names none of the pictures"] if tables else []
+        pictures.remarks = [*listing.remarks(), *described.remarks, *strange]
+        return pictures
     pictures = FilePictures(path, listing.paths, channels, str(path), labels)
     lacking = [name for name, label in zip(names, labels, strict=True) if not label]
     if lacking:

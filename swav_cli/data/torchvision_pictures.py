@@ -44,9 +44,8 @@ class TorchvisionPictures(Pictures):
         return len(self.dataset)
 
     def read(self, index: int) -> Tensor:
-        EpsImagePlugin.gs_binary = (
-            False  # torchvision leaves it to Pillow which reader to take: not the one of a program
-        )
+        # torchvision leaves it to Pillow which reader to take, which must not be that of a program.
+        EpsImagePlugin.gs_binary = False
         try:
             return from_pillow(self.dataset[index][0], self.channels)
         except BadPicture:

@@ -97,7 +97,7 @@ def write_predictions(
         write_as_text(out, write)
         notice(f"wrote {out}")
     elif stream is not None:
-        _write_as_text(stream, write, goes_on=sort_into is not None or show is not None)
+        _write_stream(stream, write, goes_on=sort_into is not None or show is not None)
     for _ in heard:  # what nobody has read
         pass
     if show is not None:
@@ -166,7 +166,7 @@ def _check_places(out: Path | None, show: Path | None, sort_into: Path | None) -
             raise UserError(f"{option} {path}: is the place of {other} too; give each its own")
 
 
-def _write_as_text(stream: TextIO, write: Callable[[TextIO], None], goes_on: bool) -> None:
+def _write_stream(stream: TextIO, write: Callable[[TextIO], None], goes_on: bool) -> None:
     try:
         write(stream)
     except BrokenPipeError:  # `| head` ends the list, and not the other work

@@ -348,7 +348,7 @@ def _run_and_judge(trainer: ClassifierTrainer, job: Job, folder: RunFolder, scre
 
 
 def _judge(trainer: ClassifierTrainer, job: Job, unread: Unread) -> dict[str, Tally]:
-    """On the held-out pictures, prepared as everywhere: shorter side at 256 / 224 of the size, and its middle."""
+    """On the held-out pictures, prepared as everywhere; see `middle_square`."""
     trainer.model.eval()
     layers = [*trainer.stages.layers, POOLED]
     return tally(

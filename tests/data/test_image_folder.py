@@ -80,6 +80,14 @@ def test_what_a_table_leaves_out_and_what_is_not_there(folder: Path) -> None:
         labels_of(pictures)
 
 
+def test_a_table_of_other_pictures_leaves_the_folders_to_be_classes(folder: Path) -> None:
+    describe(folder / "metadata.csv", {"elsewhere/0.png": "b", "elsewhere/1.png": "a"})
+    pictures = open_pictures(str(folder))
+    assert pictures.classes == ["test", "train"]
+    table = folder / "metadata.csv"
+    assert pictures.remarks == [f"{table}: passed over, since it names none of the pictures"]
+
+
 @pytest.mark.parametrize("text", ["file_name,text\n0.png,x\n", "a,b\n1,2\n", '"', "\0"])
 def test_a_table_without_labels_leaves_the_folders_to_be_classes(text: str, folder: Path) -> None:
     (folder / "metadata.csv").write_text(text)
