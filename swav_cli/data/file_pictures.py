@@ -67,6 +67,9 @@ class FilePictures(Pictures):
         if len(self) > 1 and self.paths.are_from_the_root():  # a list of them: the same with another root
             root = os.path.commonpath(list(self.paths))
             return digest([PathTable([name[len(root) :] for name in self.paths]).digest()])
+        return self.former_fingerprint()
+
+    def former_fingerprint(self) -> str:
         return digest([self.paths.digest()])
 
     def contents(self) -> list[str]:

@@ -56,6 +56,10 @@ class Pictures:
         """Changes when pictures come, go or are renamed."""
         return digest(("\n" if index else "") + self.name(index) for index in range(len(self)))
 
+    def former_fingerprint(self) -> str:
+        """What runs have that were begun when a list of whole paths was told by all of each path."""
+        return self.fingerprint()
+
     def contents(self) -> list[str]:
         """Digests of the contents of a few, evenly spread; none where the fingerprint tells all that can be told."""
         return []
@@ -125,8 +129,14 @@ class Chosen(Pictures):
         return self.pictures.identity(int(self.chosen[index]))
 
     def fingerprint(self) -> str:
+        return self._with_numbers(self.pictures.fingerprint())
+
+    def former_fingerprint(self) -> str:
+        return self._with_numbers(self.pictures.former_fingerprint())
+
+    def _with_numbers(self, fingerprint: str) -> str:
         numbers = ((", " if position else "") + str(number) for position, number in enumerate(self.chosen))
-        return digest(chain([self.pictures.fingerprint(), " ["], numbers, ["]"]))
+        return digest(chain([fingerprint, " ["], numbers, ["]"]))
 
 
 class Limited(Chosen):

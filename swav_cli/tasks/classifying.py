@@ -93,9 +93,15 @@ class Job(NamedTuple):
     @property
     def origin(self) -> Origin:
         """Before training: fine-tuning changes the model."""
-        parts = (self.train.fingerprint(), self.val.fingerprint(), self.weights)
-        fingerprint = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
-        return Origin(fingerprint, self.train.contents(), f"the model {self.source} and the pictures")
+
+        def joined(*parts: str) -> str:
+            return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
+
+        return Origin(
+            joined(self.train.fingerprint(), self.val.fingerprint(), self.weights), self.train.contents(),
+            f"the model {self.source} and the pictures",
+            joined(self.train.former_fingerprint(), self.val.former_fingerprint(), self.weights),
+        )  # fmt: skip
 
 
 def settle(recipe: ClassifierRecipe, device: str = "auto", notice: Callable[[str], None] = lambda text: None) -> Job:

@@ -59,7 +59,10 @@ class Settled(NamedTuple):
     @property
     def origin(self) -> Origin:
         pictures = self.pictures
-        return Origin(pictures.fingerprint(), pictures.contents(), f"the pictures of {pictures.source}")
+        return Origin(
+            pictures.fingerprint(), pictures.contents(), f"the pictures of {pictures.source}",
+            pictures.former_fingerprint(),
+        )  # fmt: skip
 
 
 def settle(

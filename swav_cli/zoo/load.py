@@ -198,7 +198,7 @@ def _load_path(path: Path, source: str, notice: Notice) -> Loaded:
 
 
 def _with_description(path: Path, content: Any) -> Any:
-    """Content with the description that our export for torchvision keeps beside a strict state dict."""
+    """Content with the description that our exports of bare tensors keep beside them."""
     beside = path.with_suffix(".json")
     if (
         not beside.is_file()

@@ -14,11 +14,13 @@ import pytest
 from PIL import Image
 from torch.backends import cudnn
 
-from swav_cli.core.checkpoint import RunFolder, load_checkpoint
+from swav_cli.core.checkpoint import RunFolder, load_checkpoint, save_checkpoint
 from swav_cli.core.classifier_recipe import FinetuneRecipe, LinearRecipe
 from swav_cli.core.metrics import Progress
 from swav_cli.core.recipe import Recipe
 from swav_cli.core.recipe_file import dump_recipe, read_recipe
+from swav_cli.data.path_table import PathTable
+from swav_cli.data.pictures import digest
 from swav_cli.errors import Interrupted, UserError
 from swav_cli.report.console import Screen
 from swav_cli.tasks.classifying import train_classifier
@@ -99,6 +101,17 @@ def test_a_list_of_pictures_that_were_moved(here: Path) -> None:
     (here / "photos").rename(here / "elsewhere")
     (here / names).rename(here / "moved.txt")
     goes_on(of("moved.txt"))
+
+
+def test_a_run_on_a_list_of_whole_paths_from_before_contents_were_looked_at(here: Path) -> None:
+    """Its fingerprint is of all of each path, and its checkpoint says nothing of contents."""
+    begun(of(in_a_list(here, here / "photos")))
+    state = load_checkpoint(RunFolder(Path("run")).last)
+    del state["contents"]
+    state["fingerprint"] = digest([PathTable((here / "list.txt").read_text().splitlines()).digest()])
+    save_checkpoint(RunFolder(Path("run")), state)
+    goes_on(of("list.txt"))
+    goes_on(of("list.txt"))
 
 
 def other_pictures(here: Path) -> Path:
