@@ -155,10 +155,16 @@ def _names_of(given: str, channels: int, alone: bool) -> _Named:
     """
     if given == "-":
         return _without_own(_from_standard_input())
+    passed = _Named([], [f"{given}: passed over, since swav has written it"])
     if not alone and (own_among([given]) or _is_own_folder(given)):
-        return _Named([], [f"{given}: passed over, since swav has written it"])
+        return passed
     if _is_whole(given):
-        pictures = open_pictures(given, "val", channels=channels, whole=True)
+        try:
+            pictures = open_pictures(given, "val", channels=channels, whole=True)
+        except UserError:
+            if not alone and _holds_own_alone(given):
+                return passed
+            raise
         if not isinstance(pictures, FilePictures):
             raise UserError(f"{given}: can't be joined with other inputs; give it alone")
         return _Named([pictures.name(index) for index in range(len(pictures))], pictures.remarks)
@@ -171,17 +177,20 @@ def _names_of(given: str, channels: int, alone: bool) -> _Named:
 
 
 def _is_own_folder(given: str) -> bool:
-    """Whether a folder is one that swav has written, or holds such and no pictures: a shell's * names it too."""
-    if not os.path.isdir(given):
-        return False
+    """Whether a folder is one that swav has written: a shell's * names it too."""
     try:
         names = set(os.listdir(given))
-        if is_made_whole(os.path.basename(os.path.normpath(given)), names) or holds_results(given, names):
-            return True
-        listing = list_folder(Path(given), SUFFIXES)
-    except OSError:  # which is for who opens it to tell
+    except OSError:  # no folder, or for who opens it to tell
         return False
-    return not len(listing.paths) and any(folder.own for folder in listing.folders)
+    return is_made_whole(os.path.basename(os.path.normpath(given)), names) or holds_results(given, names)
+
+
+def _holds_own_alone(given: str) -> bool:
+    """Whether a folder without pictures holds some that swav has written."""
+    try:
+        return any(folder.own for folder in list_folder(Path(given), SUFFIXES).folders)
+    except OSError:
+        return False
 
 
 def _without_own(names: list[str]) -> _Named:
