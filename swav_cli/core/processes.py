@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -82,7 +83,7 @@ def _join(where: torch.device, minutes: float) -> Store:
     timeout = timedelta(minutes=minutes)
     meeting = timedelta(minutes=min(minutes, MEETING))
     try:
-        store, rank, world = next(iter(rendezvous("env://", timeout=meeting)))
+        store, rank, world = interruptibly(lambda: next(iter(rendezvous("env://", timeout=meeting))))
         # What processes that died had written there must not be taken for what these have to say.
         store = PrefixStore(f"swav {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)} {next(_MEETINGS)}", store)
         dist.init_process_group(
@@ -102,6 +103,26 @@ def _join(where: torch.device, minutes: float) -> Store:
             f"{meeting.total_seconds() / 60:g} minutes; is each of them started, and can they reach each other?"
         ) from None
     return store
+
+
+def interruptibly(wait: Callable[[], T]) -> T:
+    """What a wait inside torch comes to. Python hears no signal in there, so that Ctrl-C would count for nothing."""
+    box: list[T] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            box.append(wait())
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(0.1)
+    if errors:
+        raise errors[0]
+    return box[0]
 
 
 def _explain(peers: Peers, error: RuntimeError, minutes: float) -> PeerLost | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 from pathlib import Path
 
 import pytest
 
 from tests.parting import FIRST_FAILS
-from tests.processes import environment, run, start_together
+from tests.processes import environment, run, start, start_together, stopped
 
 HOST = socket.gethostname()
 
@@ -46,6 +47,23 @@ def test_a_signal_to_one_of_a_shared_extraction_is_heard_by_all(tmp_path: Path) 
     counts = [[int(number) for number in each.split()] for each in out]
     assert [code for code, _ in counts] == [138, 138]
     assert all(read <= 8 for _, read in counts), counts
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_waiting_for_the_others_may_be_ended(sent: signal.Signals, code: int, tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    place = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    process = start("pretrain", "quickstart", "--device", "cpu", cwd=tmp_path, env=environment(**place))
+    found, said = stopped(process, sent, lambda: listens(port))
+    assert found == code
+    assert "Traceback" not in said
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as asking:
+        return asking.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
