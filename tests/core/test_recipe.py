@@ -43,7 +43,7 @@ KINDS = [
     ("optimizer.lr=.inf", "optimizer.lr = inf: should be a number above 0, or auto"),
     ("optimizer.momentum=1", "optimizer.momentum = 1: should be a number from 0 to below 1"),
     ("optimizer.name=adam", "optimizer.name = 'adam': should be lars, sgd or adamw"),
-    ("model.stem=big", "model.stem = 'big': should be imagenet or small"),
+    ("model.stem=big", "model.stem = 'big': should be imagenet, small or small_pad2"),
     ("training.sync_batchnorm=-1", "training.sync_batchnorm = -1: should be true or false, or a whole number from 1"),
     ("training.compile=maybe", "training.compile = 'maybe': should be true or false"),
     ("training.precision=fp16", "training.precision = 'fp16': should be auto, float32, bf16 or float64"),
