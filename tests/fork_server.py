@@ -30,7 +30,7 @@ IMPORTED = (
 
 
 class Request(NamedTuple):
-    """What a command is to be: a module run as `python -m`, its words, where it runs and what surrounds it."""
+    """What a command is to be: a module as of `python -m`, or `-c` and code; its words, folder and environment."""
 
     module: str
     arguments: list[str]
@@ -123,4 +123,9 @@ if __name__ == "__main__":
     del sys.path[0]  # the folder of this file, where a command does not look for modules
     import_what_commands_import()
     request = serve(socket.socket(fileno=int(sys.argv[1])))
-    runpy.run_module(request.module, run_name="__main__", alter_sys=True)
+    if request.module == "-c":
+        code, *words = request.arguments
+        sys.argv = ["-c", *words]
+        exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})
+    else:
+        runpy.run_module(request.module, run_name="__main__", alter_sys=True)

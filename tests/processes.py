@@ -37,12 +37,17 @@ def swav_command(*arguments: object) -> list[str]:
 def start(
     *arguments: object, cwd: Path, env: Mapping[str, str] | None = None, module: str = "swav_cli", **streams: Any
 ) -> subprocess.Popen[str]:
-    """Begin a command; what it says is text, of which nothing is lost unless `streams` say so."""
+    """Begin a command; what it says is text, of which nothing is lost unless `streams` say so.
+
+    Args:
+        module: what is run as by `python -m`; or `-c`, and the first argument is code.
+    """
     words = [module, *map(str, arguments)]
     given: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **streams}
     surroundings = environment() if env is None else dict(env)
     if not CAN_FORK:
-        return subprocess.Popen([sys.executable, "-m", *words], cwd=cwd, env=surroundings, **given)
+        as_module = [] if module == "-c" else ["-m"]
+        return subprocess.Popen([sys.executable, *as_module, *words], cwd=cwd, env=surroundings, **given)
     return Forked(words, cwd=cwd, env=surroundings, **given)
 
 

@@ -19,7 +19,7 @@ from swav_cli.app import main
 from swav_cli.core.recipe_file import dump_recipe
 from swav_cli.core.weights import About, save_model
 from tests.conftest import Run, tiny_recipe
-from tests.processes import environment, run, start, stopped
+from tests.processes import environment, run, start, start_together, stopped
 
 ABOUT = About(
     "resnet18", width=4, stem="small", hidden_dim=16, embedding_dim=8, prototypes=12, size=16, mean=(0.5, 0.5, 0.5),
@@ -218,15 +218,14 @@ def test_processes_share_the_rows_of_one_file(swav: Run, extract: Command, home:
     (photos / "plain" / "00.png").write_bytes(b"")
     (photos / "stripes" / "39.png").write_bytes(b"")
     assert extract(photos, "--out", "alone.npy", *FLOAT32).code == 0
-    words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "swav_cli", "extract"]
-    words += [str(photos), "--out", "feats.npy", "--batch-size", "3", "--json", *FLOAT32]
-    done = subprocess.run(
-        [sys.executable, *words], cwd=home, capture_output=True, text=True, timeout=120, env=environment()
-    )
-    assert done.returncode == 0, done.stderr
-    assert [failure["row"] for failure in json.loads(done.stdout)["failures"]] == [0, 39]
+    words = ("extract", photos, "--out", "feats.npy", "--batch-size", 3, "--json", *FLOAT32)
+    processes = start_together(2, *words, cwd=home)
+    said = [process.communicate(timeout=300) for process in processes]
+    told = "".join(err for _, err in said)
+    assert [process.returncode for process in processes] == [0, 0], told
+    assert [failure["row"] for failure in json.loads("".join(out for out, _ in said))["failures"]] == [0, 39]
     np.testing.assert_allclose(np.load(home / "feats.npy"), np.load(home / "alone.npy"), atol=1e-6)
     assert (home / "feats.paths.txt").read_text() == (home / "alone.paths.txt").read_text()
-    assert done.stderr.count("wrote feats.npy") == 1
+    assert told.count("wrote feats.npy") == 1
     assert not (home / "feats.npy.part").exists()
     assert os.path.getsize(home / "feats.npy") == os.path.getsize(home / "alone.npy")

@@ -68,7 +68,9 @@ def test_a_step_and_an_epochs_health_need_no_float64(accumulate: int) -> None:
         trainer = Trainer(recipe, pictures, APPLE)
         trainer.train_mode()
         parts = [Crops(pictures, trainer.multicrop).__getitems__([(0, i) for i in range(8 // accumulate)])] * accumulate
-        for _ in range(13):  # with and without the queue
+        trainer.train_step(parts)
+        trainer.course.step = trainer.plan.queue_from
+        for _ in range(6):  # in which the queue fills, and is used
             trainer.train_step(parts)
         assert trainer.meter.read() is not None
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import subprocess
 import sys
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from swav_cli.core.checkpoint import (
     save_checkpoint,
 )
 from swav_cli.errors import UserError
+from tests.processes import run
 
 
 def state(step: int) -> dict[str, object]:
@@ -105,7 +105,7 @@ print(newest_checkpoint(folder, print)["step"])
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
 def test_no_room_on_the_disk_is_one_line_and_leaves_what_was_there(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", NO_ROOM, str(tmp_path)], capture_output=True, text=True)
+    done = run(NO_ROOM, tmp_path, module="-c", cwd=tmp_path)
     *lines, step = done.stdout.splitlines()
     assert [line.split(":")[1].split("(")[0] for line in lines] == [" can't be written "] * 3, done.stdout + done.stderr
     assert step == "1"
@@ -136,11 +136,11 @@ def test_only_one_process_trains_in_a_folder(tmp_path: Path) -> None:
         "import sys; from pathlib import Path; from swav_cli.core.checkpoint import RunFolder, only_process_in\n"
         "with only_process_in(RunFolder(Path(sys.argv[1]))): print('held')"
     )
-    command = [sys.executable, "-c", code, str(tmp_path)]
+    command = (code, tmp_path)
     with only_process_in(RunFolder(tmp_path)):
-        blocked = subprocess.run(command, capture_output=True, text=True)
+        blocked = run(*command, module="-c", cwd=tmp_path)
         assert "another process is training here" in blocked.stderr
-    assert subprocess.run(command, capture_output=True, text=True).stdout == "held\n"
+    assert run(*command, module="-c", cwd=tmp_path).stdout == "held\n"
 
 
 def test_what_a_killed_process_left_is_removed_by_the_next_that_trains_there(tmp_path: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import warnings
 
 import pytest
@@ -11,7 +9,7 @@ import torch
 
 from swav_cli.core import distributed
 from swav_cli.errors import UserError
-from tests.processes import environment
+from tests.processes import start
 
 TWO = """
 import sys, torch, torch.distributed as dist
@@ -50,16 +48,7 @@ def test_codes_and_gradients_of_two_processes(tmp_path) -> None:  # type: ignore
     torch.manual_seed(0)
     torch.save(sinkhorn(torch.rand(12, 5, dtype=torch.float64) * 2 - 1, 0.01, 3), tmp_path / "whole.pt")
     place = f"file://{tmp_path}/meeting"
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", TWO, str(rank), place, str(tmp_path / "whole.pt")],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment(),
-        )
-        for rank in range(2)
-    ]
+    processes = [start(TWO, rank, place, tmp_path / "whole.pt", module="-c", cwd=tmp_path) for rank in range(2)]
     for process in processes:
         said, failed = process.communicate(timeout=100)
         assert said == "right\n", failed

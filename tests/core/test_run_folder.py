@@ -1,12 +1,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 from swav_cli.core.checkpoint import RunFolder
 from swav_cli.core.run_folder import add_results, read_results
+from tests.processes import start
 
 ADD = """
 import sys
@@ -19,7 +18,7 @@ for number in range(20):
 
 
 def test_of_two_commands_that_end_at_once_both_results_are_kept(tmp_path: Path) -> None:
-    writers = [subprocess.Popen([sys.executable, "-c", ADD, str(tmp_path), name]) for name in ("eval", "svm")]
+    writers = [start(ADD, tmp_path, name, module="-c", cwd=tmp_path) for name in ("eval", "svm")]
     assert [writer.wait(300) for writer in writers] == [0, 0]
     found = json.loads((tmp_path / "results.json").read_text())
     assert len(found) == 40

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +10,7 @@ import torch
 from torch import Tensor
 
 from swav_cli.evaluate.accuracy import Tally
-from tests.processes import environment
+from tests.processes import start
 
 
 def answers(classes: int = 9, count: int = 200) -> tuple[Tensor, Tensor]:
@@ -110,13 +108,7 @@ def test_two_processes_read_the_sum_whatever_is_read_first(tmp_path: Path) -> No
     logits[5] = logits[150] = torch.nan
     torch.save((logits, labels), tmp_path / "answers.pt")
     arguments = [f"file://{tmp_path}/meeting", str(tmp_path / "answers.pt")]
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", TWO, str(rank), *arguments],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(),
-        )
-        for rank in range(2)
-    ]  # fmt: skip
+    processes = [start(TWO, rank, *arguments, module="-c", cwd=tmp_path) for rank in range(2)]
     alone = counted(9, logits, labels)
     expected = alone.summary()
     firsts = [alone.top5, 2, alone.confusion.tolist(), expected]
