@@ -22,7 +22,7 @@ from swav_cli.data.depth import array_in_eight_bits
 from swav_cli.data.foreign import described, why_unread
 from swav_cli.data.formats import BadPicture, format_of
 from swav_cli.data.jpeg import decode_plain
-from swav_cli.data.orientation import turned
+from swav_cli.data.orientation import ORIENTATION, orientation_in, turned
 from swav_cli.data.tiff_tags import layout_of
 
 MAX_PIXELS = 180_000_000  # beyond that a small file that unpacks to gigabytes is likelier than a photograph
@@ -138,6 +138,9 @@ def from_pillow(picture: Image.Image, channels: int = 3) -> Tensor:
 
 def _upright(picture: Image.Image) -> Image.Image:
     try:
+        exif = picture.getexif()
+        if ORIENTATION in exif:
+            exif[ORIENTATION] = orientation_in(exif)
         return ImageOps.exif_transpose(picture)
     except Exception:  # damaged EXIF data, of which Pillow says this and that, leave the pixels as they are
         return picture

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 from torchcodec.decoders import decode_jpeg  # type: ignore[attr-defined]
 
-from swav_cli.data.orientation import ORIENTATION, turned
+from swav_cli.data.orientation import orientation_in, turned
 
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF: what the picture is
 APP1, SCAN = 0xE1, 0xDA
@@ -95,6 +95,6 @@ def _orientation(exif: bytes) -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             tags.load(EXIF + exif)
-        return int(tags.get(ORIENTATION, 1))
+        return orientation_in(tags)
     except Exception:  # Pillow's reader raises whatever damaged data lead it to
         return 1

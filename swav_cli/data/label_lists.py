@@ -65,6 +65,8 @@ def listed_among(pictures: Pictures, path: Path) -> NDArray[np.int64]:
     """
     matches = Matches(pictures)
     listed = read_listed(path, lambda name: bool(matches.of(name)))
+    if not listed.names:
+        raise UserError(f"--labels {path}: lists no pictures; write their names, one a line")
     chosen: dict[int, str] = {}  # and the name by which each was chosen
     missing = []
     for name, line in zip(listed.names, listed.lines, strict=True):
@@ -84,11 +86,10 @@ def listed_among(pictures: Pictures, path: Path) -> NDArray[np.int64]:
                     f"--labels {path}: line {line:,}, {name}, is ambiguous: {before} above it goes by "
                     f"{pictures.name(index)} as well; list pictures of {pictures.source} alone"
                 )
-    if missing or not listed.names:
-        first = f", first {missing[0]}" if missing else ""
+    if missing:
         raise UserError(
-            f"--labels {path}: {len(missing):,} of its {len(listed.names):,} pictures are not in {pictures.source}"
-            f"{first}"
+            f"--labels {path}: {len(missing):,} of its {len(listed.names):,} pictures are not in {pictures.source}, "
+            f"first {missing[0]}"
         )
     return np.array(sorted(chosen), dtype=np.int64)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from PIL import Image
 from torch import Tensor
 
 ORIENTATION = 0x0112
@@ -19,3 +20,13 @@ def turned(picture: Tensor, orientation: int) -> Tensor:  # (C, H, W) -> (C, H, 
         return picture
     transposed, flipped = TURNS[orientation]
     return (picture.transpose(1, 2) if transposed else picture).flip(flipped)
+
+
+def orientation_in(exif: Image.Exif) -> int:
+    """The number of the tag, of whatever type it is written; 1 where it is not there.
+
+    Raises:
+        Exception: of any kind, where it is no number.
+    """
+    found = exif.get(ORIENTATION, 1)
+    return found[0] if isinstance(found, bytes) else int(found)  # bytes are what Pillow makes of the type BYTE

@@ -37,10 +37,10 @@ def segment(data: bytes, marker: int = 0xE1) -> bytes:
 
 
 def exif(orientation: int, order: str = "<", kind: str = "H") -> bytes:
-    """The smallest that there is: Orientation alone, as SHORT (H) or as LONG (I)."""
-    value = struct.pack(order + kind, orientation).ljust(4, b"\0")
+    """The smallest that there is: Orientation alone, as SHORT (H), LONG (I), BYTE (B), UNDEFINED (c) or SLONG (i)."""
+    value = struct.pack(order + kind.replace("c", "B"), orientation).ljust(4, b"\0")
     start = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", 8)
-    entry = struct.pack(order + "HHI", 0x0112, 3 if kind == "H" else 4, 1) + value
+    entry = struct.pack(order + "HHI", 0x0112, {"H": 3, "I": 4, "B": 1, "c": 7, "i": 9}[kind], 1) + value
     return b"Exif\0\0" + start + struct.pack(order + "H", 1) + entry + struct.pack(order + "I", 0)
 
 
@@ -77,6 +77,17 @@ def test_upright_with_the_exif_data_behind_other_segments(mode: str) -> None:
         flat[: first.start] + segment(b"ICC_PROFILE\0\1\1" + bytes(50), 0xE2) + segment(exif(6)) + flat[first.start :]
     )
     assert (decode_picture(content) == decode_picture(flat).rot90(-1, (1, 2))).all()
+
+
+@pytest.mark.parametrize("kind", ["B", "c", "i"])
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_upright_by_a_number_of_any_type(mode: str, kind: str) -> None:
+    """Pillow hands bytes over for some of them."""
+    flat = jpeg(mode)
+    for orientation in (3, 6, 8):
+        wanted = UPRIGHT[orientation](decode_picture(flat).permute(1, 2, 0).numpy())
+        found = decode_picture(put_in(flat, segment(exif(orientation, ">", kind))))
+        assert (found.permute(1, 2, 0).numpy() == wanted).all()
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

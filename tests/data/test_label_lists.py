@@ -31,7 +31,7 @@ def listed(tmp_path: Path) -> Path:
     return tmp_path / "some.txt"
 
 
-@pytest.mark.parametrize("before", ["", "./", "root/", "../root/", "/elsewhere/root/", "/elsewhere/"])
+@pytest.mark.parametrize("before", ["", "./", "root/", "../root/", "/elsewhere/root/", "/elsewhere/", "C:\\x\\"])
 def test_each_class_may_have_the_same_names(before: str, listed: Path) -> None:
     listed.write_text(f"# a remark\n{before}ant/0001.png\n\n{before}bee/0001.png\n{before}bee/0002.png\n")
     assert kept(files(SAME_NAMES), listed) == ["ant/0001.png", "bee/0001.png", "bee/0002.png"]
@@ -105,4 +105,11 @@ def test_a_table_and_repeated_lines(tmp_path: Path) -> None:
 def test_two_names_from_elsewhere_for_one_picture_are_refused(listed: Path) -> None:
     listed.write_text("/a/ant/0001.png\n/b/ant/0001.png\n")
     with pytest.raises(UserError, match=r"line 2, /b/ant/0001\.png, is ambiguous: /a/ant/0001\.png above it"):
+        kept(files(SAME_NAMES), listed)
+
+
+@pytest.mark.parametrize("text", ["", " \n\n", "# nothing yet\n"])
+def test_a_list_of_nothing_is_told(text: str, listed: Path) -> None:
+    listed.write_text(text)
+    with pytest.raises(UserError, match=r"some\.txt: lists no pictures; write their names, one a line"):
         kept(files(SAME_NAMES), listed)

@@ -124,6 +124,13 @@ def test_escapes_of_our_own_lists_are_understood(tmp_path: Path) -> None:
     assert levels(tmp_path, "l.txt", "a\\nb.png\na\\r\\\\.png\na\\u2028.png\na\\x85.png\n") == [0, 1, 2, 3]
 
 
+def test_names_as_windows_writes_them(tmp_path: Path) -> None:
+    draw(tmp_path, "new/a.png", "b.png")
+    for name, start in (("l.txt", ""), ("l.csv", "path\n"), ("l.tsv", "label\tpath\nx\t")):
+        assert levels(tmp_path, name, f"{start}new\\a.png\n") == [0]
+    assert levels(tmp_path, "l.txt", ".\\new\\a.png\nb.png\n") == [0, 1]
+
+
 def test_the_home_folder_in_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     draw(tmp_path, "home/a.png")
