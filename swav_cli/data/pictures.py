@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from swav_cli.errors import counted
+
 Split = Literal["train", "val"]
 NUMBER = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?")
 
@@ -83,8 +85,9 @@ def by_letters(classes: list[str]) -> NDArray[np.int64]:
 
 def lacks(first: str, what: str, count: int, total: int) -> str:
     """Of pictures without a label, some words for `Pictures.unlabelled`."""
-    others = f", nor have {count - 1:,} others one" if count > 1 else ""
-    return f"{first} {what}{others} ({count:,} of {total:,} pictures are without a label)"
+    others = "" if count == 1 else ", nor has another" if count == 2 else f", nor have {count - 1:,} others"
+    are = "is" if count == 1 else "are"
+    return f"{first} {what}{others} ({count:,} of {counted(total, 'picture')} {are} without a label)"
 
 
 def tell(pictures: Pictures, notice: Callable[[str], None]) -> None:

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from swav_cli.core import distributed
+from swav_cli.data.pictures import Pictures
+from swav_cli.errors import UserError, counted
 
 TOP = 5
 
@@ -86,3 +88,16 @@ class Tally:
             "count": self.count,
             "unread": self.unread,
         }
+
+
+def refuse_no_answers(found: Tally, pictures: Pictures, model: str) -> None:
+    """An accuracy among no pictures would be 0 %, which says something else.
+
+    Raises:
+        UserError: the model has answered for none.
+    """
+    if not found.count:
+        raise UserError(
+            f"{pictures.source}: no answers to its {counted(len(pictures), 'picture')}: they can't be read, or the "
+            f"weights of {model} are not finite"
+        )

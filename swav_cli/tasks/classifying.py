@@ -42,7 +42,7 @@ from swav_cli.data.pictures import Pictures, tell
 from swav_cli.data.sources import open_pictures
 from swav_cli.data.tables import one_line
 from swav_cli.errors import Interrupted, UserError, counted
-from swav_cli.evaluate.accuracy import Tally
+from swav_cli.evaluate.accuracy import Tally, refuse_no_answers
 from swav_cli.evaluate.classification import tally
 from swav_cli.evaluate.unread import Unread
 from swav_cli.files import write_text
@@ -326,8 +326,9 @@ def _run_and_judge(trainer: ClassifierTrainer, job: Job, folder: RunFolder, scre
         found: dict[str, Any] = {"loss": loss}
         if (epoch + 1) % recipe.evaluation.every == 0 or epoch + 1 == epochs:
             tallies.update(_judge(trainer, job, unread))
-            found |= {"top1": tallies[POOLED].top1, "top5": tallies[POOLED].top5}
-            if found["top1"] > trainer.best.get("top1", -1.0):
+            if tallies[POOLED].count:
+                found |= {"top1": tallies[POOLED].top1, "top5": tallies[POOLED].top5}
+            if found.get("top1", -1.0) > trainer.best.get("top1", -1.0):
                 trainer.best = {"epoch": epoch + 1, "top1": found["top1"], "top5": found["top5"]}
         screen.notice(describe_epoch(epoch, epochs, loss, found.get("top1")))
         return found
@@ -344,11 +345,12 @@ def _run_and_judge(trainer: ClassifierTrainer, job: Job, folder: RunFolder, scre
     first_decides(lambda: save_model(folder.model, *trainer.classifier()))
     with training_is_saved(folder, screen):
         last = tallies or _judge(trainer, job, unread)  # a run that was stopped after its last step was not judged
+        unread.tell(screen.notice)
+        refuse_no_answers(last[POOLED], job.val, str(folder.path))
         results = outcome(job, last, trainer.best, protocol(recipe, job.loaded.about))
         results["seconds"] = round(trainer.course.seconds, 1)
         results |= {"bad_pictures": len(trainer.course.bad), "run": str(folder.path)}
         first_decides(lambda: finish(job, results, last[POOLED], folder, screen.notice))
-    unread.tell(screen.notice)
     screen.notice(describe_outcome(results, folder.path))
     return results
 

@@ -30,6 +30,7 @@ from swav_cli.data.loader import pick_readers
 from swav_cli.data.pictures import Limited, Pictures, tell
 from swav_cli.data.sources import open_pictures
 from swav_cli.errors import UserError, counted
+from swav_cli.evaluate.accuracy import refuse_no_answers
 from swav_cli.evaluate.classification import tally
 from swav_cli.evaluate.clustering import agreement, usage
 from swav_cli.evaluate.geometry import alignment, rankme, uniformity
@@ -186,11 +187,7 @@ def _judge_classifier(setting: Setting, data: str | None, flip: bool, plot: Path
             unread=unread,
         )[""]  # fmt: skip
     unread.tell(setting.screen.notice)
-    if not found.count:
-        raise UserError(
-            f"{pictures.source}: no answers to its {counted(len(pictures), 'picture')}: they can't be read, or the "
-            f"weights of {setting.source} are not finite"
-        )
+    refuse_no_answers(found, pictures, setting.source)
     results = {
         "model": setting.source,
         "kind": "classifier",

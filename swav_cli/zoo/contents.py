@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from swav_cli.core.weights import not_finite
 from swav_cli.errors import UserError
 from swav_cli.zoo.cost import flops, parameters
 from swav_cli.zoo.load import load, local_file
@@ -31,6 +32,8 @@ def inspect_file(
         found = load(path, (lambda text: None) if linear is None else notice, linear)
     except UserError as error:
         return {"file": str(path), "layout": None, "problem": str(error), "contents": contents}
+    if linear is None and (words := not_finite(found.model)):
+        notice(f"{source}: {words}")
     described = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(found.about).items()}
     return {
         "file": str(path),

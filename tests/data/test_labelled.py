@@ -110,9 +110,7 @@ def test_without_labels_there_is_one_line() -> None:
 
 def test_some_without_labels_are_named() -> None:
     pictures = FilePictures(Path("v"), ["a/1.png", "2.png", "b/3.png", "4.png"], 3, "v")
-    said = (
-        r"v: 2\.png lies in no folder of a class, nor have 1 others one \(2 of 4 .*\); labels count where all have one"
-    )
+    said = r"v: 2\.png lies in no folder of a class, nor has another \(2 of 4 .*\); labels count where all have one"
     for ask in (labels_of, lambda pictures: match_classes(pictures, ["a", "b"], "root")):
         for each in (pictures, Chosen(pictures, np.arange(4)), CachedPictures(pictures, 1)):
             with pytest.raises(UserError, match=said):

@@ -283,10 +283,7 @@ def test_a_missing_label_is_named(tmp_path: Path) -> None:
     draw(tmp_path, "a.png", "b.png", "c.png")
     assert levels(tmp_path, "l.csv", "path,label\na.png,dog\nb.png,\nc.png\n") == [0, 1, 2]
     pictures = open_pictures(str(tmp_path / "l.csv"))
-    assert (
-        pictures.unlabelled
-        == "b.png (line 3) has no label, nor have 1 others one (2 of 3 pictures are without a label)"
-    )
+    assert pictures.unlabelled == "b.png (line 3) has no label, nor has another (2 of 3 pictures are without a label)"
 
 
 def test_numbers_are_in_the_order_of_their_values(tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 
 from swav_cli.core.classifier import ClassifierTrainer
+from swav_cli.core.weights import read_model, save_model
 from swav_cli.errors import UserError
 from swav_cli.tasks import classifying
 from tests.commands.test_linear_eval import home
@@ -15,6 +17,7 @@ from tests.conftest import Command
 
 __all__ = ["home"]
 TRAIN = ("linear-eval", "--epochs", "2", "--out", "run", "--device", "cpu")
+SMALL = ("--batch-size", "8", "--workers", "0", "--precision", "float32")
 
 
 @pytest.mark.parametrize(
@@ -41,3 +44,17 @@ def test_a_trained_classifier_is_kept(
     said = swav_here(*TRAIN)
     assert said.code == 0, said.err
     assert "top-1" in said.err
+
+
+def test_a_classifier_that_answers_nothing_has_no_accuracy(home: Path, swav_here: Command) -> None:
+    """Statistics that are not finite stay so, while training goes by those of each batch."""
+    model, about = read_model(Path("runs/tiny/model.safetensors"))
+    dict(model.named_buffers())["bn1.running_mean"][0] = float("nan")
+    save_model(Path("runs/tiny/model.safetensors"), model, about)
+    said = swav_here("finetune", "--epochs", "2", "--out", "run", "--device", "cpu", *SMALL)
+    assert said.code == 4, said.err
+    assert "no answers to its 40 pictures: they can't be read, or the weights of run are not finite" in said.err
+    assert "top-1" not in said.err
+    assert "top1" not in json.loads(Path("run/results.json").read_text() if Path("run/results.json").exists() else "{}")
+    shown = swav_here("models", "show", "runs/tiny")
+    assert "not finite, first" in shown.err
