@@ -24,6 +24,9 @@ from swav_cli.core.recipe_file import apply_override, parse_as, parse_recipe
 from swav_cli.files import held
 from tests.processes import run
 
+# What is tested is the same on every machine: where there is a GPU, `auto` would take it and compute in bf16.
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
 # Tests are many and small: threads of one would only wait for those of another.
 torch.set_num_threads(1)
 
