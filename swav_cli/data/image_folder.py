@@ -9,12 +9,12 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from swav_cli.data.pictures import PART_NAMES
 from swav_cli.data.record_files import PARQUET, read_columns
 from swav_cli.data.tables import Listed, beside, listed_in, read_listed
 from swav_cli.errors import UserError
 
 TABLES = ("metadata.csv", "metadata.jsonl", "metadata.tsv", "metadata.parquet")
-PARTS = ("train", "val", "valid", "validation", "dev", "test")
 
 
 class Described:
@@ -55,7 +55,7 @@ def _read(path: Path) -> Listed:
 
 
 def _tables(root: Path, tops: Sequence[str]) -> Iterator[tuple[str, Path]]:
-    for prefix in ("", *sorted(set(tops) & set(PARTS))):
+    for prefix in ("", *sorted(PART_NAMES.intersection(tops))):
         path = next((root / prefix / name for name in TABLES if os.path.isfile(root / prefix / name)), None)
         if path is not None:
             yield prefix, path

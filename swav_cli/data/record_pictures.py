@@ -18,14 +18,12 @@ from swav_cli.data.formats import BadPicture
 from swav_cli.data.images import decode_picture, read_picture
 from swav_cli.data.own_results import is_sheet
 from swav_cli.data.paths import expanded, names_beside
-from swav_cli.data.pictures import Pictures, Split, class_order, digest, lacks
+from swav_cli.data.pictures import PART_NAMES, PARTS, Pictures, Split, class_order, digest, lacks
 from swav_cli.data.record_files import ARROW, KEPT, PARQUET, SUFFIXES, Looked, look_into, value_at
 from swav_cli.data.shard_names import expand_braces
 from swav_cli.data.tables import cell_of
 from swav_cli.errors import UserError, nearest
 
-# What parts of data sets are called, in names of files and folders.
-PARTS: dict[Split, tuple[str, ...]] = {"train": ("train",), "val": ("validation", "valid", "val", "dev", "test")}
 DEPTH = 2  # folders below the one that is named, in which files are looked for
 
 
@@ -160,9 +158,11 @@ def records_in(folder: Path, split: Split | None) -> list[str]:
     found = arrows or [path for path in found if path.endswith(PARQUET)]
     if split is None:
         return found
-    own = [path for path in found if _part_of(Path(path).relative_to(folder)) in PARTS[split]]
-    parted = any(_part_of(Path(path).relative_to(folder)) for path in found)
-    return own if own or (split == "val" and parted) else [path for path in found if not own]
+    parts = [_part_of(Path(path).relative_to(folder)) for path in found]
+    own = next((part for part in PARTS[split] if part in parts), None)
+    if own is None:
+        return [] if split == "val" and any(parts) else found
+    return [path for path, part in zip(found, parts, strict=True) if part == own]
 
 
 def parts_of_records(folder: Path) -> tuple[str, str] | None:
@@ -199,7 +199,6 @@ def _below(folder: Path, suffix: str) -> Iterator[Path]:
 
 def _part_of(path: Path) -> str | None:
     """What the file's name begins with, else the folder that it lies in, where that is a part."""
-    known = [name for names in PARTS.values() for name in names]
     begins = re.match(r"[a-z]+", path.name.lower())
     words = [begins[0] if begins else "", *(part.lower() for part in reversed(path.parts[:-1]))]
-    return next((word for word in words if word in known), None)
+    return next((word for word in words if word in PART_NAMES), None)

@@ -102,6 +102,16 @@ def test_parts_of_a_data_set_in_a_folder(place: str) -> None:
     assert sorted(levels(open_inputs(["set"]))) == [0, 1, 2, 3, 10, 11]
 
 
+def test_of_several_parts_to_judge_by_one_is_taken() -> None:
+    """As of ImageNet, whose test part has no labels."""
+    for number, part in enumerate(("train", "validation", "test")):
+        write(f"set/data/{part}-00000.parquet", as_datasets(10 * number, 2))
+    assert levels(open_pictures("set", "val")) == [10, 11]
+    found = train_and_val_in("set")
+    assert found is not None
+    assert [levels(open_pictures(source)) for source in found] == [[0, 1], [10, 11]]
+
+
 def test_a_folder_of_one_part_is_all_of_it() -> None:
     write("set/train-0.parquet", as_datasets(0, 4))
     assert levels(open_pictures("set", "train")) == [0, 1, 2, 3]
