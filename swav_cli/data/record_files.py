@@ -142,23 +142,39 @@ class _Parquet:
         self._starts = np.cumsum([0, *(group.num_rows for group in groups)])
         self.schema, self.rows = self._file.schema_arrow, int(self._starts[-1])
         self.largest = max((group.total_byte_size for group in groups), default=0)
-        self._kept: OrderedDict[int, Any] = OrderedDict()
-        self._lock = threading.Lock()
 
     def column(self, name: str) -> list[Any]:
         return list(self._file.read(columns=[name], use_threads=False).column(0).to_pylist())
 
     def value(self, name: str, row: int) -> Any:
         group = int(np.searchsorted(self._starts, row, side="right")) - 1
+        column = _row_groups(os.getpid()).column(self._file, group, name)
+        return column[row - int(self._starts[group])].as_py()
+
+
+class _RowGroups:
+    """Columns of row groups, of all files together: the last ones that were read."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[Any, int], Any] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def column(self, file: Any, group: int, name: str) -> Any:
         with self._lock:
-            column = self._kept.get(group)
+            column = self._kept.get((file, group))
             if column is None:
-                column = self._file.read_row_group(group, columns=[name], use_threads=False).column(0)
-                self._kept[group] = column
-            self._kept.move_to_end(group)
+                column = file.read_row_group(group, columns=[name], use_threads=False).column(0)
+                self._kept[file, group] = column
+            self._kept.move_to_end((file, group))
             while len(self._kept) > 1 and sum(each.nbytes for each in self._kept.values()) > KEPT:
                 self._kept.popitem(last=False)
-        return column[row - int(self._starts[group])].as_py()
+        return column
+
+
+@lru_cache(maxsize=1)
+def _row_groups(process: int) -> _RowGroups:
+    """Those of this process: what is forked meanwhile must not find the lock held by a thread that it has not."""
+    return _RowGroups()
 
 
 class _Arrow:

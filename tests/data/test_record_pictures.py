@@ -272,6 +272,22 @@ def test_a_row_group_is_read_once_and_few_are_kept(monkeypatch: pytest.MonkeyPat
     assert read == [0, 1, 0]
 
 
+def test_what_is_kept_is_bounded_over_all_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(3):
+        write(f"{number}.parquet", as_datasets(10 * number, 2))
+    pictures = open_inputs([f"{number}.parquet" for number in range(3)])
+    one = record_files.value_at(pictures.files[0], 0)["bytes"]  # type: ignore[attr-defined]
+    monkeypatch.setattr(record_files, "KEPT", 4 * len(one))  # two pictures and what goes with them, less than four
+    read: list[int] = []
+    whole = parquet.ParquetFile.read_row_group
+    monkeypatch.setattr(parquet.ParquetFile, "read_row_group", lambda *a, **k: (read.append(a[1]), whole(*a, **k))[1])
+    record_files._row_groups.cache_clear()
+    assert levels(pictures) == [0, 1, 10, 11, 20, 21]
+    assert len(read) == 3
+    pictures.read(0)
+    assert len(read) == 4
+
+
 def test_large_row_groups_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("swav_cli.data.record_pictures.KEPT", 10)
     write("x.parquet", as_datasets(0, 2))
