@@ -101,7 +101,7 @@ def _told(path: str) -> Iterator[None]:
     except OSError as error:
         raise UserError(f"{path}: can't be read ({error.strerror or _first_line(error)})") from None
     except pa.ArrowException as error:
-        raise UserError(f"{path}: is no {Path(path).suffix[1:]} file, or is damaged ({_first_line(error)})") from None
+        raise UserError(f"{path}: is no {Path(path).suffix[1:].title()} file, or is damaged ({_first_line(error)})") from None
 
 
 def value_at(file: RecordFile, row: int) -> Any:

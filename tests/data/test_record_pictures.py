@@ -219,8 +219,8 @@ def test_rows_that_hold_no_picture_are_bad_ones() -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", r"is no parquet file, or is damaged"),
-        (b"PAR1 and no more", "is no parquet file, or is damaged"),
+        (b"", r"is no Parquet file, or is damaged"),
+        (b"PAR1 and no more", "is no Parquet file, or is damaged"),
         (None, "no column of it holds pictures; it has: caption, url"),
     ],
 )  # fmt: skip
