@@ -101,7 +101,8 @@ def _told(path: str) -> Iterator[None]:
     except OSError as error:
         raise UserError(f"{path}: can't be read ({error.strerror or _first_line(error)})") from None
     except pa.ArrowException as error:
-        raise UserError(f"{path}: is no {Path(path).suffix[1:].title()} file, or is damaged ({_first_line(error)})") from None
+        kind = Path(path).suffix[1:].title()
+        raise UserError(f"{path}: is no {kind} file, or is damaged ({_first_line(error)})") from None
 
 
 def value_at(file: RecordFile, row: int) -> Any:
