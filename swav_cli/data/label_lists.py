@@ -27,11 +27,12 @@ class Matches:
         self._ending: dict[str, list[int]] = {}
         for index in range(len(pictures)):
             self._ending.setdefault(_parts(pictures.below(index))[-1], []).append(index)
+        self._in_folder: dict[str, dict[str, list[int]]] = {}  # the same by the folders' names, once they are asked for
 
     def of(self, written: str) -> list[int]:
         """Pictures that a name means: several rows of one file, or several files where the name is not enough."""
         wanted = _parts(written)
-        alike = self._ending.get(wanted[-1], []) if wanted else []
+        alike = self._alike(wanted)
         if len(alike) == 1 and len(wanted) == 1:
             return alike
         whole = [index for index in alike if wanted in (_parts(self._name(index)), self._below(index))]
@@ -41,6 +42,18 @@ class Matches:
         moved = [index for index in alike if _ends_in(wanted, self._telling(index))]
         longest = max((len(self._below(index)) for index in moved), default=0)
         return [index for index in moved if len(self._below(index)) == longest]
+
+    def _alike(self, wanted: Parts) -> list[int]:
+        """Those whose last part it is, and the folder before it: each class may have all of the names."""
+        alike = self._ending.get(wanted[-1], []) if wanted else []
+        if len(wanted) < 2 or len(alike) < 2:
+            return alike
+        if wanted[-1] not in self._in_folder:
+            folders: dict[str, list[int]] = {}
+            for index in alike:
+                folders.setdefault("".join(self._telling(index)[-2:-1]), []).append(index)
+            self._in_folder[wanted[-1]] = folders
+        return self._in_folder[wanted[-1]].get(wanted[-2], [])
 
     def _name(self, index: int) -> str:
         return self.pictures.name(index)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from swav_cli.data.file_pictures import FilePictures
+from swav_cli.data.label_lists import listed_among
 from swav_cli.data.labelled import hold_out, keep_labelled
 from swav_cli.data.pictures import Pictures
 from swav_cli.data.tables import one_line
@@ -35,6 +36,23 @@ def listed(tmp_path: Path) -> Path:
 def test_each_class_may_have_the_same_names(before: str, listed: Path) -> None:
     listed.write_text(f"# a remark\n{before}ant/0001.png\n\n{before}bee/0001.png\n{before}bee/0002.png\n")
     assert kept(files(SAME_NAMES), listed) == ["ant/0001.png", "bee/0001.png", "bee/0002.png"]
+
+
+def test_a_name_is_held_against_few_where_each_class_has_all_of_them(listed: Path) -> None:
+    """Else a tenth of ImageNet, with names that begin anew in each of a thousand classes, would take an hour."""
+
+    class Counting(FilePictures):
+        asked = 0
+
+        def below(self, index: int) -> str:
+            self.asked += 1
+            return super().below(index)
+
+    names = [f"{kind:02d}/{number:02d}.png" for kind in range(40) for number in range(10)]
+    pictures = Counting(Path("root"), names, 3, "root")
+    listed.write_text("".join(f"{name}\n" for name in names))
+    assert len(listed_among(pictures, listed)) == len(names)
+    assert pictures.asked < 20 * len(names)
 
 
 def test_what_is_not_unique_is_refused_with_both(listed: Path) -> None:
