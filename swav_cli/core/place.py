@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 
 from swav_cli.core.mpi import adopt_mpi
 from swav_cli.core.slurm import adopt_slurm
@@ -38,10 +38,7 @@ def check_place(variables: Mapping[str, str] = os.environ) -> int:
 
 
 def _checked(variables: Mapping[str, str]) -> int:
-    for name, least in LEAST.items():
-        value = variables.get(name, str(least))
-        if not value.isdecimal() or int(value) < least:
-            raise UserError(f"{name}='{value}': is no number from {least} on; unset it, or let a launcher set it")
+    _check_numbers(variables, [name for name in LEAST if name != "MASTER_PORT"])
     world, rank = (int(variables.get(name, default)) for name, default in (("WORLD_SIZE", 1), ("RANK", 0)))
     if rank >= world:
         raise UserError(f"RANK={rank}: {world} processes (WORLD_SIZE) have ranks from 0 to {world - 1}")
@@ -53,6 +50,8 @@ def _checked(variables: Mapping[str, str]) -> int:
         )
     if world == 1 or "RANK" not in variables:
         return 1
+    # Asked of several processes alone: Kubernetes gives it another meaning where a service is called "master".
+    _check_numbers(variables, ["MASTER_PORT"])
     missing = [name for name in ("MASTER_ADDR", "MASTER_PORT") if name not in variables]
     if missing:
         raise UserError(
@@ -60,3 +59,11 @@ def _checked(variables: Mapping[str, str]) -> int:
             "first process's machine and a free port there, such as mpirun -x MASTER_ADDR=HOST -x MASTER_PORT=29500"
         )
     return world
+
+
+def _check_numbers(variables: Mapping[str, str], names: Iterable[str]) -> None:
+    for name in names:
+        least = LEAST[name]
+        value = variables.get(name, str(least))
+        if not value.isdecimal() or int(value) < least:
+            raise UserError(f"{name}='{value}': is no number from {least} on; unset it, or let a launcher set it")

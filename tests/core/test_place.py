@@ -97,6 +97,7 @@ def test_what_is_no_place(variables: dict[str, str], told: str) -> None:
 
 def test_one_process_of_many_that_is_alone() -> None:
     assert check_place({"WORLD_SIZE": "8"}) == 1  # a pod that trains by itself
+    assert check_place({"MASTER_PORT": "tcp://10.96.0.1:6443"}) == 1  # beside a service that is called so
     assert check_place({"WORLD_SIZE": "8", "RANK": "0", **MET}) == 8
 
 
