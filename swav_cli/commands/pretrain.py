@@ -105,6 +105,10 @@ def pretrain(
     settings = load_recipe(recipe, [*overrides, *(assignments or [])])
 
     if dry_run or preview is not None:
+        if init_from is not None:
+            from swav_cli.zoo.load import check_known
+
+            check_known(init_from)
         _look_ahead(settings, devices, device, _micro_batch(micro_batch), dry_run, preview, as_json)
         return
     start_processes(devices, device)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import torch
@@ -88,11 +88,15 @@ class About:
         known = {field.name for field in fields(cls)}
         if not content.keys() <= known:
             raise ValueError(f"made by a newer swav ({', '.join(sorted(content.keys() - known))})")
+        # A folder's name that is no UTF-8 is a class's name too, and no reader of JSON takes it but Python's own.
+        readable = json.dumps(content, ensure_ascii=False).encode(errors="replace")
         try:
-            found = TypeAdapter(cls).validate_json(json.dumps(content), strict=True)
+            found = TypeAdapter(cls).validate_json(readable, strict=True)
         except ValidationError as error:
             first = error.errors()[0]
             raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        words = {name: content[name] for name in ("source", "licence") if name in content}
+        found = replace(found, classes=tuple(content.get("classes", ())), **words)
         if wrong := found._impossible():
             raise ValueError(wrong)
         return found

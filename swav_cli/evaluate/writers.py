@@ -108,7 +108,7 @@ def write_parquet(path: Path, table: Table) -> None:
     with parquet.ParquetWriter(path, schema, use_dictionary=[name for name, _ in fields]) as writer:
         for rows in table.parts():
             columns = [pa.array(_readable(table.paths(rows)))]
-            columns += [] if table.labels is None else [pa.array(table.label_names(rows))]
+            columns += [] if table.labels is None else [pa.array(_readable(table.label_names(rows)))]
             flat = pa.array(np.ascontiguousarray(table.features[rows]).reshape(-1))
             columns.append(pa.FixedSizeListArray.from_arrays(flat, type=kind))
             writer.write_table(pa.Table.from_arrays(columns, schema=schema), row_group_size=rows.stop - rows.start)

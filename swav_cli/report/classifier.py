@@ -163,7 +163,7 @@ def read_confusion(path: Path) -> tuple[Tensor, list[str]]:
         UserError: no such table.
     """
     try:
-        with open(path, encoding="utf-8", newline="") as file:
+        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
             heading, *rows = csv.reader(file)
         return torch.tensor([[int(cell) for cell in row[1:]] for row in rows]), heading[1:]
     except (OSError, ValueError):

@@ -127,6 +127,9 @@ def _fetch_part(url: str, kept: Path, part: Path, sha256: str) -> None:
             problem = str(getattr(error, "reason", None) or error) or type(error).__name__
             if _is_offline(error):
                 break
+        except ValueError as error:  # an address that names no host, or one that can't be: nothing was asked for
+            problem = str(error)
+            break
         fruitless = 0 if _size(part) > before else fruitless + 1
         time.sleep(PAUSE * fruitless)
     raise _unreachable(url, kept, part, problem)

@@ -129,6 +129,7 @@ def test_an_interrupted_run_goes_on_with_the_same_command(
         (["pretrain", "quickstart", "--batch-size", "9000"], "training.batch_size (9000) is larger than"),
         (["pretrain", "quickstart", "--set", "loss.freeze_prototypes_steps=5005"], "is not shorter than the run"),
         (["pretrain", "quickstart", "--init-from", "nothing.pt"], "nothing.pt: no such file"),
+        (["pretrain", "quickstart", "--init-from", "nothing.pt", "--dry-run"], "nothing.pt: no such file"),
         (["pretrain", "quickstart", "--preview", "missing/there.png", "--data", "nowhere"], "nowhere"),
         (["pretrain"], "Missing argument"),
         (["pretain"], "pretrain"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,13 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert described == DESCRIBED
     assert not read.training
     assert all(torch.equal(value, model.state_dict()[key]) for key, value in read.state_dict().items())
+
+
+def test_names_of_classes_that_are_no_utf8(tmp_path: Path) -> None:
+    """As folders have them that another system has written."""
+    described = replace(DESCRIBED, classes=("caf\udce9", "\udcff"), source="runs/\udce9")
+    save_model(tmp_path / "model.safetensors", described.build(), described)
+    assert read_model(tmp_path / "model.safetensors")[1] == described
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,8 @@ def test_a_line_a_name(tmp_path: Path) -> None:
 
 
 def test_names_that_are_not_utf8(tmp_path: Path) -> None:
-    odd = table()._replace(names=["a.png", "caf\udce9.png", "c.png"].__getitem__)
+    odd = table()._replace(names=["a.png", "caf\udce9.png", "c.png"].__getitem__, classes=["caf\udce9", "b\udcff"])
+    assert odd.labels is not None
     for suffix, made in FORMATS.items():
         if made.write is not None:
             made.write(tmp_path / f"f{suffix}", odd)

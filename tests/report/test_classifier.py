@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from swav_cli.report.classifier import describe_outcome
+from swav_cli.files import write_text
+from swav_cli.report.classifier import confusion_text, describe_outcome, read_confusion
 
 
 def results(chosen: float, rates: list[float]) -> dict[str, Any]:
@@ -37,3 +39,11 @@ def test_a_rate_at_the_edge_of_the_grid_is_told(chosen: float, rates: list[float
     said = describe_outcome(results(chosen, rates), Path("run"))
     assert ("a wider grid may find better" in said) is edge
     assert f"learning rate {chosen:g}" in said
+
+
+def test_a_table_of_answers_is_read_as_it_was_written(tmp_path: Path) -> None:
+    names, counts = ["caf\udce9", 'a "b", c', "two\nlines"], torch.arange(9).reshape(3, 3)
+    write_text(tmp_path / "confusion.csv", confusion_text(counts, names))
+    matrix, classes = read_confusion(tmp_path / "confusion.csv")
+    assert torch.equal(matrix, counts)
+    assert classes == names

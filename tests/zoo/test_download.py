@@ -168,6 +168,12 @@ def test_without_internet_the_error_says_which_file_to_put_where(server: Server)
         fetch(server.url, place(), SUM)
 
 
+@pytest.mark.parametrize("host", ["a..b", "x" * 64 + ".org"])
+def test_a_host_that_cannot_be(host: str) -> None:
+    with pytest.raises(UserError, match=r"can't be fetched \(.*put weights\.pth into"):
+        fetch(f"http://{host}/weights.pth", place(), SUM)
+
+
 def test_a_mirror_folder_is_used_where_it_lies(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SWAV_MIRROR", str(tmp_path))
     with pytest.raises(UserError, match=r"weights.pth is not there; put it there, or at"):
