@@ -339,8 +339,7 @@ def _run_and_judge(trainer: ClassifierTrainer, job: Job, folder: RunFolder, scre
             workers = pick_workers(recipe.training.workers, trainer.pictures, job.device)
             trainer.run(folder, workers, screen.step, end_of_epoch)
     except Interrupted:
-        if distributed.is_writer():
-            save_model(folder.model, *trainer.classifier())
+        first_decides(lambda: save_model(folder.model, *trainer.classifier()))
         raise
     first_decides(lambda: save_model(folder.model, *trainer.classifier()))
     with training_is_saved(folder, screen):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from swav_cli.core.classifier import ClassifierTrainer
 from swav_cli.core.weights import read_model, save_model
-from swav_cli.errors import UserError
+from swav_cli.errors import Interrupted, UserError
 from swav_cli.tasks import classifying
 from tests.commands.test_linear_eval import home
 from tests.conftest import Command
@@ -44,6 +47,31 @@ def test_a_trained_classifier_is_kept(
     said = swav_here(*TRAIN)
     assert said.code == 0, said.err
     assert "top-1" in said.err
+
+
+def test_no_process_leaves_a_stopped_run_before_the_first_one_has_saved(
+    home: Path, swav_here: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that have left end the others, be they in the middle of writing."""
+    deciding: list[bool] = [False]
+    saved_together: list[bool] = []
+    whole = classifying.first_decides
+
+    def watched(decide: Callable[[], Any]) -> Any:
+        deciding.append(True)
+        try:
+            return whole(decide)
+        finally:
+            deciding.pop()
+
+    def stopped(*_: object) -> None:
+        raise Interrupted("stopped", signal.SIGTERM)
+
+    monkeypatch.setattr(classifying, "first_decides", watched)
+    monkeypatch.setattr(classifying, "save_model", lambda *_: saved_together.append(deciding[-1]))
+    monkeypatch.setattr(ClassifierTrainer, "train_step", stopped)
+    assert swav_here(*TRAIN).code == 128 + signal.SIGTERM
+    assert saved_together == [True]
 
 
 def test_a_classifier_that_answers_nothing_has_no_accuracy(home: Path, swav_here: Command) -> None:
