@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from swav_cli.data.paths import beside, cache_folder, expanded, kept_at
+from swav_cli.data.paths import cache_folder, expanded, kept_at, names_beside
 from swav_cli.errors import UserError
 
 WITHOUT_HOME = pytest.mark.skipif(sys.platform == "win32", reason="homes are told in another way there")
@@ -73,6 +73,6 @@ def test_the_cache_folder(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_lies_beside_a_path(tmp_path: Path) -> None:
     (tmp_path / "a.png").touch()
-    assert beside(tmp_path / "b.png") == ["a.png"]
-    assert beside(tmp_path / "gone" / "b.png") == beside(Path("x" * 300, "b.png")) == []
+    assert names_beside(tmp_path / "b.png") == ["a.png"]
+    assert names_beside(tmp_path / "gone" / "b.png") == names_beside(Path("x" * 300, "b.png")) == []
     assert not os.path.exists(Path("x" * 300))
