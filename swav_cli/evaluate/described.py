@@ -7,13 +7,17 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from swav_cli.core.weights import About
-from swav_cli.data.pictures import Pictures
+from swav_cli.data.pictures import Pictures, digest
 from swav_cli.errors import UserError
 from swav_cli.evaluate.writers import Output
 from swav_cli.files import json_ready
 
 FORMAT = "swav-features-1"
-ANOTHER = {"model": "other weights", "pictures": "other pictures"}  # settings whose values tell nobody anything
+# Settings whose values tell nobody anything.
+ANOTHER = {
+    "model": "other weights", "pictures": "other pictures", "contents": "other pictures of the same names",
+    "labels": "other labels",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,15 @@ class Settings:
     normalize: bool
     multi_scale: bool
     precision: str
+    contents: str  # digest of what a few of the pictures hold, for names may be those of others
+    labels: str  # digest of their classes, which are written beside; nothing where they have none
     shape: tuple[int, ...]
+
+
+def labels_digest(pictures: Pictures) -> str:
+    if pictures.labels is None:
+        return ""
+    return digest([json.dumps(pictures.classes), *map(str, pictures.labels.tolist())])
 
 
 def describe(
@@ -89,7 +101,18 @@ def described(output: Output) -> dict[str, Any]:
 
 def is_finished(output: Output, wanted: dict[str, Any]) -> bool:
     """Whether the file is there and was made with these settings."""
-    return output.path.exists() and described(output).get("settings") == wanted
+    before = _settings(output)
+    return output.path.exists() and before is not None and are_alike(before, wanted)
+
+
+def _settings(output: Output) -> dict[str, Any] | None:
+    found = described(output).get("settings")
+    return found if isinstance(found, dict) else None
+
+
+def are_alike(before: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    """Whether settings are the same; those that are not noted, as before they counted, may have been."""
+    return before.keys() <= wanted.keys() and all(wanted[key] == value for key, value in before.items())
 
 
 def refuse_others(output: Output, wanted: dict[str, Any]) -> None:
@@ -97,13 +120,13 @@ def refuse_others(output: Output, wanted: dict[str, Any]) -> None:
     Raises:
         UserError: one of the output's files is there, with what it is.
     """
-    before = described(output).get("settings")
+    before = _settings(output)
     there = next((path for path in output.files() if path.exists()), None)
     if there is None:
         return
     if before is None:
         held = "is there, and was not written by this command"
-    elif before == wanted:
+    elif are_alike(before, wanted):
         held = "is there, with the same settings"
     else:
         held = f"holds something else ({differences(before, wanted)})"
@@ -112,7 +135,9 @@ def refuse_others(output: Output, wanted: dict[str, Any]) -> None:
 
 def differences(before: dict[str, Any], wanted: dict[str, Any]) -> str:
     """Which settings differ, in words."""
-    changed = [key for key in wanted if before.get(key) != wanted[key]]
+    changed = [key for key in wanted if before.get(key, wanted[key]) != wanted[key]]
+    if "pictures" in changed:  # whose labels are others as well
+        changed = [key for key in changed if key not in ("contents", "labels")]
     told = [ANOTHER.get(key) or f"{key} {before.get(key)} there, {wanted[key]} asked for" for key in changed]
     # A shape tells something only where nothing else does: it follows from the layer and the pictures.
     return "; ".join(told[:-1] if len(told) > 1 and changed[-1] == "shape" else told)

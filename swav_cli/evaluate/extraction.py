@@ -26,14 +26,16 @@ from swav_cli.core.processes import first_decides, joined_processes, signal_of_a
 from swav_cli.core.stages import map_names
 from swav_cli.core.stopping import StopSignal
 from swav_cli.core.weights import About, weights_digest
-from swav_cli.data.pictures import Pictures
+from swav_cli.data.pictures import Pictures, digest
 from swav_cli.errors import Interrupted, UserError
 from swav_cli.evaluate.described import (
     Settings,
+    are_alike,
     describe,
     described,
     differences,
     is_finished,
+    labels_digest,
     refuse_others,
     result_of,
 )
@@ -114,7 +116,8 @@ def extract(
         settings = Settings(
             model=weights_digest(model, about), pictures=pictures.fingerprint(), layer=layer, normalize=normalize,
             multi_scale=multi_scale, precision=settled,
-            shape=(len(pictures), *_row_shape(function, about, where, settled)),
+            shape=(len(pictures), *_row_shape(function, about, where, settled)), contents=digest(pictures.contents()),
+            labels=labels_digest(pictures),
         )  # fmt: skip
         work = Work(
             settings, pictures, output, function, about, name or about.source, where,
@@ -158,7 +161,7 @@ def _begin(work: Work, unfinished: Unfinished, resume: bool, overwrite: bool) ->
     """
     wanted = json_ready(asdict(work.settings))
     before = unfinished.settings()
-    goes_on = resume and before == wanted
+    goes_on = resume and before is not None and are_alike(before, wanted)
     if resume and before is not None and not goes_on and not overwrite:
         raise UserError(
             f"{unfinished.folder} holds unfinished rows of something else ({differences(before, wanted)}); finish it "

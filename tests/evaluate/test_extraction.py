@@ -315,6 +315,44 @@ def test_stopped_while_the_file_is_written(model: SwAV, feats: Path, monkeypatch
 # --- what is there already ------------------------------------------------------------------------------------------
 
 
+def test_other_pictures_of_the_same_names_are_others(model: SwAV, tmp_path: Path) -> None:
+    """As the frames of two videos are, each in a folder of its own."""
+    for folder, level in (("a", 10), ("b", 200)):
+        (tmp_path / folder).mkdir()
+        for number in range(3):
+            Image.new("RGB", (40, 40), (level, 20 * number, 0)).save(tmp_path / folder / f"{number:04d}.png")
+    (tmp_path / "a").rename(tmp_path / "moved")
+    for out in (tmp_path / "f.npy", tmp_path / "f.csv"):
+        run(model, open_pictures(str(tmp_path / "moved")), out)
+        with pytest.raises(UserError, match=r"holds something else \(other pictures of the same names\); give another"):
+            run(model, open_pictures(str(tmp_path / "b")), out)
+    (tmp_path / "moved").rename(tmp_path / "elsewhere")
+    assert not run(model, open_pictures(str(tmp_path / "elsewhere")), tmp_path / "f.npy")["new"]
+    with pytest.raises(Interrupted):
+        run(model, open_pictures(str(tmp_path / "b")), tmp_path / "g.npy", batch_size=1, progress=stop_after(1))
+    with pytest.raises(UserError, match=r"unfinished rows of something else \(other pictures of the same names\)"):
+        run(model, open_pictures(str(tmp_path / "elsewhere")), tmp_path / "g.npy")
+
+
+def test_other_labels_are_written_anew(model: SwAV, feats: Path) -> None:
+    before, after = (shapes() for _ in range(2))
+    assert after.labels is not None
+    run(model, before, feats)
+    after.labels = after.labels[::-1].copy()
+    with pytest.raises(UserError, match=r"holds something else \(other labels\)"):
+        run(model, after, feats)
+
+
+def test_a_file_of_the_version_before_counts_as_finished(model: SwAV, feats: Path) -> None:
+    run(model, shapes(), feats)
+    description = feats.with_suffix(".json")
+    content = json.loads(description.read_text())
+    for key in ("contents", "labels"):
+        del content["settings"][key]
+    description.write_text(json.dumps(content))
+    assert not run(model, shapes(), feats)["new"]
+
+
 def test_a_finished_file_is_left_as_it_is(model: SwAV, feats: Path) -> None:
     first = run(model, shapes(), feats)
     before = feats.stat().st_mtime_ns
