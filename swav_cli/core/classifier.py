@@ -30,7 +30,7 @@ from swav_cli.core.synchronised_norm import with_synchronised_norms
 from swav_cli.core.transfer import moved
 from swav_cli.core.weights import About
 from swav_cli.data.loader import Batch, Order, load_batches
-from swav_cli.data.pictures import Pictures
+from swav_cli.data.pictures import Pictures, labels_digest
 from swav_cli.errors import Diverged
 
 UNREAD = -100  # the label of a picture that could not be read: another stands in for it, whose class is its own
@@ -61,7 +61,7 @@ class ClassifierTrainer:
         self.about = about
         self.labels = torch.from_numpy(pictures.labels)
         self.classes = tuple(pictures.classes)
-        self.course = Course(fingerprint, pictures.contents())
+        self.course = Course(fingerprint, pictures.contents(), labels_digest(pictures))
         self.finetunes = isinstance(recipe, FinetuneRecipe)
         precise = torch.float64 if recipe.training.precision == "float64" else torch.float32
         self.model = model.to(device, precise).to(memory_format=memory_format(device)).eval()

@@ -29,8 +29,9 @@ EndOfEpoch = Callable[[int, float], dict[str, Any]]  # epoch and mean loss to wh
 class Course:
     """How far a run has come: what its checkpoints hold beside weights."""
 
-    def __init__(self, fingerprint: str, contents: list[str]) -> None:
-        self.fingerprint, self.contents = fingerprint, contents  # of what is trained on
+    def __init__(self, fingerprint: str, contents: list[str], labels: str = "") -> None:
+        # Digests of what is trained on.
+        self.fingerprint, self.contents, self.labels = fingerprint, contents, labels
         self.step = 0
         self.epoch_losses: list[float] = []
         self.bad: dict[int, str] = {}
@@ -51,6 +52,7 @@ class Course:
             "finished_shards": sorted(set().union(*distributed.objects_of_all(self.finished_shards))),
             "fingerprint": self.fingerprint,
             "contents": self.contents,
+            "labels": self.labels,
             "generator": torch.get_rng_state(),
         }
 

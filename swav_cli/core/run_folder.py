@@ -55,11 +55,14 @@ class Origin(NamedTuple):
     contents: list[str]  # digests of the contents of a few pictures, none where there are no files of them
     called: str  # where it lies now
     formerly: str  # the fingerprint of a run that was begun before contents were looked at
+    labels: str = ""  # digest of the pictures' classes, where those are learnt
 
     def is_that_of(self, state: dict[str, Any]) -> bool:
         """Whether a checkpoint's run is trained on the same. Some files may have been mended meanwhile."""
         before = state.get("contents", [])
         kept = sum(map(str.__eq__, before, self.contents))
+        if state.get("labels", self.labels) != self.labels:
+            return False
         expected = self.fingerprint if "contents" in state else self.formerly
         return bool(state["fingerprint"] == expected) and 2 * kept >= min(len(before), len(self.contents))
 

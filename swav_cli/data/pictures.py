@@ -98,6 +98,13 @@ def tell(pictures: Pictures, notice: Callable[[str], None]) -> None:
         notice(f"{pictures.source}: {remark}")
 
 
+def labels_digest(pictures: Pictures) -> str:
+    """Changes with any picture's class, and not with the order of the classes; empty where there are no labels."""
+    if pictures.labels is None or pictures.classes is None:
+        return ""
+    return digest(f"{pictures.classes[number]}\0" for number in pictures.labels.tolist())
+
+
 def digest(parts: Iterable[str]) -> str:
     """Of the parts one after another, of which there may be millions."""
     hasher = hashlib.sha256()

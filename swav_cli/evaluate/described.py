@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from swav_cli.core.weights import About
-from swav_cli.data.pictures import Pictures, digest
+from swav_cli.data.pictures import Pictures
 from swav_cli.errors import UserError
 from swav_cli.evaluate.writers import Output
 from swav_cli.files import json_ready
@@ -31,14 +31,8 @@ class Settings:
     multi_scale: bool
     precision: str
     contents: str  # digest of what a few of the pictures hold, for names may be those of others
-    labels: str  # digest of their classes, which are written beside; nothing where they have none
+    labels: str  # digest of their classes and of the numbers of these, which are written beside
     shape: tuple[int, ...]
-
-
-def labels_digest(pictures: Pictures) -> str:
-    if pictures.labels is None:
-        return ""
-    return digest([json.dumps(pictures.classes), *map(str, pictures.labels.tolist())])
 
 
 def describe(

@@ -26,7 +26,7 @@ from swav_cli.core.processes import first_decides, joined_processes, signal_of_a
 from swav_cli.core.stages import map_names
 from swav_cli.core.stopping import StopSignal
 from swav_cli.core.weights import About, weights_digest
-from swav_cli.data.pictures import Pictures, digest
+from swav_cli.data.pictures import Pictures, digest, labels_digest
 from swav_cli.errors import Interrupted, UserError
 from swav_cli.evaluate.described import (
     Settings,
@@ -35,7 +35,6 @@ from swav_cli.evaluate.described import (
     described,
     differences,
     is_finished,
-    labels_digest,
     refuse_others,
     result_of,
 )
@@ -117,7 +116,7 @@ def extract(
             model=weights_digest(model, about), pictures=pictures.fingerprint(), layer=layer, normalize=normalize,
             multi_scale=multi_scale, precision=settled,
             shape=(len(pictures), *_row_shape(function, about, where, settled)), contents=digest(pictures.contents()),
-            labels=labels_digest(pictures),
+            labels=digest([labels_digest(pictures), *(pictures.classes or [])]),
         )  # fmt: skip
         work = Work(
             settings, pictures, output, function, about, name or about.source, where,

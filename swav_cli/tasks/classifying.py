@@ -38,7 +38,7 @@ from swav_cli.data.cache import cached
 from swav_cli.data.labelled import hold_out, keep_labelled, labels_of, match_classes, train_and_val_in
 from swav_cli.data.loader import pick_readers, pick_workers
 from swav_cli.data.paths import expanded
-from swav_cli.data.pictures import Pictures, tell
+from swav_cli.data.pictures import Pictures, labels_digest, tell
 from swav_cli.data.sources import open_pictures
 from swav_cli.data.tables import one_line
 from swav_cli.errors import Interrupted, UserError, counted
@@ -99,8 +99,9 @@ class Job(NamedTuple):
 
         return Origin(
             joined(self.train.fingerprint(), self.val.fingerprint(), self.weights), self.train.contents(),
-            f"the model {self.source} and the pictures",
+            f"the model {self.source}, the pictures or their labels",
             joined(self.train.former_fingerprint(), self.val.former_fingerprint(), self.weights),
+            labels_digest(self.train),
         )  # fmt: skip
 
 

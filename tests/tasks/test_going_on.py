@@ -212,6 +212,30 @@ def test_a_classifier_whose_model_and_pictures_were_moved(
         train_classifier(recipe("another", "pictures", "test", "names.txt"), "run", device="cpu")
 
 
+@pytest.mark.parametrize("schema", [LinearRecipe, FinetuneRecipe])
+def test_a_classifier_does_not_go_on_with_other_labels(
+    schema: type[LinearRecipe] | type[FinetuneRecipe], here: Path
+) -> None:
+    pretrain(of("photos", "training.epochs=1"), "model", device="cpu")
+    names = sorted(str(path.relative_to(here)) for path in (here / "photos").rglob("*.png"))
+
+    def label(classes: str) -> None:
+        rows = [f"{name},{classes[number % 2]}\n" for number, name in enumerate(names)]
+        (here / "table.csv").write_text("path,label\n" + "".join(rows))
+
+    recipe = classifier_recipe(schema, "model=model", "data.train=table.csv", "data.val=photos.csv")
+    label("ab")
+    shutil.copy("table.csv", "photos.csv")
+    with pytest.raises(Interrupted):
+        train_classifier(recipe, "run", device="cpu", screen=Watching(3))
+    label("ba")
+    with pytest.raises(UserError, match="the pictures or their labels are not what the run was trained on"):
+        train_classifier(recipe, "run", device="cpu")
+    label("ab")
+    with pytest.raises(Interrupted):
+        train_classifier(recipe, "run", device="cpu", screen=Watching(5))
+
+
 @pytest.mark.parametrize("before", [False, True])
 def test_how_convolutions_are_chosen_stays_as_it_was(before: bool, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cudnn, "benchmark", before)
