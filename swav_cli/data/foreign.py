@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import io
+import struct
 from typing import Any
 
 from PIL import Image, UnidentifiedImageError, features
@@ -92,6 +94,8 @@ def described(content: bytes) -> str:
     """What a file is whose beginning is that of no format that is read."""
     if not content:
         return "the file is empty"
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return described(_in_utf8(content))
     if not content.strip(b"\0"):
         return "the file holds nothing but zeros, as a copy does that was broken off"
     picture = _picture(content)
@@ -101,6 +105,11 @@ def described(content: bytes) -> str:
     if other:
         return f"{other}, not a picture"
     return f"not a picture, nor any file that is known: it begins with {content[:4].hex(' ')}"
+
+
+def _in_utf8(content: bytes) -> bytes:
+    """A text in UTF-16, as Windows' own programs write it; the beginning tells enough."""
+    return content[: len(content) // 2 * 2][:4096].decode("utf-16", errors="replace").encode() or b" "
 
 
 def _picture(content: bytes) -> str | None:
@@ -166,7 +175,11 @@ def why_unread(content: bytes, kind: str, error: Exception) -> str:
         return told
     if isinstance(error, UnidentifiedImageError):
         error = _inner(content, kind) or error
+    # Pillow's readers say what fails within them, and hold the error itself.
+    broken_off = isinstance(error.__cause__ or error, (IndexError, struct.error, EOFError))
     text = str(error) or type(error).__name__
+    if broken_off and "truncated" not in text:
+        text = "it breaks off near its beginning, or is damaged there"
     article = "an" if kind == "AVIF" else "a"
     return f"{article} {kind} that can't be read: {'its beginning makes no sense' if '<_io' in text else text}"
 
@@ -187,6 +200,8 @@ def _why_jpeg(content: bytes) -> str | None:
         return f"a JPEG of {frame.precision} bits a sample, which is not read; save it with 8 bits"
     lossless = {0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF, 0xF7}
     marker = next((part.marker for part in segments(content) if part.marker in FRAMES | {0xF7}), None)
+    if marker is None:
+        return "a JPEG that can't be read: it breaks off before its picture, or is damaged there"
     return "a JPEG of a lossless kind, which is not read; save it as an ordinary one" if marker in lossless else None
 
 

@@ -170,14 +170,14 @@ def _load_array(content: bytes) -> NDArray[Any]:
             version
         ]
         shape, columns_first, kind = read_header(stream)
+        if kind.kind not in "buif":
+            raise BadPicture(f"an array of {kind}; a picture holds numbers")
         # Not np.load: it takes the memory that the header asks for before it looks whether the file holds so much.
         flat = np.frombuffer(content, kind, count=math.prod(shape), offset=stream.tell())
     except (ValueError, KeyError) as error:
         raise BadPicture(f"a damaged .npy file ({error})") from None
     if len(shape) not in (2, 3) or 0 in shape:
         raise BadPicture(f"an array of shape {shape}; a picture is (H, W) or (H, W, C)")
-    if kind.kind not in "buif":
-        raise BadPicture(f"an array of {kind}; a picture holds numbers")
     return flat.reshape(shape, order="F" if columns_first else "C")
 
 

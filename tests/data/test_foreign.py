@@ -41,6 +41,9 @@ APPLES = (
     APPLES[: APPLES.index(b"IDAT") - 4] + chunk(b"IDAT", RAW.compress(bytes(5000)) + RAW.flush()) + chunk(b"IEND", b"")
 )
 
+OBJECTS = (
+    b"\x93NUMPY\1\0v\0" + b"{'descr': '|O', 'fortran_order': False, 'shape': (2, 2), }".ljust(117) + b"\n" + bytes(32)
+)
 FILES = {
     "empty": (b"", "the file is empty"),
     "zeros": (bytes(5000), "nothing but zeros"),
@@ -65,6 +68,9 @@ FILES = {
     "JSON": (b'{"message": "Not Found"}', "a text in JSON, not a picture"),
     "text": ("Größe: 3 × 4\n".encode(), "a text, not a picture"),
     "long text": (("é" * 4000).encode(), "a text, not a picture"),
+    "text of Windows": ("a text".encode("utf-16"), "a text, not a picture"),
+    "web page of Windows": ("<html><body>".encode("utf-16"), "a web page, not a picture"),
+    "SVG of Windows": ("<svg/>".encode("utf-16"), "an SVG drawing"),
     "LFS": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
     "PDF": (b"%PDF-1.7\n", "a PDF document, not a picture"),
     "MP4": (boxed(b"isom", b"isom", b"avc1"), "a video"),
@@ -83,6 +89,10 @@ FILES = {
     "lossless JPEG": (frame(encode("JPEG"), 0xC3, 8), "a JPEG of a lossless kind"),
     "JPEG-LS": (frame(encode("JPEG"), 0xF7, 8), "a JPEG of a lossless kind"),
     "half a JPEG": (encode("JPEG", quality=99)[:1500], "a JPEG that can't be read: .*truncated"),
+    "a JPEG's header": (encode("JPEG")[:20], "a JPEG that can't be read: it breaks off before its picture"),
+    "a PNG's signature": (photo()[:8], "a PNG that can't be read: it breaks off near its beginning"),
+    "a GIF's header": (encode("GIF")[:10], "a GIF that can't be read: it breaks off near its beginning"),
+    "a TIFF's first bytes": (encode("TIFF")[:6], "a TIFF that can't be read: it breaks off near its beginning"),
     "half a PNG": (photo()[:900], "a PNG that can't be read: .*truncated"),
     "wrong sum": (photo().replace(b"IHDR\0", b"IHDR\1"), "a PNG that can't be read: .*checksum in b'IHDR'"),
     "PNG for Apple's apps": (APPLES, "a PNG in Apple's own form"),

@@ -333,7 +333,7 @@ def damaged_files() -> dict[str, tuple[bytes, str]]:
         "an array's header": (array[:40], "damaged .npy file"),
         "an array's first bytes": (array[:7], "damaged .npy file"),
         "an array larger than its file": (boastful, "damaged .npy file"),
-        "an array of objects": (npy(np.array([[None, {}]])), "damaged .npy file"),
+        "an array of objects": (npy(np.array([[None, {}]])), "an array of object; a picture holds numbers"),
         "an array of words": (npy(np.array([["a", "b"]])), "holds numbers"),
         "an array of complex numbers": (npy(np.zeros((3, 3), complex)), "holds numbers"),
         "an array without pixels": (npy(np.zeros((0, 5, 3))), r"shape \(0, 5, 3\)"),
