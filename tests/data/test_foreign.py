@@ -41,9 +41,6 @@ APPLES = (
     APPLES[: APPLES.index(b"IDAT") - 4] + chunk(b"IDAT", RAW.compress(bytes(5000)) + RAW.flush()) + chunk(b"IEND", b"")
 )
 
-OBJECTS = (
-    b"\x93NUMPY\1\0v\0" + b"{'descr': '|O', 'fortran_order': False, 'shape': (2, 2), }".ljust(117) + b"\n" + bytes(32)
-)
 FILES = {
     "empty": (b"", "the file is empty"),
     "zeros": (bytes(5000), "nothing but zeros"),
