@@ -24,6 +24,7 @@ SOLO_LEARN = {  # what its pipelines normalise by
     "imagenet100": IMAGENET,
     "imagenet": IMAGENET,
 }
+RESAMPLING = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}  # Pillow's numbers
 LARGEST_TEXT = 1 << 21  # of a file or a configuration that is looked into
 Numbers = tuple[float, ...]
 
@@ -129,8 +130,20 @@ def _by_timm(config: Mapping[str, Any]) -> Said:
     sides = fed.get("test_input_size") or fed.get("input_size")
     size = _size(sides[-1]) if isinstance(sides, list) and sides else None
     share = _share(fed.get("test_crop_pct") or fed.get("crop_pct"))
-    names = config.get("label_names")
-    return Said(size, share, mean, std, _names(names) if isinstance(names, list) else (), "config.json")
+    names = config.get("label_names") or fed.get("label_names")
+    classes = _names(names) if isinstance(names, list) else ()
+    notes = _otherwise("config.json", fed.get("interpolation"), fed.get("crop_mode"))
+    return Said(size, share, mean, std, classes, "config.json", notes)
+
+
+def _otherwise(by: str, interpolation: Any, crop: Any = None) -> tuple[str, ...]:
+    """What is done here in one way whatever a file says, as its features move by it."""
+    notes = []
+    if isinstance(interpolation, str) and interpolation not in ("bilinear", ""):
+        notes.append(f"pictures are resized by bilinear interpolation, and {by} says {interpolation}")
+    if isinstance(crop, str) and crop not in ("center", ""):
+        notes.append(f"the square in their middle is cut, and {by} says {crop}")
+    return tuple(notes)
 
 
 def _by_transformers(config: Mapping[str, Any], processor: Mapping[str, Any]) -> Said:
@@ -143,7 +156,10 @@ def _by_transformers(config: Mapping[str, Any], processor: Mapping[str, Any]) ->
     # transformers has two ways: a share of the shorter side, or the sides before and after a square is cut
     before, cut = _side(processor.get("size")), _side(processor.get("crop_size"))
     share = _share(processor.get("crop_pct")) or (_share(cut / before) if before and cut else None)
-    return Said(size, share, mean, std, classes, "preprocessor_config.json" if mean or size else "")
+    number = processor.get("resample")
+    method = RESAMPLING.get(number) if isinstance(number, int) else None
+    by = "preprocessor_config.json"
+    return Said(size, share, mean, std, classes, by if mean or size else "", _otherwise(by, method))
 
 
 def _by_solo_learn(args: Mapping[str, Any]) -> Said:

@@ -53,6 +53,26 @@ TIMM = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("named", ["timm", "transformers"])
+def test_what_is_done_otherwise_than_a_file_says_is_told(named: str) -> None:
+    fed_by = {"size": 160, "image_mean": MEAN, "image_std": STD}
+    if named == "timm":
+        config = {
+            **TIMM,
+            "pretrained_cfg": {**TIMM["pretrained_cfg"], "interpolation": "bicubic", "crop_mode": "squash"},
+        }
+        files = {"config.json": config}
+    else:
+        config = {"model_type": "resnet"}
+        files = {"config.json": config, "preprocessor_config.json": {**fed_by, "resample": 3}}
+    told = "; ".join(said_of({}, files, "").notes)
+    assert "resized by bilinear interpolation, and" in told
+    assert "config.json says bicubic" in told
+    assert ("the square in their middle is cut, and config.json says squash" in told) is (named == "timm")
+    usual = {"config.json": {**TIMM, "pretrained_cfg": {"interpolation": "bilinear", "crop_mode": "center"}}}
+    assert not said_of({}, usual, "").notes
+
+
 @pytest.mark.parametrize("file", ["model.safetensors", "pytorch_model.bin"])
 @pytest.mark.parametrize("by", ["folder", "file"])
 def test_a_folder_of_timm(tmp_path: Path, file: str, by: str) -> None:
