@@ -83,5 +83,5 @@ def _digest_of_file(path: Path) -> str:
     try:
         with open(path, "rb") as file:
             return digest([f"{os.fstat(file.fileno()).st_size} {hashlib.sha256(file.read(2**20)).hexdigest()}"])
-    except OSError:
+    except (OSError, ValueError):  # no such file, or a name that none can have
         return ""

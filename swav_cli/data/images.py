@@ -44,6 +44,8 @@ def read_picture(path: str | Path, channels: int = 3) -> Tensor:
         content = read_patiently(Path(path).read_bytes)
     except OSError as error:
         raise BadPicture(error.strerror or str(error)) from None
+    except ValueError:  # a byte of zeros in it, as lists hold that were broken off while they were written
+        raise BadPicture("no file can have this name") from None
     return decode_picture(content, channels)
 
 

@@ -61,6 +61,18 @@ def test_a_list_of_paths(name: str, tmp_path: Path) -> None:
         assert pictures.labels.tolist() == [0, 1, 2]
 
 
+@pytest.mark.parametrize("name", ["l.txt", "l.csv"])
+def test_zeros_in_a_list_are_a_name_that_no_file_has(name: str, tmp_path: Path) -> None:
+    """As a disk leaves them at the end of a file that was written when the power went."""
+    draw(tmp_path, "a.png")
+    (tmp_path / name).write_bytes(b"a.png\n" + bytes(8) + b"\n")
+    pictures = open_pictures(str(tmp_path / name))
+    assert len(pictures) == len(pictures.contents()) == 2
+    assert pictures.read(0).shape[0] == 3
+    with pytest.raises(BadPicture, match="no file can have this name"):
+        pictures.read(1)
+
+
 def test_a_table_with_labels(tmp_path: Path) -> None:
     draw(tmp_path, "a.png", "b.png", "c.png")
     (tmp_path / "l.csv").write_text("Path,Label\na.png,dog\nb.png,cat\nc.png,dog\n")
