@@ -34,6 +34,12 @@ torch.set_num_threads(1)
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are processors: a test that waits for a process's end leaves one idle."""
+    return (os.cpu_count() or 1) + 1
+
+
 REFERENCE = Path(__file__).parent / "reference"
 
 
