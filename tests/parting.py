@@ -91,8 +91,23 @@ def a_signal_to_one() -> None:
         raise
 
 
+def trained() -> None:
+    """Gradients have been averaged while the backward pass went on."""
+    from swav_cli.core.optimizer import LARS
+
+    network = nn.Linear(2, 2)
+    distributed.shared_gradients(network, torch.device("cpu"))(torch.ones(3, 2)).sum().backward()
+    LARS(network.parameters(), lr=0.1).step()
+
+
+def threads() -> list[str]:
+    """Of this process, by the names that torch gives them."""
+    return [task.read_text().strip() for task in Path("/proc/self/task").glob("*/comm")]
+
+
 FAULTS: dict[str, Callable[[], None]] = {
-    "stuck": stuck, "waiting": waiting, "ours": a_fault_of_ours, "signal": a_signal_to_one, "nothing": lambda: None,
+    "stuck": stuck, "waiting": waiting, "ours": a_fault_of_ours, "signal": a_signal_to_one, "trained": trained,
+    "nothing": lambda: None,
 }  # fmt: skip
 
 
@@ -101,6 +116,8 @@ def main() -> None:
     try:
         with joined_processes(minutes=float(os.environ.get("MINUTES", 5))):
             FAULTS[sys.argv[1]]()
+            print(*threads(), flush=True)
+        print(*threads(), flush=True)
     except UserError as error:
         if not error.told:
             print(f"swav: {error}", file=sys.stderr, flush=True)

@@ -35,17 +35,23 @@ def swav_command(*arguments: object) -> list[str]:
 
 
 def start(
-    *arguments: object, cwd: Path, env: Mapping[str, str] | None = None, module: str = "swav_cli", **streams: Any
+    *arguments: object,
+    cwd: Path,
+    env: Mapping[str, str] | None = None,
+    module: str = "swav_cli",
+    forked: bool = CAN_FORK,
+    **streams: Any,
 ) -> subprocess.Popen[str]:
     """Begin a command; what it says is text, of which nothing is lost unless `streams` say so.
 
     Args:
         module: what is run as by `python -m`; or `-c`, and the first argument is code.
+        forked: False starts it truly, for what depends on when it imports something.
     """
     words = [module, *map(str, arguments)]
     given: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **streams}
     surroundings = environment() if env is None else dict(env)
-    if not CAN_FORK:
+    if not forked:
         as_module = [] if module == "-c" else ["-m"]
         return subprocess.Popen([sys.executable, *as_module, *words], cwd=cwd, env=surroundings, **given)
     return Forked(words, cwd=cwd, env=surroundings, **given)
@@ -68,7 +74,7 @@ def run(
 
 
 def start_together(
-    world: int, *arguments: object, cwd: Path, module: str = "swav_cli", **more: str
+    world: int, *arguments: object, cwd: Path, module: str = "swav_cli", forked: bool = CAN_FORK, **more: str
 ) -> list[subprocess.Popen[str]]:
     """So many processes of one command, each with its rank, as a launcher starts them; `more` joins their environment.
 
@@ -79,7 +85,7 @@ def start_together(
         port = str(free.getsockname()[1])
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(world), "PYTHONPATH": str(Path.cwd())}
     places = [{**meeting, "RANK": str(rank), "LOCAL_RANK": str(rank), **more} for rank in range(world)]
-    return [start(*arguments, cwd=cwd, env=environment(**place), module=module) for place in places]
+    return [start(*arguments, cwd=cwd, env=environment(**place), module=module, forked=forked) for place in places]
 
 
 def share(world: int, *arguments: object, cwd: Path) -> str:

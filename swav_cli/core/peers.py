@@ -7,6 +7,7 @@ queue, as with NCCL, hears nothing and can do nothing: a thread of its own asks 
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import socket
 import sys
@@ -37,7 +38,8 @@ class Peers:
         self._rank, self._world = distributed.rank(), distributed.world_size()
         self._over = threading.Event()
         # A connection of its own: another thread may hold the first one while it waits for what never comes.
-        threading.Thread(target=self._watch, args=(store.clone(),), daemon=True).start()
+        self._watching = threading.Thread(target=self._watch, args=(store.clone(),), daemon=True)
+        self._watching.start()
 
     def leave(self, failed: bool) -> None:
         """Part from the others; where this process has failed, they are told, and it waits for none of them."""
@@ -47,11 +49,14 @@ class Peers:
                 distributed.largest_of_all(0)  # nobody asks the common store any more once one of them may leave
             with suppress(RuntimeError):
                 dist.destroy_process_group()
+            _let_go_of_the_group()
+            self._watching.join(TIME_TO_END)
             return
         with suppress(RuntimeError):
             if not self.store.check([ENDED]):
                 self.store.set(ENDED, f"process {self._rank} on {socket.gethostname()}")
             self.store.set(f"{GONE} {self._rank}", "")
+        atexit.register(_let_go_of_the_group)  # not now, while the error holds whatever was at work
         on_gpus = dist.is_initialized() and "nccl" in str(dist.get_backend_config())
         keeps_store = self._rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
         if not on_gpus:
@@ -115,6 +120,14 @@ class Peers:
         with suppress(RuntimeError):
             self.store.set(f"{GONE} {self._rank}", "")
         os._exit(error.exit_code)
+
+
+def _let_go_of_the_group() -> None:
+    """What still holds the group goes, such as a network whose parts hold each other, and with it gloo's threads.
+
+    One that outlives Python ends the process by SIGABRT where it lets go of a tensor too late.
+    """
+    gc.collect()
 
 
 def _break_off() -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
+from importlib import import_module
 from itertools import count
 from typing import Any, TypeVar
 
@@ -80,6 +81,9 @@ def joined_processes(device: str = "cpu", minutes: float = LONG) -> Iterator[Non
 
 
 def _join(where: torch.device, minutes: float) -> Store:
+    # Their functions have the group of all processes as a default: imported later, as torch's compiler does, they would
+    # hold it for good.
+    import_module("torch.distributed.nn.functional")
     timeout = timedelta(minutes=minutes)
     meeting = timedelta(minutes=min(minutes, MEETING))
     try:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import signal
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.parting import FIRST_FAILS
-from tests.processes import environment, run, start, start_together, stopped
+from tests.processes import CAN_FORK, environment, run, start, start_together, stopped
 
 HOST = socket.gethostname()
 
 
-def ended(world: int, fault: str, folder: Path, **more: str) -> tuple[list[int], list[str], list[str]]:
+def ended(world: int, fault: str, folder: Path, **more: Any) -> tuple[list[int], list[str], list[str]]:
     """Exit codes, what each printed, and all lines that were said."""
     processes = start_together(world, fault, cwd=folder, module="tests.parting", **more)
     found = [process.communicate(timeout=100) for process in processes]
@@ -47,6 +48,16 @@ def test_a_signal_to_one_of_a_shared_extraction_is_heard_by_all(tmp_path: Path) 
     counts = [[int(number) for number in each.split()] for each in out]
     assert [code for code, _ in counts] == [138, 138]
     assert all(read <= 8 for _, read in counts), counts
+
+
+@pytest.mark.skipif(not CAN_FORK, reason="names of threads are read from /proc")
+def test_no_thread_of_the_group_outlives_it(tmp_path: Path) -> None:
+    """One that does may still let go of a tensor while Python ends, which ends the process by SIGABRT."""
+    codes, out, lines = ended(2, "trained", tmp_path, forked=False)
+    assert codes == [0, 0], lines
+    for within, after in (each.splitlines() for each in out):
+        assert "gloo" in within
+        assert "gloo" not in after
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -17,6 +17,7 @@ from swav_cli.data.formats import BadPicture
 from swav_cli.data.inputs import open_inputs, with_channels
 from swav_cli.data.labelled import labels_of, train_and_val_in
 from swav_cli.data.pictures import Pictures
+from swav_cli.data.readers import Readers
 from swav_cli.data.sources import open_pictures
 from swav_cli.errors import UserError
 from tests.data.tars import png
@@ -323,7 +324,7 @@ def test_workers_read_for_themselves(context: str) -> None:
         pictures = open_pictures(source)
         assert int(pictures.read(4)[0, 0, 0]) == 4  # open in this process as well
         loader = DataLoader(Levels(pictures), batch_size=None, num_workers=1, multiprocessing_context=context)
-        assert [int(level) for level in loader] == list(range(12))
+        assert [int(level) for level in Readers(loader)] == list(range(12))
         assert levels(pickle.loads(pickle.dumps(pictures))) == list(range(12))
         if context == "spawn":
             break
