@@ -21,13 +21,13 @@ from typing import Any, TypeVar
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
-from swav_cli.data import kept_listing
-from swav_cli.data.file_pictures import FilePictures
-from swav_cli.data.formats import SUFFIXES
-from swav_cli.data.kept_listing import list_folder, load_listing, save_listing
-from swav_cli.data.listing import Folder, Listing, arrange
-from swav_cli.data.loader import epoch_order
-from swav_cli.data.path_table import PathTable
+from swav_cli.data.decoding.formats import SUFFIXES
+from swav_cli.data.folders import kept_listing
+from swav_cli.data.folders.file_pictures import FilePictures
+from swav_cli.data.folders.kept_listing import list_folder, load_listing, save_listing
+from swav_cli.data.folders.listing import Folder, Listing, arrange
+from swav_cli.data.folders.path_table import PathTable
+from swav_cli.data.reading.loader import epoch_order
 
 CLASSES, READERS, READ = 1000, 2, 200_000
 Result = TypeVar("Result")

@@ -23,9 +23,9 @@ from torchvision import transforms
 
 from swav_cli.core.multicrop import Colour, CropSize, MultiCrop
 from swav_cli.core.photometric import recolour
-from swav_cli.data.images import read_picture
-from swav_cli.data.loader import Batch, Crops
+from swav_cli.data.decoding.images import read_picture
 from swav_cli.data.pictures import Pictures
+from swav_cli.data.reading.loader import Batch, Crops
 from swav_cli.data.sources import open_pictures
 
 SIZES = [CropSize(2, 224, (0.14, 1.0)), CropSize(6, 96, (0.05, 0.14))]

@@ -17,8 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from swav_cli.core.answer import Answer
-from swav_cli.core.distributed import pick_device
+from swav_cli.core.device import pick_device
 from swav_cli.core.model import SwAV
 from swav_cli.core.precision import pick_precision
 from swav_cli.core.weights import About
@@ -26,6 +25,7 @@ from swav_cli.data.inputs import open_inputs, with_channels
 from swav_cli.data.pictures import Pictures
 from swav_cli.errors import UserError
 from swav_cli.evaluate import prediction
+from swav_cli.evaluate.answer import Answer
 from swav_cli.evaluate.features import layer_function, stream_features, usual_batch, usual_workers
 from swav_cli.zoo import load
 

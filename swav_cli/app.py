@@ -19,9 +19,9 @@ from swav_cli.commands.models import models
 from swav_cli.commands.predict import predict
 from swav_cli.commands.pretrain import pretrain
 from swav_cli.commands.recipes import recipes
-from swav_cli.core.place import adopt_place, check_place
-from swav_cli.core.stopping import Terminated, clear_away_when_ended
 from swav_cli.errors import Interrupted, MemoryFull, UserError, is_memory_full
+from swav_cli.parallel.place import adopt_place, check_place
+from swav_cli.parallel.stopping import Terminated, clear_away_when_ended
 from swav_cli.report.printable import printable_lines, write_any_character
 
 app = typer.Typer(

@@ -14,7 +14,7 @@ FILES = {"bash": "swav.bash", "zsh": "swav.zsh", "fish": "swav.fish", "powershel
 
 def recipe_names(incomplete: str) -> list[str]:
     """Names of shipped recipes that begin so; what a shell offers where a recipe is wanted."""
-    from swav_cli.core.recipe_file import shipped_recipes
+    from swav_cli.recipe.file import shipped_recipes
 
     return [name for name in shipped_recipes() if name.startswith(incomplete)]
 

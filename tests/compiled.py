@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch._dynamo.backends.debugging import aot_eager
 
-from swav_cli.core import distributed
-from swav_cli.core.engine import Trainer
-from swav_cli.core.processes import joined_processes
-from swav_cli.data.loader import Order, load_batches
+from swav_cli.core.swav import Trainer
+from swav_cli.data.reading.loader import Order, load_batches
 from swav_cli.data.sources import ShapePictures
+from swav_cli.parallel import distributed
+from swav_cli.parallel.processes import joined_processes
 from tests.conftest import tiny_recipe
 
 COUNT, BATCH, STEPS = 48, 8, 3

@@ -18,10 +18,10 @@ import torch
 from PIL import Image
 
 from swav_cli.app import main
-from swav_cli.core.classifier_recipe import FinetuneRecipe, LinearRecipe
-from swav_cli.core.recipe import Recipe
-from swav_cli.core.recipe_file import apply_override, parse_as, parse_recipe
 from swav_cli.files import held
+from swav_cli.recipe.classifier_schema import FinetuneRecipe, LinearRecipe
+from swav_cli.recipe.file import apply_override, parse_as, parse_recipe
+from swav_cli.recipe.schema import Recipe
 from tests.processes import run
 
 # What is tested is the same on every machine: where there is a GPU, `auto` would take it and compute in bf16.

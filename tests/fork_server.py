@@ -24,8 +24,8 @@ from typing import Any, NamedTuple
 IMPORTED = (
     "torch", "torch._dynamo", "torch._inductor.config", "torch.distributed.launcher.api", "torchcodec.decoders",
     "torch.utils.data", "rich.console", "rich.table", "tqdm.auto", "scipy.special", "sklearn.metrics", "swav_cli.app",
-    "swav_cli.tasks.answering", "swav_cli.tasks.classifying", "swav_cli.tasks.extracting", "swav_cli.tasks.judging",
-    "swav_cli.tasks.pretraining", "swav_cli.tasks.probing", "swav_cli.zoo.export",
+    "swav_cli.tasks.predict", "swav_cli.tasks.classifier", "swav_cli.tasks.extract", "swav_cli.tasks.eval",
+    "swav_cli.tasks.pretrain", "swav_cli.tasks.linear_eval_cached", "swav_cli.tasks.export",
 )  # fmt: skip
 
 

@@ -16,10 +16,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from swav_cli.core import distributed, peers
-from swav_cli.core.processes import joined_processes, signal_of_any
 from swav_cli.data.pictures import Pictures
 from swav_cli.errors import Interrupted, UserError
+from swav_cli.parallel import distributed, peers
+from swav_cli.parallel.processes import joined_processes, signal_of_any
 
 FIRST_FAILS = "the first process has failed by itself"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from swav_cli.completions import recipe_names, scripts, write
-from swav_cli.core.recipe_file import shipped_recipes
+from swav_cli.recipe.file import shipped_recipes
 
 FOLDER = Path(__file__).parent.parent / "completions"
 SWAV = "import sys; sys.argv[0] = 'swav'; from swav_cli.app import main; main()"

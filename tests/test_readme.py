@@ -31,8 +31,8 @@ def test_there_are_commands() -> None:
 def make_run(folder: Path) -> None:
     """A run's folder with a small network that has learnt nothing."""
     from swav_cli.core.plan import make_model
-    from swav_cli.core.recipe_file import dump_recipe
     from swav_cli.core.weights import about, save_model
+    from swav_cli.recipe.file import dump_recipe
 
     recipe = tiny_recipe("data.train=shapes:480")
     save_model(folder / "model.safetensors", make_model(recipe), about(recipe))
@@ -85,7 +85,7 @@ def test_the_python_of_the_readme_runs(workplace: Path, monkeypatch: pytest.Monk
 
 
 def test_every_recipe_stands_in_the_readme() -> None:
-    from swav_cli.core.recipe_file import shipped_recipes
+    from swav_cli.recipe.file import shipped_recipes
 
     text = README.read_text(encoding="utf-8")
     assert [name for name in shipped_recipes() if f"`{name}`" not in text] == []

@@ -31,8 +31,8 @@ for words in {commands}:
 @pytest.fixture
 def run_folder(tmp_path: Path) -> Path:
     from swav_cli.core.plan import make_model
-    from swav_cli.core.recipe_file import dump_recipe
     from swav_cli.core.weights import about, save_model
+    from swav_cli.recipe.file import dump_recipe
 
     recipe = tiny_recipe()
     (tmp_path / "run").mkdir()

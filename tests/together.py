@@ -19,13 +19,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from swav_cli.core import distributed
-from swav_cli.core.checkpoint import RunFolder, load_checkpoint
-from swav_cli.core.engine import Trainer
-from swav_cli.core.processes import joined_processes
-from swav_cli.data.loader import Order, load_batches
+from swav_cli.core.swav import Trainer
+from swav_cli.data.reading.loader import Order, load_batches
 from swav_cli.data.sources import ShapePictures
 from swav_cli.errors import Interrupted
+from swav_cli.parallel import distributed
+from swav_cli.parallel.processes import joined_processes
+from swav_cli.run.checkpoint import load_checkpoint
+from swav_cli.run.folder import RunFolder
 from tests.conftest import tiny_recipe
 from tests.processes import start_together
 

@@ -16,7 +16,7 @@ from swav_cli.errors import UserError
 from swav_cli.files import check_place
 
 if TYPE_CHECKING:
-    from swav_cli.core.classifier_recipe import FinetuneRecipe, LinearRecipe
+    from swav_cli.recipe.classifier_schema import FinetuneRecipe, LinearRecipe
     from swav_cli.report.console import Screen
 
 SMALL = 96  # pixels: up to here the recipes for small pictures are meant
@@ -114,7 +114,7 @@ def overrides(
 
 def usual_recipe(model: str | None, small: str, large: str) -> str:
     """By the size of the pictures that the model's run has; a model of no run is taken to be ImageNet's."""
-    from swav_cli.core.run_pictures import pretraining_of
+    from swav_cli.run.pictures import pretraining_of
     from swav_cli.zoo.load import newest_pretrained
 
     source = model or newest_pretrained()
@@ -140,8 +140,8 @@ def print_plan(recipe: LinearRecipe | FinetuneRecipe, devices: int | None, devic
     """The settled recipe and what it will do, once it is sure that so many processes can share it."""
     import sys
 
-    from swav_cli.core.recipe_file import dump_recipe
-    from swav_cli.tasks.classifying import check_processes, plan_facts, settle
+    from swav_cli.recipe.file import dump_recipe
+    from swav_cli.tasks.classifier import check_processes, plan_facts, settle
 
     job = settle(recipe, device, lambda text: print(text, file=sys.stderr))
     check_processes(job.recipe, devices or 1)
@@ -155,22 +155,24 @@ def print_plan(recipe: LinearRecipe | FinetuneRecipe, devices: int | None, devic
 
 def tell(work: Callable[[Screen], dict[str, Any]], plot: Path | None, as_json: bool) -> None:
     """Do the work with a screen; of several processes the first one speaks for all."""
-    from swav_cli.core.processes import is_first
+    from swav_cli.parallel.processes import is_first
     from swav_cli.report.console import Console, Screen
 
     results = work(Console("loss") if is_first() else Screen())
     if is_first() and as_json:
         print(json.dumps(results), flush=True)
     if is_first() and plot is not None:
-        from swav_cli.tasks.classifying import plot_confusion
+        from swav_cli.tasks.classifier import plot_confusion
 
         plot_confusion(Path(results["run"]), plot)
 
 
 def start_processes(devices: int | None, device: str) -> None:
     """With --devices run this command in so many processes, and end with their exit code."""
-    from swav_cli.tasks.launching import in_processes
+    if devices is None or devices == 1:
+        return
+    from swav_cli.core.device import pick_device
+    from swav_cli.parallel.launching import is_to_launch, launch
 
-    code = in_processes(devices, device)
-    if code is not None:
-        raise typer.Exit(code)
+    if is_to_launch(devices):
+        raise typer.Exit(launch(devices, device, pick_device(device)))

@@ -70,12 +70,12 @@ def evaluate(
     """
     plot = checked_plot(plot)
     start_processes(devices, device)
-    from swav_cli.core.processes import is_first
+    from swav_cli.parallel.processes import is_first
     from swav_cli.report.console import Console, Screen
 
     screen = Console() if is_first() else Screen()
     if svm:
-        from swav_cli.tasks.judging_svm import judge_by_svm
+        from swav_cli.tasks.eval_svm import judge_by_svm
 
         for option, given in (("--tta", tta), ("--plot", plot is not None), ("--linear", linear is not None)):
             if given:
@@ -85,7 +85,7 @@ def evaluate(
             workers=workers, screen=screen,
         )  # fmt: skip
     else:
-        from swav_cli.tasks.judging import judge
+        from swav_cli.tasks.eval import judge
 
         results = judge(
             model, linear=linear, data=data, bank=bank, flip=tta, plot=plot, device=device, precision=precision,

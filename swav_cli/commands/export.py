@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from swav_cli.commands.classifier_options import Linear
-from swav_cli.zoo.export_formats import FORMATS, LAYERS, ExportRequest, format_of
+from swav_cli.exports.formats import FORMATS, LAYERS, ExportRequest, format_of
 
 if TYPE_CHECKING:
-    from swav_cli.zoo.export import Exported
+    from swav_cli.tasks.export import Exported
 
 
 def _formats(incomplete: str) -> list[str]:
@@ -88,7 +88,7 @@ def export(
     Prints the lines of Python that load it.
     """
     request = ExportRequest(format_ or format_of(str(out or "")), layer, preprocess, half, static)
-    from swav_cli.zoo.export import export as write
+    from swav_cli.tasks.export import export as write
 
     done = write(model, request, out, overwrite, notice=lambda text: print(text, file=sys.stderr), linear=linear)
     if as_json:

@@ -72,9 +72,9 @@ def extract(
     Work that was stopped goes on when the same command is typed again.
     """
     start_processes(devices, device)
-    from swav_cli.core.processes import is_first
+    from swav_cli.parallel.processes import is_first
     from swav_cli.report.progress import Progress
-    from swav_cli.tasks.extracting import write_features
+    from swav_cli.tasks.extract import write_features
 
     first = is_first()  # of several processes one speaks for all
     screen = Progress(speaks=first)

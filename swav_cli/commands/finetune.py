@@ -49,8 +49,8 @@ def finetune(
     of ImageNet. Which pictures were used stands in the run's labelled.txt.
     Stopped work goes on when the same command is typed again.
     """
-    from swav_cli.core.classifier_recipe import FinetuneRecipe
-    from swav_cli.core.recipe_file import load_as
+    from swav_cli.recipe.classifier_schema import FinetuneRecipe
+    from swav_cli.recipe.file import load_as
 
     named = options.overrides(model, data, val, labels, epochs, batch_size, precision, workers, seed)
     chosen = recipe or options.usual_recipe(model, "finetune-small", "finetune-in1k-10pct")
@@ -60,7 +60,7 @@ def finetune(
         options.print_plan(settings, devices, device, as_json)
         return
     options.start_processes(devices, device)
-    from swav_cli.tasks.classifying import train_classifier
+    from swav_cli.tasks.classifier import train_classifier
 
     options.tell(
         lambda screen: train_classifier(

@@ -11,7 +11,7 @@ import typer
 from swav_cli.errors import UserError, counted
 
 if TYPE_CHECKING:
-    from swav_cli.data.shard_index import ShardIndex
+    from swav_cli.data.shards.index import ShardIndex
 
 
 def index(
@@ -36,7 +36,7 @@ def index(
     NAME.cls, or in NAME.json as "label" or "class". Without any of these the
     first folders are the classes.
     """
-    from swav_cli.data.shards import index_shards
+    from swav_cli.data.shards.pictures import index_shards
 
     found = facts(index_shards(shards, force))
     if not found["pictures"]:
@@ -46,7 +46,7 @@ def index(
 
 def facts(indexes: Sequence[ShardIndex]) -> dict[str, Any]:
     """What is in the shards, and where their indexes lie."""
-    from swav_cli.data.shards import classes_of, remarks_on, unlabelled_in
+    from swav_cli.data.shards.pictures import classes_of, remarks_on, unlabelled_in
 
     named = classes_of(indexes)
     rows = [

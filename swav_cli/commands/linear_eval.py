@@ -57,8 +57,8 @@ def linear_eval(
     where no others are named. The result is a model that predict, eval and
     export take. Stopped work goes on when the same command is typed again.
     """
-    from swav_cli.core.classifier_recipe import LinearRecipe
-    from swav_cli.core.recipe_file import load_as
+    from swav_cli.recipe.classifier_schema import LinearRecipe
+    from swav_cli.recipe.file import load_as
 
     named = options.overrides(model, data, val, labels, epochs, batch_size, precision, workers, seed)
     if layers is not None:
@@ -74,9 +74,9 @@ def linear_eval(
         return
     options.start_processes(devices, device)
     if cached:
-        from swav_cli.tasks.probing import probe_classifier as train
+        from swav_cli.tasks.linear_eval_cached import probe_classifier as train
     else:
-        from swav_cli.tasks.classifying import train_classifier as train
+        from swav_cli.tasks.classifier import train_classifier as train
     options.tell(
         lambda screen: train(settings, out, device=device, resume=resume, overwrite=overwrite, screen=screen),
         plot,

@@ -80,7 +80,7 @@ def show(
     swav models show checkpoint.pth
     """
     from swav_cli.report.models import facts_text
-    from swav_cli.zoo.showing import describe_model
+    from swav_cli.tasks.models import describe_model
 
     facts = describe_model(model, lambda text: print(text, file=sys.stderr), linear)
     print(json.dumps(facts) if as_json else facts_text(facts), flush=True)

@@ -74,7 +74,7 @@ def predict(
     """
     from swav_cli.report.answers import pick_format
     from swav_cli.report.progress import Progress
-    from swav_cli.tasks.answering import write_predictions
+    from swav_cli.tasks.predict import write_predictions
 
     form = pick_format(written, as_json, out)
     screen = Progress(bar=out is not None or not sys.stdout.isatty())

@@ -13,13 +13,13 @@ import typer
 from swav_cli.commands.classifier_options import Devices, start_processes
 from swav_cli.completions import recipe_names
 from swav_cli.data.paths import expanded
-from swav_cli.data.shard_names import is_stream
+from swav_cli.data.shards.names import is_stream
 from swav_cli.errors import UserError
 from swav_cli.files import check_place
 
 if TYPE_CHECKING:
     from swav_cli.core.micro_batch import MicroBatch
-    from swav_cli.core.recipe import Recipe
+    from swav_cli.recipe.schema import Recipe
 
 
 def pretrain(
@@ -84,7 +84,7 @@ def pretrain(
 
     A run that was stopped goes on when the same command is typed again.
     """
-    from swav_cli.core.recipe_file import load_recipe, shipped_recipes
+    from swav_cli.recipe.file import load_recipe, shipped_recipes
 
     options = {
         "training.epochs": epochs,
@@ -112,9 +112,9 @@ def pretrain(
         _look_ahead(settings, devices, device, _micro_batch(micro_batch), dry_run, preview, as_json)
         return
     start_processes(devices, device)
-    from swav_cli.core.processes import is_first
+    from swav_cli.parallel.processes import is_first
     from swav_cli.report.console import Console, Screen
-    from swav_cli.tasks.pretraining import pretrain as train
+    from swav_cli.tasks.pretrain import pretrain as train
 
     results = train(
         settings, out, device=device, resume=resume, overwrite=overwrite, init_from=init_from,
@@ -145,10 +145,10 @@ def _look_ahead(
     """What would be trained, in words or as a picture."""
     from swav_cli.data.inputs import refuse_to_replace
     from swav_cli.data.pictures import tell
-    from swav_cli.data.streams import StreamPictures
+    from swav_cli.data.shards.streams import StreamPictures
     from swav_cli.report.plan import plan_facts, plan_text
     from swav_cli.report.sheet import save_crops
-    from swav_cli.tasks.pretraining import check_processes, preview_views, settle
+    from swav_cli.tasks.pretrain import check_processes, preview_views, settle
 
     if preview is not None:
         preview = expanded(preview)

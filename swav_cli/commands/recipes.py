@@ -25,7 +25,7 @@ def list_recipes(
     """
     if context.invoked_subcommand is not None:
         return
-    from swav_cli.core.recipe_file import read_recipe, shipped_recipes
+    from swav_cli.recipe.file import read_recipe, shipped_recipes
     from swav_cli.report.tables import recipe_rows, recipe_table
 
     rows = recipe_rows([read_recipe(path) for path in shipped_recipes().values()])
@@ -47,7 +47,7 @@ def show(
 
     swav recipes show quickstart > mine.yaml
     """
-    from swav_cli.core.recipe_file import find_recipe, read_recipe
+    from swav_cli.recipe.file import find_recipe, read_recipe
 
     path = find_recipe(name)
     read_recipe(path)  # a file that is no recipe is not shown as one

@@ -1,1 +1,1 @@
-"""The method and its training; knows nothing of commands or screens."""
+"""The method and its training, as the paper tells it."""

@@ -14,24 +14,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from swav_cli.core import distributed
-from swav_cli.core.checkpoint import RunFolder
-from swav_cli.core.classifier_recipe import FinetuneRecipe, LinearRecipe
-from swav_cli.core.loop import Course, EndOfEpoch, Pace, run_steps
-from swav_cli.core.metrics import Progress
 from swav_cli.core.model import SwAV
 from swav_cli.core.multicrop import Colour, CropSize, MultiCrop
 from swav_cli.core.optimizer import make_optimizer
 from swav_cli.core.photometric import recolour
 from swav_cli.core.precision import autocast, full_precision, memory_format
-from swav_cli.core.recipe import settled
 from swav_cli.core.stages import POOLED, Stages
-from swav_cli.core.synchronised_norm import with_synchronised_norms
+from swav_cli.core.train import Course, EndOfEpoch, Pace, run_steps
 from swav_cli.core.transfer import moved
 from swav_cli.core.weights import About
-from swav_cli.data.loader import Batch, Order, load_batches
 from swav_cli.data.pictures import Pictures, labels_digest
+from swav_cli.data.reading.loader import Batch, Order, load_batches
 from swav_cli.errors import Diverged
+from swav_cli.parallel import distributed
+from swav_cli.parallel.synchronised_norm import with_synchronised_norms
+from swav_cli.recipe.classifier_schema import FinetuneRecipe, LinearRecipe
+from swav_cli.recipe.schema import settled
+from swav_cli.run.folder import RunFolder
+from swav_cli.run.metrics import Progress
 
 UNREAD = -100  # the label of a picture that could not be read: another stands in for it, whose class is its own
 

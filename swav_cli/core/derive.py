@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from pydantic import ValidationError
 
-from swav_cli.core.classifier_recipe import ClassifierRecipe
 from swav_cli.core.precision import pick_precision, refuse_float64
-from swav_cli.core.recipe import Part, Recipe, settled
-from swav_cli.core.recipe_keys import explain
-from swav_cli.data.formats import BadPicture
+from swav_cli.data.decoding.formats import BadPicture
 from swav_cli.data.pictures import Pictures
 from swav_cli.errors import UserError, counted
+from swav_cli.recipe.classifier_schema import ClassifierRecipe
+from swav_cli.recipe.schema import Part, Recipe, settled
+from swav_cli.recipe.words import explain
 
 Kind = TypeVar("Kind", bound=Part)
 Classifier = TypeVar("Classifier", bound=ClassifierRecipe)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from swav_cli.core.plan import make_model
-from swav_cli.core.recipe import Recipe, settled
+from swav_cli.recipe.schema import Recipe, settled
 
 
 class Estimate(NamedTuple):

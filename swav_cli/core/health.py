@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from swav_cli.core import distributed
+from swav_cli.parallel import distributed
 
 FLAT = 0.98  # of ln K: at or above, the predictions tell nothing
 NARROW = 0.02  # spread of scores at or below which all pictures look alike to the prototypes

@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from swav_cli.core import distributed
 from swav_cli.core.derive import Derived, with_value
-from swav_cli.core.engine import Trainer
-from swav_cli.core.loop import quickest_convolutions
 from swav_cli.core.multicrop import Colour, draw_colours
-from swav_cli.core.recipe import Recipe, settled
-from swav_cli.data.loader import Batch
+from swav_cli.core.swav import Trainer
+from swav_cli.core.train import quickest_convolutions
 from swav_cli.data.pictures import Pictures
+from swav_cli.data.reading.loader import Batch
 from swav_cli.errors import UserError, is_memory_full
+from swav_cli.parallel import distributed
+from swav_cli.recipe.schema import Recipe, settled
 
 SPARE = 0.05  # of a GPU's memory, which stays free: memory falls to pieces, and the screen may need some
 NCCL = 2**30  # bytes that NCCL takes for its buffers beside torch's memory, where there are several processes

@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from swav_cli.core.architectures import Stem
 from swav_cli.core.precision import full_precision
 from swav_cli.core.resnet import ResNet
 from swav_cli.core.timm_backbone import TIMM, make_timm_backbone
+from swav_cli.recipe.architectures import Stem
 
 
 class SwAV(ResNet):

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from swav_cli.core import distributed
 from swav_cli.core.sinkhorn import sinkhorn
+from swav_cli.parallel import distributed
 
 
 def swapped_prediction(

@@ -9,7 +9,7 @@ import torch
 from swav_cli.core.model import SwAV
 from swav_cli.core.multicrop import Colour, CropSize, MultiCrop
 from swav_cli.core.optimizer import learning_rate
-from swav_cli.core.recipe import Recipe, settled
+from swav_cli.recipe.schema import Recipe, settled
 
 
 class Plan(NamedTuple):

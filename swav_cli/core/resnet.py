@@ -11,7 +11,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from swav_cli.core.architectures import ARCHITECTURES, Stem
+from swav_cli.recipe.architectures import ARCHITECTURES, Stem
 
 
 class BasicBlock(nn.Module):

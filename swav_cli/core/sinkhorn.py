@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from swav_cli.core.distributed import max_over_processes, sum_over_processes
 from swav_cli.core.precision import full_precision
+from swav_cli.parallel.distributed import max_over_processes, sum_over_processes
 
 
 @torch.no_grad()

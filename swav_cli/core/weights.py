@@ -14,12 +14,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from swav_cli.core.architectures import ARCHITECTURES, Stem
 from swav_cli.core.model import SwAV
-from swav_cli.core.recipe import Recipe, settled
 from swav_cli.core.timm_backbone import TIMM
 from swav_cli.errors import UserError
 from swav_cli.files import write_whole
+from swav_cli.recipe.architectures import ARCHITECTURES, Stem
+from swav_cli.recipe.schema import Recipe, settled
 
 FORMAT = "swav-model-1"
 LARGEST, LARGEST_SIZE = 2**20, 2**14  # of any number in a description; of the pixels of a side

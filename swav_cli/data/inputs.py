@@ -10,19 +10,19 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from swav_cli.data.file_pictures import FilePictures
-from swav_cli.data.formats import SUFFIXES, BadPicture, format_of
-from swav_cli.data.images import NPY, decode_picture
-from swav_cli.data.kept_listing import list_folder
-from swav_cli.data.listing import TOLD
-from swav_cli.data.own_results import holds_results, is_made_whole, own_among
+from swav_cli.data.decoding.formats import SUFFIXES, BadPicture, format_of
+from swav_cli.data.decoding.images import NPY, decode_picture
+from swav_cli.data.folders.file_pictures import FilePictures
+from swav_cli.data.folders.kept_listing import list_folder
+from swav_cli.data.folders.listing import TOLD
+from swav_cli.data.folders.own_results import holds_results, is_made_whole, own_among
+from swav_cli.data.lists.record_pictures import RecordPictures, names_records, open_records
+from swav_cli.data.lists.tables import LISTS, as_written, split_lines
 from swav_cli.data.paths import expanded, names_beside
 from swav_cli.data.pictures import Pictures
-from swav_cli.data.record_pictures import RecordPictures, names_records, open_records
-from swav_cli.data.shard_names import is_stream, names_shards
-from swav_cli.data.shards import ShardPictures, open_shards
+from swav_cli.data.shards.names import is_stream, names_shards
+from swav_cli.data.shards.pictures import ShardPictures, open_shards
 from swav_cli.data.sources import open_pictures
-from swav_cli.data.tables import LISTS, as_written, split_lines
 from swav_cli.data.torchvision_pictures import TorchvisionPictures
 from swav_cli.errors import UserError, nearest
 

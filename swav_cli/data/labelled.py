@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from swav_cli.data.label_lists import listed_among
+from swav_cli.data.lists.label_lists import listed_among
+from swav_cli.data.lists.record_pictures import parts_of_records
 from swav_cli.data.paths import expanded
 from swav_cli.data.pictures import PARTS, Chosen, Pictures
-from swav_cli.data.record_pictures import parts_of_records
 from swav_cli.errors import UserError, counted, nearest
 
 HELD_OUT = 0.2  # of the pictures of each class, where nobody names others to judge by

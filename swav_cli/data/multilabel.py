@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from swav_cli.data.lists.tables import TABLES, Row, beside, listed_in, read_rows
 from swav_cli.data.paths import expanded
-from swav_cli.data.tables import TABLES, Row, beside, listed_in, read_rows
 from swav_cli.errors import UserError, nearest
 
 COLUMN = "labels"

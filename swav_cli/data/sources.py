@@ -12,17 +12,17 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from swav_cli.data.file_pictures import FilePictures
-from swav_cli.data.formats import SUFFIXES
-from swav_cli.data.image_folder import Described
-from swav_cli.data.kept_listing import list_folder
-from swav_cli.data.lists import open_list
+from swav_cli.data.decoding.formats import SUFFIXES
+from swav_cli.data.folders.file_pictures import FilePictures
+from swav_cli.data.folders.kept_listing import list_folder
+from swav_cli.data.lists.image_folder import Described
+from swav_cli.data.lists.lists import open_list
+from swav_cli.data.lists.record_pictures import names_records, open_records, records_in
+from swav_cli.data.lists.tables import LISTS
 from swav_cli.data.paths import expanded, names_beside
 from swav_cli.data.pictures import Limited, Pictures, Split, digest, lacks
-from swav_cli.data.record_pictures import names_records, open_records, records_in
 from swav_cli.data.shapes import KINDS, shape_picture
-from swav_cli.data.shard_names import hint_at_shards, is_stream, names_shards, refuse_stream
-from swav_cli.data.tables import LISTS
+from swav_cli.data.shards.names import hint_at_shards, is_stream, names_shards, refuse_stream
 from swav_cli.data.torchvision_pictures import open_torchvision, spelt_otherwise
 from swav_cli.errors import UserError, nearest
 
@@ -83,7 +83,7 @@ def open_pictures(
     elif kind == "torchvision":
         pictures = open_torchvision(source, rest, split, channels)
     elif names_shards(source):
-        from swav_cli.data.shards import open_shards
+        from swav_cli.data.shards.pictures import open_shards
 
         pictures = open_shards([source], channels)
     elif names_records(source):

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from PIL import EpsImagePlugin, Image
 from torch import Tensor
 
-from swav_cli.data.formats import BadPicture
-from swav_cli.data.images import from_pillow
+from swav_cli.data.decoding.formats import BadPicture
+from swav_cli.data.decoding.images import from_pillow
 from swav_cli.data.paths import cache_folder, expanded
 from swav_cli.data.pictures import Pictures, Split
 from swav_cli.errors import UserError, nearest

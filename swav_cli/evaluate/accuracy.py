@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from swav_cli.core import distributed
 from swav_cli.data.pictures import Pictures
 from swav_cli.errors import UserError, counted
+from swav_cli.parallel import distributed
 
 TOP = 5
 

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from swav_cli.core import distributed
 from swav_cli.core.weights import About
 from swav_cli.data.pictures import Pictures
 from swav_cli.evaluate.accuracy import Tally
 from swav_cli.evaluate.features import stream_features, usual_batch
 from swav_cli.evaluate.unread import Unread
+from swav_cli.parallel import distributed
 
 Classifiers = Callable[[Tensor], dict[str, Tensor]]  # (B, C, H, W) normalised -> logits (B, classes) by name
 

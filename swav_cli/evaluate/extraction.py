@@ -17,14 +17,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from swav_cli.core import distributed
-from swav_cli.core.agreement import pictures_seen, refuse_disagreement
-from swav_cli.core.gpus import own_device
+from swav_cli.core.device import joined_on, own_device
 from swav_cli.core.model import SwAV
 from swav_cli.core.precision import autocast, memory_format, settle_precision
-from swav_cli.core.processes import first_decides, joined_processes, signal_of_any
 from swav_cli.core.stages import map_names
-from swav_cli.core.stopping import StopSignal
 from swav_cli.core.weights import About, weights_digest
 from swav_cli.data.pictures import Pictures, digest, labels_digest
 from swav_cli.errors import Interrupted, UserError
@@ -42,6 +38,11 @@ from swav_cli.evaluate.features import Function, layer_function, stream_features
 from swav_cli.evaluate.unfinished import RowWriter, Unfinished
 from swav_cli.evaluate.writers import Output, Table, open_output
 from swav_cli.files import json_ready
+from swav_cli.parallel import distributed
+from swav_cli.parallel.agreement import refuse_disagreement
+from swav_cli.parallel.processes import first_decides, signal_of_any
+from swav_cli.parallel.stopping import StopSignal
+from swav_cli.run.seen import pictures_seen
 
 SPARE_DISK = 64e6  # bytes left free beside what is written
 
@@ -104,7 +105,7 @@ def extract(
         UserError: a mistake that can be mended; nothing was written.
         Interrupted: a signal came; all rows so far are kept.
     """
-    with joined_processes(device):
+    with joined_on(device):
         where = own_device(device)
         settled = settle_precision(precision, where)
         _check_numbers(batch_size, workers)

@@ -17,9 +17,9 @@ from swav_cli.core.precision import autocast, memory_format
 from swav_cli.core.stages import feature_map, map_names
 from swav_cli.core.transfer import moved
 from swav_cli.core.weights import CROP_PCT
-from swav_cli.data.formats import BadPicture
-from swav_cli.data.loader import Batch, read_batches, spare_processors, stacked, worthwhile
+from swav_cli.data.decoding.formats import BadPicture
 from swav_cli.data.pictures import Pictures
+from swav_cli.data.reading.loader import Batch, read_batches, spare_processors, stacked, worthwhile
 from swav_cli.errors import UserError, nearest
 
 SMALL = 64  # pixels; pictures up to this size are compared by their raw pixels too

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from swav_cli.core import distributed
+from swav_cli.parallel import distributed
 
 NUMBERS_AT_ONCE = 2**25  # of the bank in float32, 128 MiB; the cosines of a part take as much
 BANK_CHUNK = 2**14  # rows; in smaller parts, finding the largest cosines costs as much as computing them

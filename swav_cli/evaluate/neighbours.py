@@ -10,8 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from swav_cli.core import distributed
-from swav_cli.core.processes import first_decides
 from swav_cli.core.weights import About
 from swav_cli.data.pictures import Pictures
 from swav_cli.data.same_pictures import NOWHERE, places_among
@@ -19,6 +17,8 @@ from swav_cli.errors import UserError
 from swav_cli.evaluate.features import SMALL
 from swav_cli.evaluate.knn import KnnAccuracy, knn_accuracies
 from swav_cli.evaluate.representation import Representation
+from swav_cli.parallel import distributed
+from swav_cli.parallel.processes import first_decides
 
 MOST_PIXELS = 2e9  # values of a bank of raw pixels, 4 GB in half precision
 

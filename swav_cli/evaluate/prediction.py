@@ -8,14 +8,14 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from swav_cli.core.answer import Answer, Guess, kind_of
-from swav_cli.core.gpus import own_device
+from swav_cli.core.device import own_device
 from swav_cli.core.model import SwAV
 from swav_cli.core.precision import memory_format, settle_precision
 from swav_cli.core.weights import About
 from swav_cli.data.inputs import open_inputs, with_channels
 from swav_cli.data.pictures import Pictures
 from swav_cli.errors import UserError
+from swav_cli.evaluate.answer import Answer, Guess, kind_of
 from swav_cli.evaluate.features import Function, Rows, stream_features, usual_batch, usual_workers
 
 TEMPERATURE = 0.1  # of the softmax over cosines, as in training (section 4 of the paper)

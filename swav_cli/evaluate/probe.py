@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from swav_cli.core.optimizer import learning_rate
-from swav_cli.data.loader import epoch_order
+from swav_cli.data.reading.loader import epoch_order
 from swav_cli.errors import Diverged, UserError
 
 NUMBERS_AT_ONCE = 2**26  # weights trained together: a quarter of a gigabyte, and as much for their velocity

@@ -16,17 +16,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from swav_cli.core import distributed
 from swav_cli.core.model import SwAV
 from swav_cli.core.multicrop import Colour, CropSize, MultiCrop
 from swav_cli.core.photometric import recolour
 from swav_cli.core.precision import autocast, memory_format
 from swav_cli.core.weights import About
-from swav_cli.data.loader import Crops
 from swav_cli.data.pictures import Pictures
+from swav_cli.data.reading.loader import Crops
 from swav_cli.errors import UserError, counted
 from swav_cli.evaluate.features import Function, Rows, stream_features, usual_batch
 from swav_cli.evaluate.unread import Unread
+from swav_cli.parallel import distributed
 
 HALF_FROM = 2e8  # numbers; from here on features are kept in float16, as ImageNet's 1.28 million rows of 2,048 are
 LARGEST_HALF = 65504.0  # of float16; what lies beyond would be infinite

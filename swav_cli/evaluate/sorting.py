@@ -15,11 +15,11 @@ from typing import Any
 
 from PIL import Image
 
-from swav_cli.core.answer import Answer
-from swav_cli.data.file_pictures import FilePictures
-from swav_cli.data.own_results import SORTED
+from swav_cli.data.folders.file_pictures import FilePictures
+from swav_cli.data.folders.own_results import SORTED
 from swav_cli.data.pictures import Pictures
 from swav_cli.errors import UserError
+from swav_cli.evaluate.answer import Answer
 from swav_cli.files import LONGEST, clear_left_behind, replacing, shortened, write_text
 
 RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")  # no names for folders on Windows

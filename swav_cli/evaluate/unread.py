@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from swav_cli.core import distributed
 from swav_cli.data.pictures import Pictures
+from swav_cli.parallel import distributed
 
 FEW = 3
 

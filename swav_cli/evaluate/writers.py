@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from swav_cli.data.tables import one_line
+from swav_cli.data.lists.tables import one_line
 from swav_cli.errors import UserError, nearest
 from swav_cli.files import LONGEST, check_moved_place, check_place, shortened
 

@@ -11,8 +11,8 @@ from typing import Any, Literal, TextIO, get_args
 
 from rich.table import Table
 
-from swav_cli.core.answer import Answer, Kind
 from swav_cli.errors import UserError
+from swav_cli.evaluate.answer import Answer, Kind
 from swav_cli.report.printable import printable
 from swav_cli.report.tables import render
 

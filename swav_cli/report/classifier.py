@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from swav_cli.core.classifier_recipe import ClassifierRecipe, FinetuneRecipe, LinearRecipe
 from swav_cli.core.derive import Derived
-from swav_cli.core.recipe import settled
 from swav_cli.core.weights import About
 from swav_cli.data.pictures import Pictures
 from swav_cli.errors import UserError, counted
+from swav_cli.recipe.classifier_schema import ClassifierRecipe, FinetuneRecipe, LinearRecipe
+from swav_cli.recipe.schema import settled
 from swav_cli.report.console import describe_bad, duration
 
 WORST = 3  # classes told of by name

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tqdm import tqdm
 
-from swav_cli.core import distributed
-from swav_cli.core.recipe import Recipe, settled
 from swav_cli.errors import counted
+from swav_cli.parallel import distributed
+from swav_cli.recipe.schema import Recipe, settled
 from swav_cli.report.printable import printable, printable_lines
 
 if TYPE_CHECKING:
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from swav_cli.core.derive import Derived
     from swav_cli.core.health import Health
-    from swav_cli.core.metrics import Progress
     from swav_cli.core.plan import Plan
     from swav_cli.data.pictures import Pictures
+    from swav_cli.run.metrics import Progress
 
 PLAIN_SECONDS = 15.0  # between lines where there is no terminal
 SHOWN = 3  # pictures that could not be read, of those in a file

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from swav_cli.core.answer import Answer
-from swav_cli.data.formats import BadPicture
+from swav_cli.data.decoding.formats import BadPicture
 from swav_cli.data.pictures import Pictures
+from swav_cli.evaluate.answer import Answer
 from swav_cli.report.marked import save_sheet
 from swav_cli.report.printable import printable
 

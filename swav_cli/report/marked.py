@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from swav_cli.data.own_results import SHEET
+from swav_cli.data.folders.own_results import SHEET
 from swav_cli.files import write_whole
 
 SOFTWARE = {"Software": SHEET}  # a text of PNG, for other writers of it

@@ -8,9 +8,9 @@ from typing import Any
 from swav_cli.core.derive import Derived
 from swav_cli.core.estimate import estimate
 from swav_cli.core.plan import make_plan
-from swav_cli.core.recipe import Recipe, settled
-from swav_cli.core.recipe_file import dump_recipe
 from swav_cli.errors import counted
+from swav_cli.recipe.file import dump_recipe
+from swav_cli.recipe.schema import Recipe, settled
 from swav_cli.report.console import describe_learning_rate
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from swav_cli.core.recipe_file import COMMANDS, AnyRecipe
+from swav_cli.recipe.file import COMMANDS, AnyRecipe
 
 WIDTH_WITHOUT_TERMINAL = 1000  # a file or a pipe gets one line a row, whatever its length
 

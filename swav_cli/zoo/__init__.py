@@ -1,1 +1,1 @@
-"""Models that exist: ours, others' and the published ones, read in and sent out."""
+"""Models that exist: ours, others' and the published ones, read in."""

@@ -13,9 +13,9 @@ from torch import Tensor
 from swav_cli.core.weights import not_finite
 from swav_cli.errors import UserError
 from swav_cli.zoo.cost import flops, parameters
+from swav_cli.zoo.foreign.pickles import read_foreign
+from swav_cli.zoo.foreign.wrappers import tensors_in
 from swav_cli.zoo.load import load, local_file
-from swav_cli.zoo.pickles import read_foreign
-from swav_cli.zoo.wrappers import tensors_in
 
 
 def inspect_file(

@@ -13,23 +13,23 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from swav_cli.core.checkpoint import FORMAT, RunFolder
 from swav_cli.core.model import SwAV
-from swav_cli.core.recipe import Recipe
-from swav_cli.core.recipe_file import parse_recipe, read_yaml
-from swav_cli.core.run_pictures import recipe_of
 from swav_cli.core.weights import About, about, not_finite, read_model, rebuilt, take_weights
 from swav_cli.data.paths import expanded
 from swav_cli.errors import UserError, nearest
+from swav_cli.recipe.file import parse_recipe, read_yaml
+from swav_cli.recipe.schema import Recipe
+from swav_cli.run.checkpoint import FORMAT
+from swav_cli.run.folder import RunFolder
+from swav_cli.run.pictures import recipe_of
 from swav_cli.zoo import catalogue
-from swav_cli.zoo.assemble import Foreign, read_network
 from swav_cli.zoo.catalogue import Entry
 from swav_cli.zoo.download import cache_folder, fetch, is_url, kept_as
-from swav_cli.zoo.file_kinds import kind_of_file, kind_of_folder
-from swav_cli.zoo.linear import joined, linear_alone
-from swav_cli.zoo.pickles import read_foreign
-from swav_cli.zoo.said import class_names, files_beside, imagenet_classes
-from swav_cli.zoo.showing import WEIGHTS
+from swav_cli.zoo.foreign.assemble import Foreign, read_network
+from swav_cli.zoo.foreign.file_kinds import WEIGHTS, kind_of_file, kind_of_folder
+from swav_cli.zoo.foreign.linear import joined, linear_alone
+from swav_cli.zoo.foreign.pickles import read_foreign
+from swav_cli.zoo.foreign.said import class_names, files_beside, imagenet_classes
 
 Notice = Callable[[str], None]
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from swav_cli.core.recipe_file import dump_recipe
 from swav_cli.core.weights import save_model
+from swav_cli.recipe.file import dump_recipe
 from tests.commands.test_extract import ABOUT
 from tests.commands.test_linear_eval import draw
 from tests.conftest import Command, Run, tiny_recipe

@@ -16,8 +16,8 @@ import pytest
 import torch
 
 from swav_cli.app import main
-from swav_cli.core.recipe_file import dump_recipe
 from swav_cli.core.weights import About, save_model
+from swav_cli.recipe.file import dump_recipe
 from tests.conftest import Run, tiny_recipe
 from tests.processes import environment, run, start, start_together, stopped
 

@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from swav_cli.core.recipe_file import dump_recipe, read_recipe
 from swav_cli.core.weights import save_model
+from swav_cli.recipe.file import dump_recipe, read_recipe
 from tests.commands.test_extract import ABOUT
 from tests.conftest import Command, Run, tiny_recipe
 from tests.processes import share, start, wait_until

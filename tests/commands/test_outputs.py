@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import torch
 
-from swav_cli.core.recipe_file import dump_recipe
 from swav_cli.core.weights import About, save_model
 from swav_cli.errors import UserError
+from swav_cli.recipe.file import dump_recipe
 from tests.conftest import Command, tiny_recipe
 
 ABOUT = About("resnet18", width=4, stem="small", hidden_dim=16, embedding_dim=8, prototypes=12, size=16)
@@ -178,7 +178,7 @@ def test_a_run_whose_results_cannot_be_written_is_judged_all_the_same(
     def refuse(path: Path, content: object) -> None:
         raise UserError(f"{path}: can't be written (Permission denied)")
 
-    monkeypatch.setattr("swav_cli.core.run_folder.write_json", refuse)
+    monkeypatch.setattr("swav_cli.run.results.write_json", refuse)
     for more, key in ((), "learnt"), (("--svm", "--bank", "shapes:60"), "score"):
         done = swav_here("eval", "--data", "shapes:40", "--device", "cpu", "--json", *more)
         assert done.code == 0, done.err

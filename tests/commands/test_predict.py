@@ -24,7 +24,7 @@ from swav_cli.app import app
 from swav_cli.core.weights import About, save_model
 from swav_cli.errors import UserError
 from swav_cli.zoo import catalogue
-from swav_cli.zoo.said import imagenet_classes
+from swav_cli.zoo.foreign.said import imagenet_classes
 from tests.processes import environment, start, stopped, swav_command
 
 DEMO = Path(__file__).parent.parent.parent / "demo"

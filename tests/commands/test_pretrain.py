@@ -15,7 +15,7 @@ import yaml
 from PIL import Image
 
 from swav_cli import load_model
-from swav_cli.core.metrics import read_metrics
+from swav_cli.run.metrics import read_metrics
 from tests.conftest import Command, Run, made_once
 from tests.processes import run, start, wait_until
 

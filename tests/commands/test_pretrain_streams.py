@@ -13,12 +13,13 @@ import pytest
 import torch
 import yaml
 
-from swav_cli.core.checkpoint import RunFolder, load_checkpoint
-from swav_cli.core.engine import Trainer
-from swav_cli.core.recipe_file import dump_recipe, load_recipe
-from swav_cli.core.run_pictures import training_pictures
-from swav_cli.data.streams import open_stream
+from swav_cli.core.swav import Trainer
+from swav_cli.data.shards.streams import open_stream
 from swav_cli.errors import Interrupted, UserError
+from swav_cli.recipe.file import dump_recipe, load_recipe
+from swav_cli.run.checkpoint import load_checkpoint
+from swav_cli.run.folder import RunFolder
+from swav_cli.run.pictures import training_pictures
 from tests.conftest import TINY, Command, Run, tiny_recipe
 from tests.data.serving import serve
 from tests.data.tars import sample_tar

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from swav_cli.core.recipe_file import shipped_recipes
+from swav_cli.recipe.file import shipped_recipes
 from tests.conftest import Run
 from tests.processes import environment, run, swav_command
 

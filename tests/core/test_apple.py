@@ -17,18 +17,19 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import swav_cli
-from swav_cli.core import apple, distributed
+from swav_cli.core import apple, device
 from swav_cli.core.classifier import ClassifierTrainer
-from swav_cli.core.classifier_recipe import FinetuneRecipe, LinearRecipe
 from swav_cli.core.derive import derive
-from swav_cli.core.engine import Trainer
+from swav_cli.core.device import pick_device
 from swav_cli.core.health import effective_rank
 from swav_cli.core.multicrop import Colour, CropSize, MultiCrop
-from swav_cli.data.loader import Crops
+from swav_cli.core.swav import Trainer
+from swav_cli.data.reading.loader import Crops
 from swav_cli.data.sources import ShapePictures
 from swav_cli.errors import UserError
 from swav_cli.evaluate.features import stream_features
 from swav_cli.evaluate.geometry import alignment, rankme, uniformity
+from swav_cli.recipe.classifier_schema import FinetuneRecipe, LinearRecipe
 from tests.commands.test_extract import ABOUT
 from tests.conftest import classifier_recipe, tiny_recipe
 
@@ -153,7 +154,7 @@ def with_apple(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], None]:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
         monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
         monkeypatch.setattr(apple, "difference_from_cpu", lambda device: difference)
-        distributed._apple_is_right.cache_clear()
+        device._apple_is_right.cache_clear()
 
     return there
 
@@ -162,9 +163,9 @@ def test_auto_takes_it_where_it_is_right(
     with_apple: Callable[[str | None], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with_apple(None)
-    assert distributed.pick_device("auto").type == "mps"
+    assert pick_device("auto").type == "mps"
     with_apple("codes differ")
-    assert [distributed.pick_device(name).type for name in ("auto", "auto", "mps")] == ["cpu", "cpu", "mps"]
+    assert [pick_device(name).type for name in ("auto", "auto", "mps")] == ["cpu", "cpu", "mps"]
     said = capsys.readouterr().err
     assert said == "Apple's GPU is left alone: codes differ. --device mps takes it all the same\n"
-    distributed._apple_is_right.cache_clear()
+    device._apple_is_right.cache_clear()

@@ -8,18 +8,19 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from swav_cli.core.checkpoint import RunFolder, newest_checkpoint, save_checkpoint
 from swav_cli.core.classifier import ClassifierTrainer, rate_share, with_classifier
-from swav_cli.core.classifier_recipe import ClassifierScheduleRecipe, FinetuneRecipe, LinearRecipe
-from swav_cli.core.loop import EndOfEpoch
-from swav_cli.core.metrics import Progress
+from swav_cli.core.train import EndOfEpoch
 from swav_cli.core.weights import About
-from swav_cli.data.formats import BadPicture
-from swav_cli.data.loader import Batch
+from swav_cli.data.decoding.formats import BadPicture
+from swav_cli.data.reading.loader import Batch
 from swav_cli.data.sources import open_pictures
 from swav_cli.errors import Diverged, Interrupted, UserError
+from swav_cli.recipe.classifier_schema import ClassifierScheduleRecipe, FinetuneRecipe, LinearRecipe
+from swav_cli.run.checkpoint import newest_checkpoint, save_checkpoint
+from swav_cli.run.folder import RunFolder
+from swav_cli.run.metrics import Progress
 from tests.conftest import classifier_recipe
-from tests.core.test_engine import same_state
+from tests.core.test_swav import same_state
 
 CPU = torch.device("cpu")
 ABOUT = About(
@@ -120,7 +121,7 @@ def test_one_step_of_linear_evaluation_by_hand() -> None:
 
 def made_batch(trainer: ClassifierTrainer, bad: tuple[int, ...] = (), first: int = 0, count: int = 8) -> Batch:
     from swav_cli.core.multicrop import Colour, CropSize, MultiCrop
-    from swav_cli.data.loader import Crops
+    from swav_cli.data.reading.loader import Crops
 
     crops = Crops(trainer.pictures, MultiCrop([CropSize(1, 16, (0.5, 1.0))], Colour(jitter=0, grayscale=0, blur=0), 0))
     batch = crops.__getitems__([(0, index) for index in range(first, first + count)])

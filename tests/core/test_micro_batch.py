@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 import torch
 
-from swav_cli.core import distributed, micro_batch
-from swav_cli.core.engine import Trainer
+from swav_cli.core import micro_batch
 from swav_cli.core.micro_batch import divisors, fits, in_micro_batches, largest_that_fits
-from swav_cli.data.loader import Batch
+from swav_cli.core.swav import Trainer
+from swav_cli.data.reading.loader import Batch
 from swav_cli.errors import UserError
+from swav_cli.parallel import distributed
 from tests.conftest import tiny_recipe
 
 CPU = torch.device("cpu")

@@ -8,7 +8,7 @@ import torch
 import torchvision
 
 from swav_cli import SwAV
-from swav_cli.core.architectures import ARCHITECTURES
+from swav_cli.recipe.architectures import ARCHITECTURES
 from tests.conftest import REFERENCE, drawn, formula_weights, reference, tiny_recipe
 
 

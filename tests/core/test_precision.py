@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import swav_cli
-from swav_cli.core import distributed, precision
-from swav_cli.core.gpus import own_device
+from swav_cli.core import precision
+from swav_cli.core.device import own_device, pick_device
 from swav_cli.core.precision import memory_format, pick_precision, settle_precision
 from swav_cli.errors import UserError
 
@@ -52,7 +52,7 @@ def test_float32_is_not_rounded_on_cuda(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
     own_device("cpu")
-    distributed.pick_device("auto")  # a model of a library's user is put there, whose own work is left alone
+    pick_device("auto")  # a model of a library's user is put there, whose own work is left alone
     assert torch.backends.cudnn.allow_tf32
     assert own_device("auto") == CUDA
     assert not torch.backends.cudnn.allow_tf32

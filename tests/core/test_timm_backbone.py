@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from swav_cli import SwAV, UserError, load_model
-from swav_cli.core.checkpoint import RunFolder
-from swav_cli.core.engine import Trainer
+from swav_cli.core.swav import Trainer
 from swav_cli.core.weights import about, save_model
 from swav_cli.data.sources import open_pictures
+from swav_cli.run.folder import RunFolder
 from tests.conftest import tiny_recipe
 
 timm = pytest.importorskip("timm")

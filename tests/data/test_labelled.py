@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from swav_cli.data.cache import CachedPictures
-from swav_cli.data.file_pictures import FilePictures
+from swav_cli.data.folders.file_pictures import FilePictures
 from swav_cli.data.labelled import hold_out, keep_labelled, labels_of, match_classes, train_and_val_in
 from swav_cli.data.pictures import Chosen, Pictures
+from swav_cli.data.reading.cache import CachedPictures
 from swav_cli.data.sources import open_pictures
 from swav_cli.errors import UserError
 

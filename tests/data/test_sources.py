@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 from torchvision import datasets
 
-from swav_cli.data.formats import BadPicture
-from swav_cli.data.path_table import PathTable
+from swav_cli.data.decoding.formats import BadPicture
+from swav_cli.data.folders.path_table import PathTable
 from swav_cli.data.pictures import Limited
 from swav_cli.data.sources import open_pictures
 from swav_cli.data.torchvision_pictures import TorchvisionPictures, data_folder

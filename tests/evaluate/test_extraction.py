@@ -18,7 +18,7 @@ from PIL import Image
 
 from swav_cli.core.model import SwAV
 from swav_cli.core.weights import About
-from swav_cli.data.file_pictures import FilePictures
+from swav_cli.data.folders.file_pictures import FilePictures
 from swav_cli.data.pictures import Pictures
 from swav_cli.data.sources import open_pictures
 from swav_cli.errors import Interrupted, UserError

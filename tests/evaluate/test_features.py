@@ -21,10 +21,10 @@ from torchvision.transforms import CenterCrop, Compose, Resize
 from torchvision.transforms import functional as tv
 
 from swav_cli.core.model import SwAV
-from swav_cli.data import loader
-from swav_cli.data.cache import CachedPictures
-from swav_cli.data.limits import Limits
 from swav_cli.data.pictures import Pictures
+from swav_cli.data.reading import loader
+from swav_cli.data.reading.cache import CachedPictures
+from swav_cli.data.reading.limits import Limits
 from swav_cli.data.sources import open_pictures
 from swav_cli.errors import UserError
 from swav_cli.evaluate.features import (

@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from swav_cli.core import distributed
 from swav_cli.data.pictures import Limited
 from swav_cli.data.sources import ShapePictures
 from swav_cli.errors import UserError
@@ -18,6 +17,7 @@ from swav_cli.evaluate import representation
 from swav_cli.evaluate.knn import knn_accuracies
 from swav_cli.evaluate.neighbours import Labelled, neighbours, query_places
 from swav_cli.evaluate.representation import Representation, check_features, gathered, represent
+from swav_cli.parallel import distributed
 from tests.commands.test_extract import ABOUT
 from tests.evaluate.forked import by_processes
 from tests.evaluate.test_knn import data

@@ -10,7 +10,7 @@ import torch
 
 from swav_cli.core.model import SwAV
 from swav_cli.core.weights import About
-from swav_cli.data.images import read_picture
+from swav_cli.data.decoding.images import read_picture
 from swav_cli.data.sources import open_pictures
 from swav_cli.errors import UserError
 from swav_cli.evaluate.features import middle_square

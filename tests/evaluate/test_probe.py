@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from swav_cli.core.optimizer import learning_rate
-from swav_cli.data.loader import epoch_order
+from swav_cli.data.reading.loader import epoch_order
 from swav_cli.errors import Diverged, UserError
 from swav_cli.evaluate import probe as module
 from swav_cli.evaluate.probe import (

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from swav_cli.core.answer import Answer, Guess
+from swav_cli.data.folders.own_results import SORTED
 from swav_cli.data.inputs import open_inputs
-from swav_cli.data.own_results import SORTED
 from swav_cli.data.pictures import Pictures
 from swav_cli.data.sources import open_pictures
 from swav_cli.errors import UserError
+from swav_cli.evaluate.answer import Answer, Guess
 from swav_cli.evaluate.sorting import Sorting, folder_names, told_apart
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from swav_cli.core.answer import Answer, Guess, Kind
 from swav_cli.errors import UserError
+from swav_cli.evaluate.answer import Answer, Guess, Kind
 from swav_cli.report.answers import Format, pick_format, write_answers
 from swav_cli.report.printable import printable
 

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from swav_cli.core.metrics import Progress
 from swav_cli.core.plan import make_plan
 from swav_cli.data.sources import ShapePictures
 from swav_cli.report import console as module
@@ -16,6 +15,7 @@ from swav_cli.report.console import (
     duration,
     why_the_first_step_is_long,
 )
+from swav_cli.run.metrics import Progress
 from tests.conftest import tiny_recipe
 
 

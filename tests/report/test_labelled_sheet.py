@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from swav_cli.core.answer import Answer, Guess
 from swav_cli.data.sources import open_pictures
 from swav_cli.errors import UserError
+from swav_cli.evaluate.answer import Answer, Guess
 from swav_cli.report.labelled_sheet import MOST, save_labelled
 
 

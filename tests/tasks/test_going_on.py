@@ -14,17 +14,18 @@ import pytest
 from PIL import Image
 from torch.backends import cudnn
 
-from swav_cli.core.checkpoint import RunFolder, load_checkpoint, save_checkpoint
-from swav_cli.core.classifier_recipe import FinetuneRecipe, LinearRecipe
-from swav_cli.core.metrics import Progress
-from swav_cli.core.recipe import Recipe
-from swav_cli.core.recipe_file import dump_recipe, read_recipe
-from swav_cli.data.path_table import PathTable
+from swav_cli.data.folders.path_table import PathTable
 from swav_cli.data.pictures import digest
 from swav_cli.errors import Interrupted, UserError
+from swav_cli.recipe.classifier_schema import FinetuneRecipe, LinearRecipe
+from swav_cli.recipe.file import dump_recipe, read_recipe
+from swav_cli.recipe.schema import Recipe
 from swav_cli.report.console import Screen
-from swav_cli.tasks.classifying import train_classifier
-from swav_cli.tasks.pretraining import pretrain, settle
+from swav_cli.run.checkpoint import load_checkpoint, save_checkpoint
+from swav_cli.run.folder import RunFolder
+from swav_cli.run.metrics import Progress
+from swav_cli.tasks.classifier import train_classifier
+from swav_cli.tasks.pretrain import pretrain, settle
 from tests.conftest import classifier_recipe, tiny_recipe
 
 BLIND = ("data.val=null", "loss.queue.length=0", "training.epochs=2", "checkpoint.every_minutes=1000")

@@ -9,16 +9,17 @@ import pytest
 import torch
 
 from swav_cli import SwAV, UserError
-from swav_cli.core.checkpoint import RunFolder, save_checkpoint
-from swav_cli.core.recipe_file import dump_recipe
-from swav_cli.core.run_pictures import run_of
 from swav_cli.core.weights import about, save_model
+from swav_cli.exports.formats import ExportRequest
 from swav_cli.files import write_text
+from swav_cli.recipe.file import dump_recipe
+from swav_cli.run.checkpoint import save_checkpoint
+from swav_cli.run.folder import RunFolder
+from swav_cli.run.pictures import run_of
+from swav_cli.tasks.export import export
+from swav_cli.tasks.models import describe_model
 from swav_cli.zoo.catalogue import DEFAULT, find
-from swav_cli.zoo.export import export
-from swav_cli.zoo.export_formats import ExportRequest
 from swav_cli.zoo.load import load, load_model, newest_run, start_from
-from swav_cli.zoo.showing import describe_model
 from tests.conftest import REFERENCE, tiny_recipe
 
 OFFICIAL = REFERENCE / "layouts" / "official_ckpt.pth.tar"

@@ -1,0 +1,1 @@
+"""Any file of a picture as numbers."""

@@ -1,0 +1,87 @@
+"""Pictures that are files, and their classes: those that a list tells, else the folders in which they lie."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from swav_cli.data.decoding.images import read_picture
+from swav_cli.data.folders.path_table import PathTable
+from swav_cli.data.pictures import Pictures, by_letters, class_order, digest, lacks
+
+SAMPLED = 32  # pictures whose contents are looked at to tell a folder from another with the same names
+NO_CLASS = {"", ".."}  # as first folders: pictures that lie in none
+
+
+class FilePictures(Pictures):
+    """Files below a root. Classes are those given, else the root's own subfolders, where every file lies in one.
+
+    Args:
+        classes: "" for a picture that has none.
+        counts: how many files in a row each of the given classes has; one where nothing is said.
+    """
+
+    def __init__(
+        self, root: Path, names: Sequence[str], channels: int, source: str, classes: list[str] | None = None,
+        counts: NDArray[np.int64] | None = None,
+    ) -> None:  # fmt: skip
+        self.root, self.channels, self.source = root, channels, source
+        self.paths = names if isinstance(names, PathTable) else PathTable(names)
+        tops = [name.split("/", 1)[0] if "/" in name else "" for name in names] if classes is None else classes
+        known = class_order(tops)
+        if not NO_CLASS & set(known):
+            number = {top: position for position, top in enumerate(known)}
+            self.classes = known
+            labels = np.fromiter((number[top] for top in tops), dtype=np.int64, count=len(tops))
+            self.labels = labels if counts is None else np.repeat(labels, counts)
+            self.drawn_by = by_letters(known)  # as pictures were drawn when all classes were in that order
+        elif not set(known) <= NO_CLASS:
+            outside = np.array([top in NO_CLASS for top in tops])
+            lacking = np.flatnonzero(outside if counts is None else np.repeat(outside, counts))
+            first = self.paths[int(lacking[0])]
+            self.unlabelled = lacks(first, "lies in no folder of a class", len(lacking), len(self))
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def read(self, index: int) -> Tensor:
+        return read_picture(self.root / self.paths[index], self.channels)
+
+    def name(self, index: int) -> str:
+        return str(self.root / self.paths[index])
+
+    def identity(self, index: int) -> str:
+        return os.path.join(self.root, self.paths[index])
+
+    def below(self, index: int) -> str:
+        return self.paths[index]
+
+    def fingerprint(self) -> str:
+        """Of the names below the root: the same where the folder has been moved."""
+        if len(self) > 1 and self.paths.are_from_the_root():  # a list of them: the same with another root
+            root = os.path.commonpath(list(self.paths))
+            return digest([PathTable([name[len(root) :] for name in self.paths]).digest()])
+        return self.former_fingerprint()
+
+    def former_fingerprint(self) -> str:
+        return digest([self.paths.digest()])
+
+    def contents(self) -> list[str]:
+        """Names alone, such as 0001.jpg, may be those of other pictures."""
+        chosen = np.linspace(0, len(self) - 1, min(SAMPLED, len(self)), dtype=int)
+        return [_digest_of_file(self.root / self.paths[int(index)]) for index in chosen]
+
+
+def _digest_of_file(path: Path) -> str:
+    """Of its length and of its first megabyte; of nothing where it can't be read."""
+    try:
+        with open(path, "rb") as file:
+            return digest([f"{os.fstat(file.fileno()).st_size} {hashlib.sha256(file.read(2**20)).hexdigest()}"])
+    except (OSError, ValueError):  # no such file, or a name that none can have
+        return ""

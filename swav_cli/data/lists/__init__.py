@@ -1,0 +1,1 @@
+"""Files that name pictures: tables, lists, records."""

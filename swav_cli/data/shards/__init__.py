@@ -1,0 +1,1 @@
+"""Tar files of pictures: by an index from disks, one after another from streams."""

@@ -1,0 +1,1 @@
+"""What a run is: the values of a recipe, on disk and in words. Nothing here needs torch."""

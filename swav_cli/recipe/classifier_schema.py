@@ -1,0 +1,155 @@
+"""What training a classifier on a model is: the typed schemas of the recipes of `swav linear-eval` and `swav finetune`.
+
+They are recipes like those of pretraining: one YAML file, complete, in which unknown keys are refused.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from swav_cli.recipe.schema import (
+    Auto,
+    CheckpointRecipe,
+    ContradictionError,
+    Count,
+    NotNegative,
+    Part,
+    Positive,
+    Share,
+    ordered_scale,
+)
+
+
+class LabelledRecipe(Part):
+    train: str | None = Field(
+        default=None, description="labelled pictures, in the same forms as everywhere; null: those of the model's run"
+    )
+    val: str | None = Field(
+        default=None,
+        description="labelled pictures to judge by; null: those of the model's run, else a fifth held out of train",
+    )
+    labels: str = Field(
+        default="all", description="which are used: all, a share such as 10%, a number a class, or a list of files"
+    )
+    cache: bool | Auto = Field(default="auto", description="keep decoded pictures in memory; auto: where they fit")
+    max_bad: Share = Field(default=0.01, description="share of unreadable pictures at which the run stops")
+
+
+class TrainingCropRecipe(Part):
+    size: Annotated[int, Field(ge=4)] | Auto = Field(
+        default="auto", description="height and width, pixels; auto: the size at which the model is judged"
+    )
+    scale: tuple[Positive, Positive] = Field(default=(0.08, 1.0), description="least and most of the picture's area")
+    flip: Share = Field(default=0.5, description="probability of a horizontal flip")
+
+    @field_validator("scale")
+    @classmethod
+    def _ordered(cls, scale: tuple[float, float]) -> tuple[float, float]:
+        return ordered_scale(scale)
+
+
+class ClassifierScheduleRecipe(Part):
+    drop_epochs: list[Count] = Field(
+        default=[], description="epochs at which the rate drops; none: half a cosine to 0, an epoch at a time"
+    )
+    drop_factor: Annotated[float, Field(gt=0, lt=1)] = Field(default=0.2, description="what is left of it at a drop")
+
+
+class ClassifierTrainingRecipe(Part):
+    epochs: Count = Field(description="passes over the pictures")
+    batch_size: Count | Auto = Field(description="pictures a step, over all processes and accumulated parts")
+    accumulate: Count = Field(default=1, description="parts in which a step's batch goes through the network")
+    precision: Literal["auto", "float32", "bf16", "float64"] = Field(
+        default="auto", description="auto: bf16 where the hardware is good at it, else float32"
+    )
+    workers: Annotated[int, Field(ge=0)] | Auto = Field(default="auto", description="processes that read pictures")
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = Field(
+        default=0, description="of the new layer, of which pictures keep their labels, of order and crops"
+    )
+    log_every: Count = Field(default=10, description="steps between lines of metrics.jsonl")
+
+
+class ClassifierEvaluationRecipe(Part):
+    every: Count = Field(default=1, description="epochs between looks at the held-out pictures; always after the last")
+
+
+class ProbeOptimizerRecipe(Part):
+    name: Literal["lars", "sgd", "adamw"] = Field(default="sgd", description="lars, sgd or adamw")
+    lr: Positive = Field(description="learning rate of the classifier, per 256 pictures")
+    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.9, description="momentum; adamw's first beta")
+    weight_decay: NotNegative = Field(default=0.0, description="on every trained parameter")
+    trust_coefficient: Positive = Field(default=0.001, description="of lars: a step's part of a tensor's size")
+
+
+class FinetuneOptimizerRecipe(ProbeOptimizerRecipe):
+    backbone_lr: Positive = Field(description="learning rate of the backbone, per 256 pictures")
+
+
+class CachedRecipe(Part):
+    """`--cached`: features are computed once, and a grid of settings is trained on them at once."""
+
+    lrs: Annotated[list[Positive], Field(min_length=1)] = Field(description="learning rates tried, per 256 pictures")
+    weight_decays: Annotated[list[NotNegative], Field(min_length=1)] = Field(description="weight decays tried")
+    epochs: Count = Field(description="passes over the features")
+    batch_size: Count = Field(description="features a step")
+    holdout: Annotated[float, Field(gt=0, le=0.5)] = Field(
+        description="share of the training pictures by which the best pair is chosen"
+    )
+
+
+class ClassifierRecipe(Part):
+    """What both kinds share."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="names the run's folder")
+    reference: str | None = Field(
+        default=None, description="the published result or what was measured, for `swav recipes`"
+    )
+    model: str | None = Field(default=None, description="what it is trained on; null: the newest run")
+    data: LabelledRecipe = Field(default=LabelledRecipe())
+    crop: TrainingCropRecipe = Field(default=TrainingCropRecipe())
+    optimizer: ProbeOptimizerRecipe
+    schedule: ClassifierScheduleRecipe = Field(default=ClassifierScheduleRecipe())
+    training: ClassifierTrainingRecipe
+    evaluation: ClassifierEvaluationRecipe = Field(default=ClassifierEvaluationRecipe())
+    checkpoint: CheckpointRecipe = Field(default=CheckpointRecipe())
+
+    @model_validator(mode="after")
+    def _no_contradictions(self) -> ClassifierRecipe:
+        problems = [*_in_schedule(self), *_in_batch(self)]
+        if problems:
+            raise ContradictionError(problems)
+        return self
+
+
+class LinearRecipe(ClassifierRecipe):
+    """A linear classifier on frozen features."""
+
+    task: Literal["linear"] = Field(default="linear", description="linear: a classifier on frozen features")
+    layers: list[str] = Field(
+        default=[], description="feature maps judged beside the pooled features, each by a classifier of its own"
+    )
+    cached: CachedRecipe
+
+
+class FinetuneRecipe(ClassifierRecipe):
+    """The whole network trained further with labels."""
+
+    task: Literal["finetune"] = Field(default="finetune", description="finetune: the backbone is trained too")
+    optimizer: FinetuneOptimizerRecipe
+    sync_batchnorm: bool = Field(default=True, description="batch normalisation over all processes")
+
+
+def _in_schedule(recipe: ClassifierRecipe) -> list[str]:
+    late = [epoch for epoch in recipe.schedule.drop_epochs if epoch >= recipe.training.epochs]
+    if late:
+        return [f"schedule.drop_epochs ({late[0]}) is not within training.epochs ({recipe.training.epochs})"]
+    return []
+
+
+def _in_batch(recipe: ClassifierRecipe) -> list[str]:
+    batch, parts = recipe.training.batch_size, recipe.training.accumulate
+    if batch != "auto" and batch % parts:
+        return [f"training.batch_size ({batch}) does not divide into training.accumulate ({parts}) equal parts"]
+    return []

@@ -1,0 +1,394 @@
+"""What a run is: the typed schema of a recipe, its overrides, and the contradictions it must not hold.
+
+A recipe is one YAML file, complete and without inheritance. Values that depend on the data may say `auto`;
+`swav_cli.core.derive` replaces them before a run starts, and the run's own `recipe.yaml` holds the result.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+
+from swav_cli.data.shards.names import is_stream
+from swav_cli.errors import nearest
+from swav_cli.recipe.architectures import ARCHITECTURES, Stem
+
+Auto = Literal["auto"]
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+Deviation = Annotated[float, Field(gt=0, le=1)]
+
+
+class Part(BaseModel):
+    """A part of a recipe: frozen, and unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """pydantic would take `epochs: true` for 1."""
+        given = value if isinstance(value, list) else [value]
+        if any(isinstance(item, bool) for item in given) and not _takes_truth(cls, info.field_name or ""):
+            raise ValueError("true or false is no number")
+        return value
+
+
+def _takes_truth(part: type[BaseModel], name: str) -> bool:
+    annotation = part.model_fields[name].annotation
+    return bool in (annotation, *get_args(annotation))
+
+
+class ContradictionError(ValueError):
+    """What a recipe says in one place is denied by another; `problems` holds a line for each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+class ModelRecipe(Part):
+    backbone: str = Field(
+        default="resnet50", description=f"architecture: {', '.join(ARCHITECTURES)}, or timm:NAME for one of timm's"
+    )
+    width: Count = Field(default=64, description="channels of the stem; 64 is the usual one")
+    stem: Stem = Field(
+        default="imagenet",
+        description="imagenet: 7x7, stride 2, pooling; small: 3x3, for pictures up to about 64 pixels; small_pad2: 3x3 "
+        "with solo-learn's padding of 2",
+    )
+    hidden_dim: Annotated[int, Field(ge=0)] = Field(
+        default=2048, description="width of the projection head's hidden layer; 0: one linear layer"
+    )
+    embedding_dim: Count = Field(default=128, description="size of an embedding")
+    prototypes: Count | Auto = Field(
+        default=3000, description="how many prototypes; about ten for each kind in the pictures"
+    )
+    zero_init_residual: bool = Field(default=False, description="start each residual block as the identity")
+
+    @field_validator("backbone")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in ARCHITECTURES and not name.startswith("timm:"):
+            raise ValueError(
+                f"no backbone '{name}'.{nearest(name, ARCHITECTURES)} Known: {', '.join(ARCHITECTURES)}, timm:NAME"
+            )
+        return name
+
+
+class DataRecipe(Part):
+    train: Annotated[str, Field(min_length=1)] = Field(
+        description="folder, list of files (.txt, .csv, .jsonl), shards (.tar), .parquet, torchvision:NAME, "
+        "shapes:COUNT, or a stream of shards: https://HOST/NAME-{000..146}.tar or pipe:COMMAND, which has to be typed "
+        "and can't come from a file"
+    )
+    val: str | None = Field(default=None, description="labelled pictures for k-NN, in the same forms but no stream")
+    bank: str | None = Field(
+        default=None, description="labelled pictures that k-NN learns from; the training pictures where nothing is said"
+    )
+    cache: bool | Auto = Field(default="auto", description="keep decoded pictures in memory; auto: where they fit")
+    limit: Count | None = Field(default=None, description="the first N pictures of a shuffle fixed by the seed")
+    stream_pictures: Count | None = Field(
+        default=None, description="pictures of a stream, which can't be counted; an epoch is so many"
+    )
+    shuffle_buffer: Count = Field(
+        default=1000, description="pictures of a stream among which each worker draws the next one"
+    )
+    channels: Count = Field(
+        default=3, description="channels of a picture: 1 gray, 3 colour, others for TIFF or .npy stacks"
+    )
+    mean: list[Share] | Auto = Field(
+        default=[0.485, 0.456, 0.406], description="mean of each channel, 0 to 1; auto: measured"
+    )
+    std: list[Deviation] | Auto = Field(
+        default=[0.229, 0.224, 0.225], description="deviation of each channel, of pictures from 0 to 1; auto: measured"
+    )
+    max_bad: Share = Field(default=0.01, description="share of unreadable pictures at which the run stops")
+
+
+def ordered_scale(scale: tuple[float, float]) -> tuple[float, float]:
+    """The same; raises ValueError where it does not run from small to large."""
+    if not scale[0] <= scale[1] <= 1:
+        raise ValueError(f"scale runs from small to large within (0, 1], got {scale[0]} to {scale[1]}")
+    return scale
+
+
+class CropRecipe(Part):
+    count: Count = Field(description="how many crops of this kind a picture")
+    size: Annotated[int, Field(ge=4)] = Field(description="height and width, pixels")
+    scale: tuple[Positive, Positive] = Field(description="least and most of the picture's area in a crop")
+    assign: bool = Field(default=False, description="codes are computed from these crops")
+
+    @field_validator("scale")
+    @classmethod
+    def _ordered(cls, scale: tuple[float, float]) -> tuple[float, float]:
+        return ordered_scale(scale)
+
+
+class AugmentRecipe(Part):
+    flip: Share = Field(default=0.5, description="probability of a horizontal flip")
+    jitter: Share = Field(default=0.8, description="probability of colour jitter")
+    brightness: NotNegative = Field(default=0.8, description="jitter: factor from 1 - x to 1 + x")
+    contrast: NotNegative = Field(default=0.8, description="jitter: factor from 1 - x to 1 + x")
+    saturation: NotNegative = Field(default=0.8, description="jitter: factor from 1 - x to 1 + x")
+    hue: Annotated[float, Field(ge=0, le=0.5)] = Field(
+        default=0.2, description="jitter: turn of the colour circle, -x to x"
+    )
+    grayscale: Share = Field(default=0.2, description="probability of dropping colour")
+    blur: Share = Field(default=0.5, description="probability of Gaussian blur")
+    blur_sigma: tuple[Positive, Positive] = Field(default=(0.1, 2.0), description="least and most blur, pixels")
+
+
+class QueueRecipe(Part):
+    length: Annotated[int, Field(ge=0)] | Auto = Field(
+        default=0, description="embeddings kept, over all processes; 0: none"
+    )
+    start_epoch: Annotated[int, Field(ge=0)] | Auto = Field(
+        default=15, description="epoch, from 0, at which it begins to fill"
+    )
+
+
+class LossRecipe(Part):
+    temperature: Positive = Field(default=0.1, description="of the prediction's softmax")
+    epsilon: Annotated[float, Field(ge=0.01)] = Field(
+        default=0.05, description="of Sinkhorn; smaller makes codes sharper"
+    )
+    sinkhorn_iterations: Count = Field(default=3, description="rounds of normalisation")
+    freeze_prototypes_steps: Annotated[int, Field(ge=0)] | Auto = Field(
+        default=0,
+        description="first steps, in which prototypes stay as they are; auto: one epoch of large data, else none",
+    )
+    queue: QueueRecipe = Field(default=QueueRecipe())
+
+
+class OptimizerRecipe(Part):
+    name: Literal["lars", "sgd", "adamw"] = Field(default="lars", description="lars, sgd or adamw")
+    lr: Positive | Auto = Field(description="learning rate per 256 pictures; scaled linearly with batch_size")
+    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.9, description="momentum; adamw's first beta")
+    weight_decay: NotNegative = Field(default=1e-6, description="on every parameter")
+    trust_coefficient: Positive = Field(default=0.001, description="of lars: a step's part of a tensor's size")
+
+
+class ScheduleRecipe(Part):
+    warmup_epochs: NotNegative = Field(default=0, description="epochs of linear warm-up")
+    warmup_lr: NotNegative = Field(
+        default=0.0, description="learning rate at the start of the warm-up, per 256 pictures"
+    )
+    final_lr: NotNegative = Field(default=0.0, description="learning rate at the end of the cosine, per 256 pictures")
+
+
+class TrainingRecipe(Part):
+    epochs: Count | Auto = Field(description="passes over the pictures")
+    batch_size: Count | Auto = Field(description="pictures a step, over all processes and accumulated parts")
+    accumulate: Count = Field(
+        default=1, description="parts in which a step's batch goes through the network, to save memory"
+    )
+    precision: Literal["auto", "float32", "bf16", "float64"] = Field(
+        default="auto", description="auto: bf16 where the hardware is good at it, else float32"
+    )
+    compile: bool = Field(default=False, description="torch.compile the network: slower to start, faster on a GPU")
+    workers: Annotated[int, Field(ge=0)] | Auto = Field(default="auto", description="processes that read pictures")
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = Field(
+        default=0, description="of weights, order of pictures, and crops"
+    )
+    sync_batchnorm: bool | Count = Field(
+        default=False,
+        description="batch normalisation over all processes, or in groups of so many; not with accumulate",
+    )
+    timeout_minutes: Positive = Field(
+        default=30.0, description="after which processes no longer wait for one that does not come"
+    )
+    log_every: Count = Field(default=10, description="steps between lines of metrics.jsonl")
+
+
+class EvaluationRecipe(Part):
+    knn_every: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="epochs between k-NN checks; 0: at the end alone"
+    )
+    knn_k: Count = Field(default=20, description="neighbours that vote")
+    knn_temperature: Positive = Field(default=0.07, description="of a vote's weight, exp(cosine / T)")
+
+
+class CheckpointRecipe(Part):
+    every_minutes: Positive = Field(
+        default=10.0, description="minutes between checkpoints; one is written at each epoch's end"
+    )
+    keep_epochs: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="keep one for good every so many epochs; 0: none"
+    )
+
+
+class Recipe(Part):
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="names the run's folder")
+    reference: str | None = Field(
+        default=None, description="the published result or what was measured, for `swav recipes`"
+    )
+    model: ModelRecipe = Field(default=ModelRecipe())
+    data: DataRecipe
+    crops: Annotated[list[CropRecipe], Field(min_length=1)]
+    augment: AugmentRecipe = Field(default=AugmentRecipe())
+    loss: LossRecipe = Field(default=LossRecipe())
+    optimizer: OptimizerRecipe
+    schedule: ScheduleRecipe = Field(default=ScheduleRecipe())
+    training: TrainingRecipe
+    evaluation: EvaluationRecipe = Field(default=EvaluationRecipe())
+    checkpoint: CheckpointRecipe = Field(default=CheckpointRecipe())
+
+    @property
+    def crop_count(self) -> int:
+        return sum(crop.count for crop in self.crops)
+
+    @property
+    def assigned_crops(self) -> list[int]:
+        """Positions of the crops that give codes, in the order in which crops are made."""
+        flags = [crop.assign for crop in self.crops for _ in range(crop.count)]
+        return [position for position, assign in enumerate(flags) if assign]
+
+    @model_validator(mode="after")
+    def _no_contradictions(self) -> Recipe:
+        problems = contradictions(self)
+        if problems:
+            raise ContradictionError(problems)
+        return self
+
+
+Value = TypeVar("Value")
+
+
+def settled(value: Value | Auto) -> Value:
+    """A value of a recipe in which `derive` has replaced every `auto`.
+
+    Raises:
+        ValueError: it has not.
+    """
+    if value == "auto":
+        raise ValueError("this recipe says auto; swav_cli.core.derive.derive replaces it")
+    return value
+
+
+def contradictions(recipe: Recipe) -> list[str]:
+    """What can't be meant, as far as it shows without the data; each names both values."""
+    return [
+        *_in_model(recipe),
+        *_in_crops(recipe),
+        *_in_schedule(recipe),
+        *_in_batches(recipe),
+        *_in_pictures(recipe),
+        *_in_stream(recipe),
+    ]
+
+
+def _in_model(recipe: Recipe) -> list[str]:
+    """What shapes a ResNet does nothing to a network of timm."""
+    model, plain = recipe.model, ModelRecipe()
+    if not model.backbone.startswith("timm:"):
+        return []
+    return [
+        f"model.{name} ({getattr(model, name)}) is of ResNets, and model.backbone is {model.backbone}; "
+        f"set it to {str(getattr(plain, name)).lower()}"
+        for name in ("width", "stem", "zero_init_residual")
+        if getattr(model, name) != getattr(plain, name)
+    ]
+
+
+def _in_crops(recipe: Recipe) -> list[str]:
+    found = []
+    if not recipe.assigned_crops:
+        found.append("no crops have assign: true, so there is nothing to compute codes from; set it on the large ones")
+    if recipe.crop_count < 2:
+        found.append(
+            f"crops make {recipe.crop_count} crop a picture; swapped prediction needs 2 or more, so raise crops.0.count"
+        )
+    return found
+
+
+def _in_schedule(recipe: Recipe) -> list[str]:
+    found = []
+    epochs, lr, schedule, queue = recipe.training.epochs, recipe.optimizer.lr, recipe.schedule, recipe.loss.queue
+    if epochs != "auto":
+        if schedule.warmup_epochs > epochs:
+            found.append(
+                f"schedule.warmup_epochs ({schedule.warmup_epochs:g}) is longer than training.epochs ({epochs})"
+            )
+        if queue.length and queue.start_epoch != "auto" and queue.start_epoch >= epochs:
+            found.append(
+                f"loss.queue.start_epoch ({queue.start_epoch}) is not within training.epochs ({epochs}), "
+                "counted from 0; start it earlier or set loss.queue.length to 0"
+            )
+    if lr != "auto":
+        if schedule.warmup_epochs and schedule.warmup_lr > lr:
+            found.append(
+                f"schedule.warmup_lr ({schedule.warmup_lr:g}) is above optimizer.lr ({lr:g}), to which it rises"
+            )
+        if schedule.final_lr > lr:
+            found.append(
+                f"schedule.final_lr ({schedule.final_lr:g}) is above optimizer.lr ({lr:g}), from which it falls"
+            )
+    return found
+
+
+def _in_batches(recipe: Recipe) -> list[str]:
+    batch, parts, queue = recipe.training.batch_size, recipe.training.accumulate, recipe.loss.queue.length
+    if batch == "auto":
+        return []
+    found = []
+    if batch % parts:
+        found.append(f"training.batch_size ({batch}) does not divide into training.accumulate ({parts}) equal parts")
+    elif batch // parts < 2:
+        found.append(
+            f"training.batch_size ({batch}) over training.accumulate ({parts}) leaves 1 picture a part; "
+            "batch normalisation needs 2"
+        )
+    if recipe.training.sync_batchnorm is not False and parts > 1:
+        found.append(
+            f"training.sync_batchnorm ({recipe.training.sync_batchnorm}) and training.accumulate ({parts}) exclude "
+            "each other: processes would share statistics of a part and never see the other parts; "
+            "add --set training.sync_batchnorm=false"
+        )
+    if queue != "auto" and 0 < queue < batch:
+        found.append(
+            f"loss.queue.length ({queue}) is shorter than training.batch_size ({batch}); "
+            "it would hold a part of one batch"
+        )
+    return found
+
+
+def _in_stream(recipe: Recipe) -> list[str]:
+    data = recipe.data
+    if not is_stream(data.train):
+        return (
+            [f"data.stream_pictures ({data.stream_pictures}) is of streams, and data.train is none; set it to null"]
+            if data.stream_pictures
+            else []
+        )
+    found = []
+    if data.stream_pictures is None:
+        found.append(
+            "data.train is a stream, whose pictures can't be counted; say about how many they are with "
+            "--set data.stream_pictures=N"
+        )
+    if data.limit is not None:
+        found.append(
+            f"data.limit ({data.limit}) chooses among pictures that are known, and data.train is a stream; set it to "
+            "null and name fewer shards"
+        )
+    if data.cache is True:
+        found.append("data.cache (true) keeps pictures that are read once, and data.train is a stream; set it to auto")
+    return found
+
+
+def _in_pictures(recipe: Recipe) -> list[str]:
+    found = []
+    least, most = recipe.augment.blur_sigma
+    if least > most:
+        found.append(f"augment.blur_sigma runs from small to large, got {least:g} to {most:g}")
+    for name, values in (("mean", recipe.data.mean), ("std", recipe.data.std)):
+        if values != "auto" and len(values) != recipe.data.channels:
+            found.append(
+                f"data.{name} has {len(values)} values for data.channels ({recipe.data.channels}); "
+                f"--set data.{name}=auto measures them"
+            )
+    return found

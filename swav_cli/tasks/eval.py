@@ -1,0 +1,391 @@
+"""How good a model is: what `swav eval` does. A classifier by its answers; another by what its features tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from swav_cli.core.device import joined_on, own_device
+from swav_cli.core.model import SwAV
+from swav_cli.core.multicrop import Colour
+from swav_cli.core.precision import memory_format, settle_precision
+from swav_cli.core.weights import About, weights_digest
+from swav_cli.data.inputs import refuse_to_replace
+from swav_cli.data.labelled import labels_of, match_classes, train_and_val_in
+from swav_cli.data.pictures import Limited, Pictures, tell
+from swav_cli.data.reading.cache import cached
+from swav_cli.data.reading.loader import pick_readers
+from swav_cli.data.sources import open_pictures
+from swav_cli.errors import UserError, counted
+from swav_cli.evaluate.accuracy import refuse_no_answers
+from swav_cli.evaluate.classification import tally
+from swav_cli.evaluate.clustering import agreement, usage
+from swav_cli.evaluate.geometry import alignment, rankme, uniformity
+from swav_cli.evaluate.neighbours import Labelled, neighbours, pixels_compare, query_places
+from swav_cli.evaluate.representation import Representation, check_features, gathered, raw_pixels, represent, two_views
+from swav_cli.evaluate.unread import Unread
+from swav_cli.parallel import distributed
+from swav_cli.parallel.agreement import refuse_disagreement
+from swav_cli.parallel.processes import first_decides
+from swav_cli.recipe.classifier_schema import ClassifierRecipe
+from swav_cli.recipe.schema import Recipe
+from swav_cli.report.classifier import judged_at
+from swav_cli.report.confusion import save_confusion
+from swav_cli.report.console import Screen
+from swav_cli.report.judgement import describe_classifier, describe_features
+from swav_cli.run.pictures import named_by, of_the_run, pretraining_of, recipe_of, run_of, training_pictures
+from swav_cli.run.results import add_results
+from swav_cli.run.seen import pictures_seen
+from swav_cli.tasks.classifier import held_out_by
+from swav_cli.zoo.load import load, newest_run
+
+KS, TEMPERATURES = (10, 20, 100, 200), (0.07, 0.1)
+LOOKED_AT = 25_600  # pictures without labels among which features are looked at: RankMe's number
+PAIRED = 1_000  # pictures of which two views are compared
+VIEWS = (0.14, 1.0)  # of the picture's area, where no recipe says otherwise
+
+
+class Setting(NamedTuple):
+    """A model and how it is run."""
+
+    source: str
+    model: SwAV
+    about: About
+    device: torch.device
+    precision: str
+    workers: int | None
+    batch_size: int | None
+    screen: Screen
+    names_unread: bool = True  # say which pictures can't be read
+
+    def workers_for(self, pictures: Pictures) -> int:
+        return pick_readers("auto" if self.workers is None else self.workers, pictures, self.device)
+
+
+def judge(
+    model: str | Path | None = None,
+    *,
+    linear: str | Path | None = None,
+    data: str | None = None,
+    bank: str | None = None,
+    flip: bool = False,
+    plot: Path | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    batch_size: int | None = None,
+    workers: int | None = None,
+    screen: Screen | None = None,
+) -> dict[str, Any]:
+    """Judge a model; what `swav eval --json` prints, and what joins its run's `results.json`.
+
+    >>> judge("runs/quickstart")["features"]["rank"]    # doctest: +SKIP
+
+    A classifier: top-1 and top-5 on labelled pictures. Another model: k-NN and clusters against labels where there are
+    labels, and always numbers that need none, beside those of an untrained network of the same shape.
+
+    Args:
+        model, linear: what `load_model` takes; what is found of a model with another's classifier joins no run.
+        data: labelled pictures to judge by; those of the model's run where nothing is said.
+        bank: labelled pictures that k-NN learns from; the rest of `data` where nothing is said.
+        flip: answers of a classifier are the mean over a picture and its mirror image.
+        plot: where a classifier's confusion is drawn.
+
+    Raises:
+        UserError: no such model or pictures, or a class that the model does not know.
+    """
+    screen = screen or Screen()
+    with joined_on(device):
+        setting = open_setting(model, device, precision, batch_size, workers, screen, linear)
+        if setting.about.classes:
+            found = _judge_classifier(setting, data, flip, plot)
+        else:
+            _refuse_for_features(flip, plot)
+            found = _judge_features(setting, data, bank)
+        run = run_of(setting.source) if linear is None else None
+        if run is not None and distributed.is_writer():
+            add_results(run, "eval", found, screen.notice)
+        return found
+
+
+def open_setting(
+    model: str | Path | None,
+    device: str,
+    precision: str,
+    batch_size: int | None,
+    workers: int | None,
+    screen: Screen,
+    linear: str | Path | None = None,
+) -> Setting:
+    """A model on its device."""
+    where = own_device(device)
+    settled = settle_precision(precision, where)
+    source = str(model) if model is not None else _newest(screen.notice)
+    loaded = load(source, screen.notice, linear)
+    network = loaded.model.to(where, memory_format=memory_format(where))  # type: ignore[call-overload]
+    return Setting(source or loaded.about.source, network, loaded.about, where, settled, workers, batch_size, screen)
+
+
+def refuse_disagreeing_inputs(setting: Setting, queries: Pictures, bank: Pictures | None = None) -> None:
+    """
+    Raises:
+        UserError: processes would judge different models, or by different pictures.
+    """
+    refuse_disagreement(
+        lambda: {
+            "model": f"weights {weights_digest(setting.model, setting.about)[:8]}",
+            **pictures_seen("to judge by", queries),
+            **pictures_seen("to learn from", bank),
+        }
+    )
+
+
+def _newest(notice: Callable[[str], None]) -> str | None:
+    """The newest run; None where there is none, so that `load` takes what is published."""
+    try:
+        run = newest_run()
+    except UserError:
+        return None
+    notice(f"model: {run}")
+    return str(run)
+
+
+def _refuse_for_features(flip: bool, plot: Path | None) -> None:
+    for option, wanted in (("--tta", flip), ("--plot", plot is not None)):
+        if wanted:
+            raise UserError(
+                f"{option}: is of classifiers, and this model has none; train one on it with: swav linear-eval"
+            )
+
+
+# --- classifiers ------------------------------------------------------------------------------------------------------
+
+
+def _judge_classifier(setting: Setting, data: str | None, flip: bool, plot: Path | None) -> dict[str, Any]:
+    about = setting.about
+    pictures = _pictures_for_classifier(setting, data)
+    if plot is not None:
+        refuse_to_replace((), pictures, [plot])
+    tell(pictures, setting.screen.notice)
+    labels, missing = match_classes(pictures, list(about.classes), setting.source)
+    if missing:
+        setting.screen.notice(
+            f"{pictures.source}: {len(missing):,} of {len(about.classes):,} classes do not occur there, "
+            f"first {missing[0]}"
+        )
+    refuse_disagreeing_inputs(setting, pictures)
+    unread = Unread(pictures)
+    with setting.screen.working(counted(len(pictures), "picture")):
+        found = tally(
+            lambda x: {"": setting.model.logits(x)}, [""], pictures, torch.from_numpy(labels), about,
+            len(about.classes), device=setting.device, precision=setting.precision,
+            workers=setting.workers_for(pictures), batch_size=setting.batch_size, flip=flip,
+            unread=unread,
+        )[""]  # fmt: skip
+    unread.tell(setting.screen.notice)
+    refuse_no_answers(found, pictures, setting.source)
+    results = {
+        "model": setting.source,
+        "kind": "classifier",
+        "judged_by": pictures.source,
+        "classes": len(about.classes),
+        "missing_classes": missing,
+        **found.summary(),
+        "majority_class": 100 * float(found.confusion.sum(dim=1).max()) / max(1, found.count),
+        "per_class": dict(zip(about.classes, found.per_class(), strict=True)),
+        "protocol": f"{judged_at(about)}, {setting.precision}" + (", mean with the mirror image" if flip else ""),
+    }
+    if plot is not None and distributed.is_writer():
+        save_confusion(plot, found.confusion, list(about.classes), setting.source)
+        setting.screen.notice(f"wrote {plot}")
+    setting.screen.notice(describe_classifier(results))
+    return results
+
+
+def _pictures_for_classifier(setting: Setting, data: str | None) -> Pictures:
+    channels = setting.about.channels
+    if data is not None:
+        parts = train_and_val_in(data)
+        return open_pictures(parts[1] if parts else data, "val", channels=channels)
+    recipe = recipe_of(setting.source)
+    if not isinstance(recipe, ClassifierRecipe):
+        raise UserError(f"{setting.source}: belongs to no run whose pictures could judge it; name some with --data")
+    with of_the_run(setting.source):
+        return held_out_by(recipe, channels, setting.screen.notice)
+
+
+# --- features ---------------------------------------------------------------------------------------------------------
+
+
+def _judge_features(setting: Setting, data: str | None, bank: str | None) -> dict[str, Any]:
+    labelled = pictures_for_features(setting, data, bank)
+    refuse_disagreeing_inputs(setting, labelled.queries, labelled.bank)
+    for side in (labelled.bank, labelled.queries):
+        if side is not None:
+            tell(side, setting.screen.notice)
+    with setting.screen.working("reading pictures"):
+        labelled = _in_memory(labelled)  # each is looked at several times
+    queries = labelled.queries
+    untrained = setting._replace(model=_untrained(setting.about, setting.device), names_unread=False)
+    places = query_places(labelled) if labelled.query_labels is not None else None
+    learnt = _numbers(setting, labelled, places, "learnt")
+    before = _numbers(untrained, labelled, places, "untrained")
+    results: dict[str, Any] = {
+        "model": setting.source,
+        "kind": "features",
+        "judged_by": queries.source,
+        "pictures": len(queries),
+        "bank": labelled.bank.source if labelled.bank is not None else None,
+        "learnt": learnt,
+        "untrained": before,
+        "protocol": f"cosine k-NN on pooled features, votes weigh exp(cosine / T); {judged_at(setting.about)}, "
+        f"{setting.precision}",
+    }
+    if places is not None and pixels_compare(labelled, setting.about):
+        results["raw_pixels"] = {"knn": _knn_of_pixels(setting, labelled, places)}
+    setting.screen.notice(describe_features(results))
+    return results
+
+
+def _in_memory(labelled: Labelled) -> Labelled:
+    """Pictures decoded once where they fit."""
+    bank = labelled.bank
+    return labelled._replace(
+        queries=cached(labelled.queries, "auto"),
+        bank=cached(bank, "auto") if bank is not None else None,
+    )
+
+
+def _untrained(about: About, device: torch.device) -> SwAV:
+    """The same network, with weights that are always the same."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = replace(about).build()
+    return model.to(device, memory_format=memory_format(device))  # type: ignore[call-overload,no-any-return]
+
+
+def pictures_for_features(setting: Setting, data: str | None, bank: str | None) -> Labelled:
+    channels = setting.about.channels
+    if data is None:
+        if bank is not None:
+            raise UserError(f"--bank {bank}: goes with --data, the pictures to judge by")
+        return _pictures_of_run(setting)
+    parts = train_and_val_in(data) if bank is None else None
+    if parts:
+        bank, data = parts
+    elif bank is None and data.startswith(("torchvision:", "shapes")):
+        bank = data
+    queries = open_pictures(data, "val", channels=channels)
+    labels_of(queries)
+    return _labelled(queries, open_pictures(bank, "train", channels=channels) if bank else None)
+
+
+def _pictures_of_run(setting: Setting) -> Labelled:
+    recipe = pretraining_of(setting.source)
+    if recipe is None:
+        raise UserError(f"{setting.source}: belongs to no run whose pictures could judge it; name some with --data")
+    if recipe.data.val is not None:
+        return _labelled(*(named_by(recipe, setting.source, part) for part in ("val", "train")))
+    setting.screen.notice("its run names no labelled pictures, so nothing is said of classes; name some with --data")
+    with of_the_run(setting.source):
+        return Labelled(Limited(training_pictures(recipe), LOOKED_AT, 0), None, None, None)
+
+
+def _labelled(queries: Pictures, bank: Pictures | None) -> Labelled:
+    labels, classes = labels_of(bank or queries)
+    matched, _ = match_classes(queries, classes, (bank or queries).source)
+    return Labelled(queries, torch.from_numpy(matched), bank, torch.from_numpy(labels))
+
+
+def _numbers(setting: Setting, labelled: Labelled, places: NDArray[np.int64] | None, whose: str) -> dict[str, Any]:
+    """All that is read from one network's features."""
+    what = f"{whose}: features of {counted(len(labelled.queries), 'picture')}"
+    asked = represent_pictures(setting, labelled.queries, what)
+    found: dict[str, Any] = {"unread": asked.unread}
+    if places is not None:
+        found["knn"] = _knn(setting, labelled, places, asked, whose)
+    whole = gathered(asked)
+    with setting.screen.working(f"{whose}: clusters and rank"):
+        found |= first_decides(lambda: _shape_of(setting, labelled, whole))
+    with setting.screen.working(f"{whose}: two views of {counted(min(PAIRED, len(labelled.queries)), 'picture')}"):
+        found["alignment"] = first_decides(lambda: _alignment(setting, labelled.queries))
+    return found
+
+
+def _shape_of(setting: Setting, labelled: Labelled, asked: Representation) -> dict[str, Any]:
+    """Numbers that all rows together give: clusters, rank and uniformity."""
+    found: dict[str, Any] = {}
+    if setting.about.prototypes:
+        found["prototypes"] = usage(asked.nearest, setting.about.prototypes)._asdict()
+        if labelled.query_labels is not None:
+            found["clusters"] = agreement(asked.nearest, labelled.query_labels[asked.rows])._asdict()
+    found["rank"] = rankme(asked.pooled, setting.device)
+    embedded = setting.about.embedding_dim > 0
+    if embedded:
+        found["rank_of_embeddings"] = rankme(asked.embedding, setting.device)
+    found["uniformity"] = uniformity(asked.embedding if embedded else asked.pooled)
+    return found
+
+
+def represent_pictures(setting: Setting, pictures: Pictures, what: str) -> Representation:
+    """This process's share of the pictures, as the network sees them.
+
+    Raises:
+        UserError: none of the pictures has features.
+    """
+    unread = Unread(pictures)
+    with setting.screen.working(what), setting.screen.counting() as progress:
+        found = represent(
+            setting.model, setting.about, pictures, device=setting.device, precision=setting.precision,
+            workers=setting.workers_for(pictures), batch_size=setting.batch_size, progress=progress, unread=unread,
+        )  # fmt: skip
+    if setting.names_unread:
+        unread.tell(setting.screen.notice)
+    check_features(found, pictures, setting.source, setting.screen.notice)
+    return found
+
+
+def _knn(
+    setting: Setting, labelled: Labelled, places: NDArray[np.int64], asked: Representation, whose: str
+) -> list[dict[str, Any]]:
+    bank = asked
+    if labelled.bank is not None:
+        bank = represent_pictures(
+            setting, labelled.bank, f"{whose}: features of {counted(len(labelled.bank), 'picture')} to learn from"
+        )
+    what = f"{whose}: neighbours of {len(labelled.queries):,} among {len(labelled.taught_by):,}"
+    with setting.screen.working(what), setting.screen.counting() as progress:
+        found = neighbours(labelled, places, bank, asked, KS, TEMPERATURES, setting.device, progress)
+    return [each._asdict() for each in found]
+
+
+def _knn_of_pixels(setting: Setting, labelled: Labelled, places: NDArray[np.int64]) -> list[dict[str, Any]]:
+    with setting.screen.working("raw pixels"):
+        bank, asked = (
+            raw_pixels(pictures, setting.about, setting.workers_for(pictures))
+            for pictures in (labelled.taught_by, labelled.queries)
+        )
+        found = neighbours(labelled, places, bank, asked, KS, TEMPERATURES, setting.device)
+    return [each._asdict() for each in found]
+
+
+def _alignment(setting: Setting, queries: Pictures) -> float:
+    recipe = pretraining_of(setting.source)
+    scale, colour = _augmentation(recipe)
+    drawn = Limited(queries, PAIRED, 0) if len(queries) > PAIRED else queries
+    views = two_views(
+        setting.model, setting.about, drawn, scale, colour, device=setting.device, precision=setting.precision
+    )
+    return alignment(*views)
+
+
+def _augmentation(recipe: Recipe | None) -> tuple[tuple[float, float], Colour]:
+    """Of the run's assigned crops, else the published one's."""
+    if recipe is None:
+        return VIEWS, Colour()
+    return next(crop.scale for crop in recipe.crops if crop.assign), Colour(**recipe.augment.model_dump())

@@ -1,0 +1,127 @@
+"""Features of many pictures in a file, by names alone: what `swav extract` does.
+
+>>> write_features("photos/", "feats.npy", layer="embedding")    # doctest: +SKIP
+{'file': 'feats.npy', 'rows': 1000, 'shape': [1000, 128], ...}
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from swav_cli.core.stages import MAPS
+from swav_cli.data.inputs import open_inputs, refuse_to_replace
+from swav_cli.data.paths import expanded
+from swav_cli.data.pictures import Pictures, tell
+from swav_cli.errors import UserError
+from swav_cli.evaluate.extraction import extract
+from swav_cli.evaluate.unread import FEW
+from swav_cli.evaluate.writers import open_output
+from swav_cli.run.folder import RunFolder
+from swav_cli.run.pictures import pretraining_of, training_pictures
+from swav_cli.zoo.load import load_model, newest_run
+
+
+def write_features(
+    inputs: str | Path | Sequence[str | Path] = (),
+    out: str | Path | None = None,
+    model: str | Path | None = None,
+    *,
+    linear: str | Path | None = None,
+    layer: str = "pooled",
+    normalize: bool = False,
+    multi_scale: bool = False,
+    device: str = "auto",
+    precision: str = "auto",
+    batch_size: int | None = None,
+    workers: int | None = None,
+    resume: bool = True,
+    overwrite: bool = False,
+    notice: Callable[[str], None] = lambda text: None,
+    progress: Callable[[int, int], None] = lambda done, count: None,
+) -> dict[str, Any]:
+    """Write a layer's output for every picture to a file, row i for picture i in sorted order.
+
+    Args:
+        inputs: as `open_inputs` takes them; none: the pictures of the model's own run.
+        out: the format follows from the suffix; nothing said: features.npy in the run's folder, else here.
+        model, linear: what `load_model` takes.
+
+    The rest is that of `swav_cli.evaluate.extraction.extract`, which does it for a network at hand.
+
+    Returns:
+        file, rows, shape, layer, model, failures (row, path and reason), description, what lies beside the file, and
+        whether it is `new` or was finished before.
+
+    Raises:
+        UserError: a mistake that can be mended; nothing was written. Or, with all of it written, no picture could be
+            read.
+        Interrupted: a signal came; all rows so far are kept.
+    """
+    given = [str(each) for each in ([inputs] if isinstance(inputs, (str, Path)) else inputs)]
+    source = str(model) if model is not None else _newest_run()
+    path = expanded(out) if out is not None else _default_out(source, layer)
+    output = open_output(path, is_map=layer in MAPS)  # before a model is fetched
+    if not given and source is None:
+        raise UserError("there is no run whose pictures could be taken; name some: swav extract photos/")
+    if model is None and source is not None:
+        notice(f"model: {source}")
+    network, about = load_model(source, notice, linear)
+    pictures = open_inputs(given, about.channels) if given else pictures_of_run(Path(str(source)))
+    tell(pictures, notice)
+    read = [*given, *([source, str(RunFolder(Path(source)).model)] if source else [])]
+    refuse_to_replace(read, pictures, output.files())
+    if pictures.unlabelled is not None:
+        notice(f"no labels are written: {pictures.unlabelled}")
+    found = extract(
+        network, about, pictures, path, layer=layer, normalize=normalize, multi_scale=multi_scale, device=device,
+        precision=precision, batch_size=batch_size, workers=workers, resume=resume, overwrite=overwrite,
+        name=str(source or about.source), notice=notice, progress=progress,
+    )  # fmt: skip
+    _refuse_nothing_read(found)
+    return found
+
+
+def _refuse_nothing_read(found: dict[str, Any]) -> None:
+    """
+    Raises:
+        UserError: every row is of a picture that can't be read; the file is written all the same.
+    """
+    failures = found["failures"]
+    if len(failures) == found["rows"]:
+        first = "; ".join(f"{each['path']}: {each['reason']}" for each in failures[:FEW])
+        none = f"none of {len(failures):,} pictures could be read; first " if len(failures) > 1 else ""
+        raise UserError(f"{none}{first} ({found['file']} holds rows of NaN alone)")
+
+
+def pictures_of_run(model: Path) -> Pictures:
+    """What the run trained on to which a model belongs: a run's folder, or a file inside it.
+
+    Raises:
+        UserError: no run, or its pictures are no longer there.
+    """
+    recipe = pretraining_of(model)
+    if recipe is None:
+        raise UserError(f"{model}: belongs to no run whose pictures could be taken; name some: swav extract photos/")
+    try:
+        return training_pictures(recipe)
+    except UserError:
+        raise UserError(
+            f"{recipe.data.train}: the pictures of {model}'s run are not there; name others: swav extract photos/"
+        ) from None
+
+
+def _newest_run() -> str | None:
+    """The run that is meant where none is named; None where there is none, so that `load_model` takes its own."""
+    try:
+        return str(newest_run())
+    except UserError:
+        return None
+
+
+def _default_out(source: str | None, layer: str) -> Path:
+    """In the run's folder, else here."""
+    folder = expanded(source) if source and os.path.isdir(expanded(source)) else Path()
+    return folder / ("features.npy" if layer == "pooled" else f"features-{layer}.npy")

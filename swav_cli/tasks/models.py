@@ -1,0 +1,41 @@
+"""All of one model as plain values. Nothing here loads torch, but for what is in a file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from swav_cli.data.paths import expanded, kept_at
+from swav_cli.zoo.catalogue import entry_named, find
+from swav_cli.zoo.download import is_url
+from swav_cli.zoo.foreign.file_kinds import WEIGHTS
+
+
+def describe_model(
+    name: str | Path, notice: Callable[[str], None] = lambda text: None, linear: str | Path | None = None
+) -> dict[str, Any]:
+    """What `swav models show --json` prints.
+
+    >>> describe_model("swav-800e")["licence"]
+    'CC-BY-NC-4.0'
+
+    Args:
+        name: of a published model, which is not fetched; or a run, a URL, or a file of whatever tool.
+        linear: a linear classifier's file, to join to the model.
+
+    Raises:
+        UserError: there is none, or none that can be read.
+    """
+    word = str(name)
+    there = os.path.exists(expanded(word))
+    entry = None if there else entry_named(word)
+    if entry is None and not there and not is_url(word) and Path(word).suffix not in WEIGHTS:
+        entry = find(word)  # which tells the nearest
+    if entry is None or linear is not None:
+        from swav_cli.zoo.contents import inspect_file
+
+        return inspect_file(word, notice, linear)
+    here = kept_at("models", entry.file)
+    return {**entry.facts(), "here": str(here) if here and here.exists() else None}

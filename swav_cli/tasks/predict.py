@@ -1,0 +1,174 @@
+"""Answers for many pictures, written, drawn and sorted: what `swav predict` does.
+
+>>> write_predictions("photos/", out="answers.csv", sort_into="sorted")    # doctest: +SKIP
+{'model': 'runs/quickstart', 'kind': 'cluster', 'pictures': 1000, 'unread': 0, 'sorted': {...}}
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TextIO
+
+from swav_cli.core.device import own_device
+from swav_cli.core.precision import settle_precision
+from swav_cli.data.inputs import open_inputs, refuse_to_replace, with_channels
+from swav_cli.data.paths import expanded
+from swav_cli.data.pictures import tell
+from swav_cli.errors import UserError
+from swav_cli.evaluate.answer import Answer, kind_of
+from swav_cli.evaluate.prediction import predict
+from swav_cli.evaluate.sorting import Sorting
+from swav_cli.evaluate.unread import FEW
+from swav_cli.files import check_place, is_pipe_or_device, write_as_text
+from swav_cli.report.answers import Format, pick_format, write_answers
+from swav_cli.report.labelled_sheet import MOST, save_labelled
+from swav_cli.report.printable import printable
+from swav_cli.zoo.load import load_model
+
+
+def write_predictions(
+    inputs: str | Path | Sequence[str | Path],
+    model: str | Path | None = None,
+    *,
+    linear: str | Path | None = None,
+    out: str | Path | None = None,
+    stream: TextIO | None = None,
+    written: Format | None = None,
+    top_k: int = 5,
+    sort_into: str | Path | None = None,
+    copy: bool = False,
+    show: str | Path | None = None,
+    batch_size: int | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    workers: int | None = None,
+    notice: Callable[[str], None] = lambda text: None,
+    progress: Callable[[int, int], None] = lambda done, count: None,
+) -> dict[str, Any]:
+    """Say which class or cluster each picture shows, and put the answers where they are wanted, in constant memory.
+
+    Args:
+        inputs: pictures, folders, patterns, list files, `shapes:COUNT`, or `-` for paths on standard input.
+        model, linear: what `load_model` takes.
+        out: a file for the answers, whole or not at all.
+        stream: takes the answers as they come where no file does; a reader that leaves ends the list and not the rest.
+        written: the format; by the name of `out` where nothing is said, else a table.
+        top_k: guesses a picture; as many as there are where that is less.
+        sort_into: a folder in which each class or cluster gets one with its pictures, as links, or with `copy` copies.
+        show: a PNG file for the first `MOST` pictures with their answers.
+        batch_size, workers: what suits the device where nothing is said; answers don't depend on them.
+        notice, progress: told of what is worth knowing, and of pictures done and pictures in all.
+
+    Returns:
+        model, kind (class or cluster), pictures, unread (how many could not be read) and, where they were, `sorted`.
+
+    Raises:
+        UserError: a mistake that can be mended, and nothing was written; or, with all of it written, no picture could
+            be read.
+    """
+    given = [str(each) for each in ([inputs] if isinstance(inputs, (str, Path)) else inputs)]
+    out, show, sort_into = (expanded(place) if place is not None else None for place in (out, show, sort_into))
+    form = written or pick_format(None, False, out)
+    _check_places(out, show, sort_into)
+    place = own_device(device)
+    precision = settle_precision(precision, place)
+    pictures = open_inputs(given, without=sort_into)
+    tell(pictures, notice)
+    refuse_to_replace(given, pictures, [path for path in (out, show) if path is not None])
+    network, about = load_model(model, notice, linear)
+    about = replace(about, source=str(model or about.source))
+    pictures = with_channels(pictures, about.channels)
+    answers = predict(
+        network, about, pictures, top_k, device=place, precision=precision, batch_size=batch_size, workers=workers
+    )
+    kind, count = kind_of(about.classes), len(about.classes) or about.prototypes
+    facts: dict[str, Any] = {"model": about.source, "kind": kind}
+    sorting = Sorting(sort_into, pictures, about.classes, count, copy=copy, notice=notice) if sort_into else None
+    passing = _Passing(facts, len(pictures), sorting, show is not None, progress)
+    heard = passing.listen(answers)
+
+    def write(to: TextIO) -> None:
+        write_answers(to, heard, form, kind, min(top_k, count), facts)
+
+    if out is not None:
+        write_as_text(out, write)
+        notice(f"wrote {out}")
+    elif stream is not None:
+        _write_stream(stream, write, goes_on=sort_into is not None or show is not None)
+    for _ in heard:  # what nobody has read
+        pass
+    if show is not None:
+        save_labelled(show, pictures, passing.kept)
+        first = f", with the first {MOST} of {len(pictures):,} pictures" if len(pictures) > MOST else ""
+        notice(f"wrote {show}{first}")
+    if sorting is not None:
+        notice(sorting.in_words())
+    passing.tell_unread(notice)
+    return facts
+
+
+class _Passing:
+    """What is done with answers, and kept of them, as they pass by on their way to a screen or a file."""
+
+    def __init__(
+        self, facts: dict[str, Any], count: int, sorting: Sorting | None, keeps: bool,
+        progress: Callable[[int, int], None],
+    ) -> None:  # fmt: skip
+        self.facts, self.count, self.sorting, self.keeps, self.progress = facts, count, sorting, keeps, progress
+        self.kept: list[Answer] = []  # for a sheet
+        self.pictures = self.unread = 0
+        self.first_unread: list[str] = []
+
+    def listen(self, answers: Iterator[Answer]) -> Iterator[Answer]:
+        for answer in answers:
+            self.pictures += 1
+            if answer.error is not None:
+                self.unread += 1
+                if len(self.first_unread) < FEW:
+                    self.first_unread.append(printable(f"{answer.path}: {answer.error}"))
+            if self.keeps and len(self.kept) < MOST:
+                self.kept.append(answer)
+            if self.sorting is not None:
+                self.sorting.place(answer)
+            yield answer
+            self.progress(self.pictures, self.count)
+        self.facts |= {"pictures": self.pictures, "unread": self.unread}
+        if self.sorting is not None:
+            self.facts["sorted"] = self.sorting.summary()
+
+    def tell_unread(self, notice: Callable[[str], None]) -> None:
+        """Raises UserError where nothing could be read."""
+        if not self.first_unread:
+            return
+        first = "; ".join(self.first_unread)
+        if self.pictures == 1:
+            raise UserError(first)
+        if self.unread == self.pictures:
+            raise UserError(f"none of {self.pictures:,} pictures could be read; first {first}")
+        notice(f"{self.unread:,} of {self.pictures:,} pictures could not be read; first {first}")
+
+
+def _check_places(out: Path | None, show: Path | None, sort_into: Path | None) -> None:
+    """Nothing is computed for a file that could not be written in the end."""
+    if show is not None and show.suffix.lower() != ".png":
+        raise UserError(f"--show {show}: the sheet is a PNG file; name it {show.with_suffix('.png')}")
+    named = {"--out": out, "--show": show, "--sort-into": sort_into}
+    places: dict[str, str] = {}
+    for option, path in named.items():
+        if path is None:
+            continue
+        check_place(path, option, is_folder=option == "--sort-into")
+        other = places.setdefault(os.path.realpath(path), option)
+        if other != option and not is_pipe_or_device(path):
+            raise UserError(f"{option} {path}: is the place of {other} too; give each its own")
+
+
+def _write_stream(stream: TextIO, write: Callable[[TextIO], None], goes_on: bool) -> None:
+    try:
+        write(stream)
+    except BrokenPipeError:  # `| head` ends the list, and not the other work
+        if not goes_on:
+            raise

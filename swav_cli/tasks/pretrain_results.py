@@ -1,0 +1,177 @@
+"""What a run came to: k-NN on labelled pictures, and pictures that belong together."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from swav_cli.core.health import Health
+from swav_cli.core.model import SwAV
+from swav_cli.core.plan import make_model
+from swav_cli.core.swav import Trainer
+from swav_cli.core.weights import about
+from swav_cli.data.decoding.formats import BadPicture
+from swav_cli.data.labelled import match_classes, why_unlabelled
+from swav_cli.data.pictures import Limited, Pictures
+from swav_cli.data.reading.cache import cached
+from swav_cli.data.reading.loader import pick_readers
+from swav_cli.data.shards.streams import StreamPictures
+from swav_cli.data.sources import open_pictures
+from swav_cli.errors import UserError
+from swav_cli.evaluate.neighbours import Labelled, neighbours, pixels_compare, query_places
+from swav_cli.evaluate.representation import (
+    Representation,
+    Told,
+    check_features,
+    prototype_scores,
+    raw_pixels,
+    represent,
+)
+from swav_cli.parallel import distributed
+from swav_cli.parallel.processes import first_decides
+from swav_cli.recipe.schema import Recipe
+from swav_cli.report.sheet import save_rows
+from swav_cli.run.folder import RunFolder
+from swav_cli.run.metrics import read_metrics
+
+SHOWN = 10  # prototypes on a sheet, and pictures of each
+LOOKED_THROUGH = 5000  # pictures among which those are chosen
+HELD = 1000  # of a stream, which are kept in memory meanwhile
+
+
+class Judge:
+    """k-NN on labelled pictures, as `swav eval` judges: how well features tell the classes apart.
+
+    Raises:
+        UserError: pictures without labels, or of a class that the others don't know.
+    """
+
+    def __init__(self, recipe: Recipe, training: Pictures, device: torch.device) -> None:
+        data = recipe.data
+        self.recipe, self.device, self.about = recipe, device, about(recipe)
+        queries = open_pictures(str(data.val), "val", channels=data.channels)
+        bank = open_pictures(data.bank, channels=data.channels) if data.bank else training
+        if bank.labels is None or bank.classes is None:
+            none = "has no labels for k-NN to learn from; name labelled pictures as data.bank, or leave data.val out"
+            raise UserError(f"{bank.source}: {why_unlabelled(bank, none)}")
+        query_labels, _ = match_classes(queries, bank.classes, bank.source)
+        self.labelled = Labelled(queries, torch.from_numpy(query_labels), bank, torch.from_numpy(bank.labels))
+
+    def keep_in_memory(self, training: Pictures) -> None:
+        """Queries, and a bank of its own, decoded once; `training` stands in for the bank where that is the same."""
+        cache, bank = self.recipe.data.cache, self.labelled.taught_by
+        self.labelled = self.labelled._replace(
+            bank=cached(bank, cache) if self.recipe.data.bank else training,
+            queries=cached(self.labelled.queries, cache),
+        )
+
+    @cached_property
+    def _places(self) -> NDArray[np.int64]:
+        return query_places(self.labelled)
+
+    def accuracy(self, model: SwAV, progress: Told = lambda done, count: None) -> float:
+        """Per cent.
+
+        Raises:
+            UserError: there is nothing to judge by: no picture can be read, or the features are not finite.
+        """
+
+        def seen(pictures: Pictures) -> Representation:
+            found = represent(
+                model, self.about, pictures, device=self.device, precision=self.recipe.training.precision,
+                workers=self._workers(pictures), pooled_only=True, progress=progress,
+            )  # fmt: skip
+            check_features(found, pictures, self.recipe.name)
+            return found
+
+        return self._knn(seen(self.labelled.taught_by), seen(self.labelled.queries), progress)
+
+    def of_raw_pixels(self) -> float:
+        bank, asked = (
+            raw_pixels(pictures, self.about, self._workers(pictures))
+            for pictures in (self.labelled.taught_by, self.labelled.queries)
+        )
+        return self._knn(bank, asked, lambda done, count: None)
+
+    def _knn(self, bank: Representation, asked: Representation, progress: Told) -> float:
+        ks, temperatures = [self.recipe.evaluation.knn_k], [self.recipe.evaluation.knn_temperature]
+        return neighbours(self.labelled, self._places, bank, asked, ks, temperatures, self.device, progress)[0].top1
+
+    def _workers(self, pictures: Pictures) -> int:
+        return pick_readers(self.recipe.training.workers, pictures, self.device)
+
+
+def show_prototypes(trainer: Trainer, path: Path) -> None:
+    """A sheet with a line for each of the most used prototypes: the pictures nearest to it. Processes share the work.
+
+    Raises:
+        UserError: it can't be written, or a stream gives no pictures any more.
+    """
+    if isinstance(trainer.pictures, StreamPictures):  # which the first process alone opens once more
+        first_decides(lambda: _alone(trainer, path))
+    else:
+        _draw_prototypes(trainer, path)
+
+
+def _alone(trainer: Trainer, path: Path) -> None:
+    with distributed.alone():
+        _draw_prototypes(trainer, path)
+
+
+def _draw_prototypes(trainer: Trainer, path: Path) -> None:
+    recipe = trainer.recipe
+    sample = Limited(trainer.pictures.some(HELD), LOOKED_THROUGH, recipe.training.seed)
+    rows, scores = prototype_scores(
+        trainer.model, about(recipe), sample, device=trainer.device, precision=recipe.training.precision,
+        workers=pick_readers(recipe.training.workers, trainer.pictures, trainer.device),
+    )  # fmt: skip
+    first_decides(lambda: _save_nearest(path, sample, rows, scores))
+
+
+def _save_nearest(path: Path, sample: Pictures, rows: Tensor, scores: Tensor) -> None:  # rows: (N,), scores: (N, K)
+    if not len(rows):
+        raise UserError(f"{sample.source}: none of the pictures looked at can be read")
+    nearest = scores.argmax(dim=1).bincount(minlength=scores.shape[1]).argsort(descending=True, stable=True)
+    best = rows[scores.topk(min(SHOWN, len(rows)), dim=0).indices]
+    save_rows(path, [[_shown(sample, int(index)) for index in best[:, k]] for k in nearest[:SHOWN]])
+
+
+def _shown(pictures: Pictures, index: int) -> Tensor:
+    try:
+        return pictures.read(index)
+    except BadPicture:  # it could be read a moment ago
+        return torch.zeros(pictures.channels, 8, 8, dtype=torch.uint8)
+
+
+def training_results(trainer: Trainer, folder: RunFolder) -> dict[str, Any]:
+    """What is known without judging: the last epoch's loss and health."""
+    lines = read_metrics(folder.metrics)
+    last_epoch: dict[str, Any] = next((line for line in reversed(lines) if line["kind"] == "epoch"), {})
+    ln_k = math.log(trainer.model.prototypes.out_features)
+    share = last_epoch.get("loss_over_ln_k", math.nan)
+    return {
+        "recipe": trainer.recipe.name,
+        "epochs": trainer.recipe.training.epochs,
+        "pictures": len(trainer.pictures),
+        "loss": share * ln_k,
+        "loss_over_ln_k": share,
+        "health": {key: last_epoch.get(key) for key in Health._fields},
+        "bad_pictures": len(trainer.course.bad),
+    }
+
+
+def judged(trainer: Trainer, judge: Judge, progress: Told) -> dict[str, float]:
+    """k-NN of the trained network, of the same one untrained, and where pictures are small of their raw pixels."""
+    found = {"knn": judge.accuracy(trainer.model, progress)}
+    untrained = make_model(trainer.recipe).to(next(trainer.model.parameters()))  # its device and its precision
+    found["knn_untrained"] = judge.accuracy(untrained, progress)
+    if pixels_compare(judge.labelled, judge.about):
+        found["knn_raw_pixels"] = judge.of_raw_pixels()
+    return found

@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from swav_cli.core.health import Health
+from swav_cli.run.metrics import MetricsFile, Progress, read_metrics
+
+PROGRESS = Progress(
+    step=3, steps=9, epoch=0, loss=float("nan"), share_of_ln_k=0.5, pictures_per_second=10.0, waiting=0.1
+)
+HEALTH = Health(used_prototypes=2, perplexity=1.5, spread=0.1, rank=float("inf"))
+
+
+def test_lines_are_json_whatever_the_numbers(tmp_path: Path) -> None:
+    metrics = MetricsFile(tmp_path / "m.jsonl", 0)
+    metrics.write_step(PROGRESS, 0.1, 2.0, 5.0)
+    metrics.write_epoch(3, 0, {"loss_over_ln_k": 0.5, **HEALTH._asdict(), "knn": 40.0})
+    step, epoch = (json.loads(line) for line in (tmp_path / "m.jsonl").read_text().splitlines())
+    assert step["loss"] is None
+    assert epoch["rank"] is None
+    assert epoch["knn"] == 40.0
+
+
+def test_lines_after_the_step_are_dropped_and_earlier_ones_kept(tmp_path: Path) -> None:
+    path = tmp_path / "m.jsonl"
+    path.write_text('{"kind": "step", "step": 1}\n{"kind": "step", "step": 2}\n{"kind": "st')
+    MetricsFile(path, 1)
+    assert read_metrics(path) == [{"kind": "step", "step": 1}]
+    assert read_metrics(tmp_path / "none.jsonl") == []
