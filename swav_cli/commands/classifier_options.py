@@ -141,7 +141,7 @@ def print_plan(recipe: LinearRecipe | FinetuneRecipe, devices: int | None, devic
     import sys
 
     from swav_cli.recipe.file import dump_recipe
-    from swav_cli.tasks.classifier import check_processes, plan_facts, settle
+    from swav_cli.tasks.classifier_job import check_processes, plan_facts, settle
 
     job = settle(recipe, device, lambda text: print(text, file=sys.stderr))
     check_processes(job.recipe, devices or 1)

@@ -42,7 +42,7 @@ from swav_cli.report.judgement import describe_classifier, describe_features
 from swav_cli.run.pictures import named_by, of_the_run, pretraining_of, recipe_of, run_of, training_pictures
 from swav_cli.run.results import add_results
 from swav_cli.run.seen import pictures_seen
-from swav_cli.tasks.classifier import held_out_by
+from swav_cli.tasks.classifier_job import held_out_by
 from swav_cli.zoo.load import load, newest_run
 
 KS, TEMPERATURES = (10, 20, 100, 200), (0.07, 0.1)

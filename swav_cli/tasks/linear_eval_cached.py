@@ -27,16 +27,8 @@ from swav_cli.report.classifier import describe_job, describe_outcome, judged_at
 from swav_cli.report.console import Screen
 from swav_cli.run.folder import RunFolder, only_run_in
 from swav_cli.run.results import finished_results
-from swav_cli.tasks.classifier import (
-    Job,
-    default_folder,
-    finish,
-    free_folder,
-    outcome,
-    refuse_disagreeing_jobs,
-    settle,
-    write_beginning,
-)
+from swav_cli.tasks.classifier import finish, free_folder, outcome, write_beginning
+from swav_cli.tasks.classifier_job import Job, default_folder, refuse_disagreeing_jobs, settle
 
 ROWS_AT_ONCE = 8192
 
