@@ -21,14 +21,15 @@ import torch
 from PIL import Image, ImageFilter
 from torchvision import transforms
 
-from swav_cli.core.multicrop import Colour, CropSize, MultiCrop
+from swav_cli.core.multicrop import MultiCrop
 from swav_cli.core.photometric import recolour
 from swav_cli.data.decoding.images import read_picture
 from swav_cli.data.pictures import Pictures
 from swav_cli.data.reading.loader import Batch, Crops
 from swav_cli.data.sources import open_pictures
+from swav_cli.recipe.schema import AugmentRecipe, CropRecipe
 
-SIZES = [CropSize(2, 224, (0.14, 1.0)), CropSize(6, 96, (0.05, 0.14))]
+SIZES = [CropRecipe(count=2, size=224, scale=(0.14, 1.0)), CropRecipe(count=6, size=96, scale=(0.05, 0.14))]
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 BATCH = 16
 
@@ -65,7 +66,7 @@ def with_torchvision(paths: list[str]) -> None:
 
 
 def with_ours(pictures: Pictures) -> Iterator[Batch]:
-    crops = Crops(pictures, MultiCrop(SIZES, Colour(), 0))
+    crops = Crops(pictures, MultiCrop(SIZES, AugmentRecipe(), 0))
     for first in range(0, len(pictures), BATCH):
         yield crops.__getitems__([(0, index) for index in range(first, min(first + BATCH, len(pictures)))])
 

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from swav_cli.core.model import SwAV
-from swav_cli.core.multicrop import Colour, draw_colours
+from swav_cli.core.multicrop import draw_colours
 from swav_cli.core.objective import assign_codes, swapped_prediction
 from swav_cli.core.photometric import recolour
+from swav_cli.recipe.schema import AugmentRecipe
 
 PICTURES, SIZE = 6, 32
 APART = 0.02  # of the values' norm; a grey level here and there, which rounding may turn over, is far less
@@ -39,7 +40,7 @@ def _small_step(device: torch.device) -> Iterator[tuple[str, Tensor]]:
     """Colours, embeddings, codes, loss and gradients of the same small network and pictures."""
     generator = torch.Generator().manual_seed(0)
     crops = torch.randint(0, 256, (PICTURES, 3, SIZE, SIZE), generator=generator, dtype=torch.uint8)
-    numbers = torch.from_numpy(draw_colours(np.random.Generator(np.random.Philox(key=0)), PICTURES, Colour()))
+    numbers = torch.from_numpy(draw_colours(np.random.Generator(np.random.Philox(key=0)), PICTURES, AugmentRecipe()))
     mean, std = (torch.tensor(values, device=device) for values in ((0.5, 0.5, 0.5), (0.25, 0.25, 0.25)))
     yield "colours", recolour(crops.to(device), numbers, mean, std)
     # The same pictures for every device, so that each part is compared by itself.

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from swav_cli.core.model import SwAV
-from swav_cli.core.multicrop import Colour, CropSize, MultiCrop
+from swav_cli.core.multicrop import MultiCrop
 from swav_cli.core.optimizer import make_optimizer
 from swav_cli.core.photometric import recolour
 from swav_cli.core.precision import autocast, full_precision, memory_format
@@ -29,7 +29,7 @@ from swav_cli.errors import Diverged
 from swav_cli.parallel import distributed
 from swav_cli.parallel.synchronised_norm import with_synchronised_norms
 from swav_cli.recipe.classifier_schema import FinetuneRecipe, LinearRecipe
-from swav_cli.recipe.schema import settled
+from swav_cli.recipe.schema import AugmentRecipe, CropRecipe, settled
 from swav_cli.run.folder import RunFolder
 from swav_cli.run.metrics import Progress
 
@@ -97,9 +97,7 @@ class ClassifierTrainer:
         if isinstance(self.recipe, FinetuneRecipe):
             own = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
             groups.append({"params": own, "peak": self.recipe.optimizer.backbone_lr * scale})
-        return make_optimizer(
-            settings.name, groups, 0.0, settings.momentum, settings.weight_decay, settings.trust_coefficient
-        )
+        return make_optimizer(settings, groups, 0.0)  # each group's rate is set before each step
 
     def _trained_backbone(self) -> list[str]:
         """Fine-tuning trains what leads to the features; head and prototypes take no part in them."""
@@ -226,8 +224,8 @@ class ClassifierTrainer:
             len(self.pictures), batch_size, training.epochs, training.seed, self.course.step, training.accumulate,
             distributed.local_share,
         )  # fmt: skip
-        colour = Colour(flip=recipe.crop.flip, jitter=0, grayscale=0, blur=0)
-        crops = MultiCrop([CropSize(1, self.size, recipe.crop.scale)], colour, training.seed)
+        augment = AugmentRecipe(flip=recipe.crop.flip, jitter=0, grayscale=0, blur=0)
+        crops = MultiCrop([CropRecipe(count=1, size=self.size, scale=recipe.crop.scale)], augment, training.seed)
         batches = load_batches(self.pictures, crops, order, workers, self.device.type == "cuda")
         pace = Pace(
             self.steps_per_epoch * training.epochs, self.steps_per_epoch, batch_size, training.accumulate,

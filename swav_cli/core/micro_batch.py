@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from swav_cli.core.derive import Derived, with_value
-from swav_cli.core.multicrop import Colour, draw_colours
+from swav_cli.core.multicrop import draw_colours
 from swav_cli.core.swav import Trainer
 from swav_cli.core.train import quickest_convolutions
 from swav_cli.data.pictures import Pictures
@@ -170,7 +170,7 @@ def _made_up(recipe: Recipe, count: int) -> Batch:
     """A batch as it comes from the reading processes, of noise; its colours change as those of the run."""
     colours = np.random.Generator(np.random.Philox(key=0))
     views = sum(crop.count for crop in recipe.crops)
-    drawn = [draw_colours(colours, views, Colour(**recipe.augment.model_dump())) for _ in range(count)]
+    drawn = [draw_colours(colours, views, recipe.augment) for _ in range(count)]
     generator = torch.Generator().manual_seed(0)
     crops = []
     for crop in recipe.crops:

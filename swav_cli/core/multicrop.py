@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
+
+from swav_cli.recipe.schema import AugmentRecipe, CropRecipe
 
 TRIES = 10  # draws of a box before the middle of the picture is taken, as in torchvision
 ASPECT = (3 / 4, 4 / 3)
@@ -26,52 +26,29 @@ FLIP, BRIGHTNESS, CONTRAST, SATURATION, HUE, GRAY, SIGMA, FIRST_JITTER = range(8
 COLUMNS = FIRST_JITTER + JITTERS  # the last four: the order of the jitters
 
 
-@dataclass(frozen=True)
-class CropSize:
-    """`count` square crops of `size` pixels, each of `scale` (least, most) of the picture's area."""
-
-    count: int
-    size: int
-    scale: tuple[float, float]
-
-
-class Colour(NamedTuple):
-    """Probabilities and strengths of what is done to a crop's colours; see the recipe's `augment`."""
-
-    flip: float = 0.5
-    jitter: float = 0.8
-    brightness: float = 0.8
-    contrast: float = 0.8
-    saturation: float = 0.8
-    hue: float = 0.2
-    grayscale: float = 0.2
-    blur: float = 0.5
-    blur_sigma: tuple[float, float] = (0.1, 2.0)
-
-
 class MultiCrop:
     """Draws and cuts the crops of one picture after another."""
 
-    def __init__(self, sizes: Sequence[CropSize], colour: Colour, seed: int) -> None:
-        self.sizes = list(sizes)
-        self.colour = colour
+    def __init__(self, kinds: Sequence[CropRecipe], augment: AugmentRecipe, seed: int) -> None:
+        self.kinds = list(kinds)
+        self.augment = augment
         self.seed = seed
-        self._scales = np.array([size.scale for size in self.sizes for _ in range(size.count)])  # (V, 2)
+        self._scales = np.array([kind.scale for kind in self.kinds for _ in range(kind.count)])  # (V, 2)
 
     def generator(self, epoch: int, index: int) -> np.random.Generator:
         """The random numbers of one picture in one epoch, whoever asks for them."""
         return np.random.Generator(np.random.Philox(key=[self.seed, (epoch << 40) + index]))
 
     def __call__(self, picture: Tensor, epoch: int, index: int) -> tuple[list[Tensor], Tensor]:
-        """Crops of a picture (C, H, W): for each size (count, C, size, size), all uint8, and numbers (V, COLUMNS)."""
+        """Crops of a picture (C, H, W): for each kind (count, C, size, size), all uint8, and numbers (V, COLUMNS)."""
         generator = self.generator(epoch, index)
         boxes = draw_boxes(generator, picture.shape[1], picture.shape[2], self._scales).tolist()
-        numbers = draw_colours(generator, len(boxes), self.colour)
+        numbers = draw_colours(generator, len(boxes), self.augment)
         crops, first = [], 0
-        for size in self.sizes:
-            own = boxes[first : first + size.count]
-            crops.append(torch.cat([cut(picture, box, size.size) for box in own]))
-            first += size.count
+        for kind in self.kinds:
+            own = boxes[first : first + kind.count]
+            crops.append(torch.cat([cut(picture, box, kind.size) for box in own]))
+            first += kind.count
         return crops, torch.from_numpy(numbers)
 
 
@@ -109,23 +86,25 @@ def middle_box(height: int, width: int) -> tuple[int, int, int, int]:
     return (height - h) // 2, (width - w) // 2, h, w
 
 
-def draw_colours(generator: np.random.Generator, crops: int, colour: Colour) -> NDArray[np.float32]:  # (V, COLUMNS)
-    """What is done to each crop's colours, as numbers."""
+def draw_colours(
+    generator: np.random.Generator, crops: int, augment: AugmentRecipe
+) -> NDArray[np.float32]:  # (V, COLUMNS)
+    """What is done to each crop's colours, as numbers; chances and strengths are those of the recipe's `augment`."""
     chance = generator.random((crops, 4))
     strength = generator.random((crops, JITTERS + 1))
     numbers = np.zeros((crops, COLUMNS), dtype=np.float32)
-    numbers[:, FLIP] = chance[:, 0] < colour.flip
-    jittered = chance[:, 1] < colour.jitter
+    numbers[:, FLIP] = chance[:, 0] < augment.flip
+    jittered = chance[:, 1] < augment.jitter
     for column, most in zip(
-        (BRIGHTNESS, CONTRAST, SATURATION), (colour.brightness, colour.contrast, colour.saturation), strict=True
+        (BRIGHTNESS, CONTRAST, SATURATION), (augment.brightness, augment.contrast, augment.saturation), strict=True
     ):
         least = max(0.0, 1 - most)
         factor = least + strength[:, column - BRIGHTNESS] * (1 + most - least)
         numbers[:, column] = np.where(jittered, factor, 1)
-    numbers[:, HUE] = np.where(jittered, (2 * strength[:, HUE - BRIGHTNESS] - 1) * colour.hue, 0)
-    numbers[:, GRAY] = chance[:, 2] < colour.grayscale
-    least, most = colour.blur_sigma
-    numbers[:, SIGMA] = np.where(chance[:, 3] < colour.blur, least + strength[:, JITTERS] * (most - least), 0)
+    numbers[:, HUE] = np.where(jittered, (2 * strength[:, HUE - BRIGHTNESS] - 1) * augment.hue, 0)
+    numbers[:, GRAY] = chance[:, 2] < augment.grayscale
+    least, most = augment.blur_sigma
+    numbers[:, SIGMA] = np.where(chance[:, 3] < augment.blur, least + strength[:, JITTERS] * (most - least), 0)
     numbers[:, FIRST_JITTER:] = generator.random((crops, JITTERS)).argsort(axis=1)
     return numbers
 

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from swav_cli.recipe.schema import OptimizerRecipe
+
 
 class LARS(Optimizer):
     """SGD with momentum whose step is scaled, tensor by tensor, to the tensor's own size.
@@ -88,13 +90,16 @@ def _scaled(
     return list(updates)
 
 
-def make_optimizer(
-    name: str, params: Iterable[Any], lr: float, momentum: float, weight_decay: float, trust_coefficient: float
-) -> Optimizer:
-    """`lars`, `sgd` (Nesterov off) or `adamw` over parameters or groups of them, decay on every one as published."""
-    if name == "lars":
-        return LARS(params, lr, momentum, weight_decay, trust_coefficient)
-    if name == "sgd":
+def make_optimizer(settings: OptimizerRecipe, params: Iterable[Any], lr: float) -> Optimizer:
+    """`lars`, `sgd` (Nesterov off) or `adamw` over parameters or groups of them, decay on every one as published.
+
+    Args:
+        lr: of the whole batch; that of the settings is per 256 pictures.
+    """
+    momentum, weight_decay = settings.momentum, settings.weight_decay
+    if settings.name == "lars":
+        return LARS(params, lr, momentum, weight_decay, settings.trust_coefficient)
+    if settings.name == "sgd":
         return torch.optim.SGD(params, lr, momentum, weight_decay=weight_decay)
     return torch.optim.AdamW(params, lr, betas=(momentum, 0.999), weight_decay=weight_decay)
 

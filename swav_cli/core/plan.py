@@ -1,4 +1,4 @@
-"""From a settled recipe to what a run is made of: its steps and rates, its network, its crops."""
+"""From a settled recipe to what a run is made of: its steps and rates, its network."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import NamedTuple
 import torch
 
 from swav_cli.core.model import SwAV
-from swav_cli.core.multicrop import Colour, CropSize, MultiCrop
 from swav_cli.core.optimizer import learning_rate
 from swav_cli.recipe.schema import Recipe, settled
 
@@ -63,8 +62,3 @@ def make_model(recipe: Recipe) -> SwAV:
             embedding_dim=model.embedding_dim,
             prototypes=settled(model.prototypes),
         )
-
-
-def make_multicrop(recipe: Recipe) -> MultiCrop:
-    sizes = [CropSize(crop.count, crop.size, crop.scale) for crop in recipe.crops]
-    return MultiCrop(sizes, Colour(**recipe.augment.model_dump()), recipe.training.seed)

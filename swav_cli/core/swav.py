@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from swav_cli.core.health import Health, HealthMeter
+from swav_cli.core.multicrop import MultiCrop
 from swav_cli.core.objective import Queue, assign_codes, swapped_prediction
 from swav_cli.core.optimizer import make_optimizer
 from swav_cli.core.photometric import recolour
-from swav_cli.core.plan import make_model, make_multicrop, make_plan
+from swav_cli.core.plan import make_model, make_plan
 from swav_cli.core.precision import autocast, memory_format
 from swav_cli.core.train import Course, Pace, run_steps
 from swav_cli.core.transfer import moved
@@ -43,15 +44,7 @@ class Trainer:
         # which is sent while the next is computed; the same graphs come of compiling around it.
         compiled = torch.compile(self.model) if recipe.training.compile else self.model
         self.network: Callable[[list[Tensor]], tuple[Tensor, Tensor]] = distributed.shared_gradients(compiled, device)
-        settings = recipe.optimizer
-        self.optimizer = make_optimizer(
-            settings.name,
-            self.model.parameters(),
-            self.plan.peak_lr,
-            settings.momentum,
-            settings.weight_decay,
-            settings.trust_coefficient,
-        )
+        self.optimizer = make_optimizer(recipe.optimizer, self.model.parameters(), self.plan.peak_lr)
         self.queue: Queue | None = None
         if recipe.loss.queue.length:
             queue = Queue(len(recipe.assigned_crops), settled(recipe.loss.queue.length), recipe.model.embedding_dim)
@@ -59,7 +52,7 @@ class Trainer:
         self.meter = HealthMeter(self.model.prototypes.out_features, device)
         self.mean = torch.tensor(settled(recipe.data.mean), device=device)
         self.std = torch.tensor(settled(recipe.data.std), device=device)
-        self.multicrop = make_multicrop(recipe)
+        self.multicrop = MultiCrop(recipe.crops, recipe.augment, recipe.training.seed)
 
     # --- state -----------------------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from swav_cli.core.model import SwAV
-from swav_cli.core.multicrop import Colour, CropSize, MultiCrop
+from swav_cli.core.multicrop import MultiCrop
 from swav_cli.core.photometric import recolour
 from swav_cli.core.precision import autocast, memory_format
 from swav_cli.core.weights import About
@@ -27,6 +27,7 @@ from swav_cli.errors import UserError, counted
 from swav_cli.evaluate.features import Function, Rows, stream_features, usual_batch
 from swav_cli.evaluate.unread import Unread
 from swav_cli.parallel import distributed
+from swav_cli.recipe.schema import AugmentRecipe, CropRecipe
 
 HALF_FROM = 2e8  # numbers; from here on features are kept in float16, as ImageNet's 1.28 million rows of 2,048 are
 LARGEST_HALF = 65504.0  # of float16; what lies beyond would be infinite
@@ -191,7 +192,7 @@ def two_views(
     about: About,
     pictures: Pictures,
     scale: tuple[float, float],
-    colour: Colour,
+    augment: AugmentRecipe,
     *,
     device: torch.device,
     precision: str,
@@ -200,7 +201,7 @@ def two_views(
 
     Crops are drawn as in training, always the same. A picture that can't be read is passed over with both of its rows.
     """
-    multicrop = MultiCrop([CropSize(2, about.size, scale)], colour, seed=0)
+    multicrop = MultiCrop([CropRecipe(count=2, size=about.size, scale=scale)], augment, seed=0)
     crops = Crops(pictures, multicrop)
     mean, std = (torch.tensor(values, device=device) for values in (about.mean, about.std))
     layer = model.eval().embed if model.has("projection_head") else model.eval().features

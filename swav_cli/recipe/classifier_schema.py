@@ -15,6 +15,7 @@ from swav_cli.recipe.schema import (
     ContradictionError,
     Count,
     NotNegative,
+    OptimizerRecipe,
     Part,
     Positive,
     Share,
@@ -75,12 +76,10 @@ class ClassifierEvaluationRecipe(Part):
     every: Count = Field(default=1, description="epochs between looks at the held-out pictures; always after the last")
 
 
-class ProbeOptimizerRecipe(Part):
+class ProbeOptimizerRecipe(OptimizerRecipe):
     name: Literal["lars", "sgd", "adamw"] = Field(default="sgd", description="lars, sgd or adamw")
     lr: Positive = Field(description="learning rate of the classifier, per 256 pictures")
-    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.9, description="momentum; adamw's first beta")
     weight_decay: NotNegative = Field(default=0.0, description="on every trained parameter")
-    trust_coefficient: Positive = Field(default=0.001, description="of lars: a step's part of a tensor's size")
 
 
 class FinetuneOptimizerRecipe(ProbeOptimizerRecipe):

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from swav_cli.core.device import joined_on, own_device
 from swav_cli.core.model import SwAV
-from swav_cli.core.multicrop import Colour
 from swav_cli.core.precision import memory_format, settle_precision
 from swav_cli.core.weights import About, weights_digest
 from swav_cli.data.inputs import refuse_to_replace
@@ -34,7 +33,7 @@ from swav_cli.parallel import distributed
 from swav_cli.parallel.agreement import refuse_disagreement
 from swav_cli.parallel.processes import first_decides
 from swav_cli.recipe.classifier_schema import ClassifierRecipe
-from swav_cli.recipe.schema import Recipe
+from swav_cli.recipe.schema import AugmentRecipe, Recipe
 from swav_cli.report.classifier import judged_at
 from swav_cli.report.confusion import save_confusion
 from swav_cli.report.console import Screen
@@ -376,16 +375,16 @@ def _knn_of_pixels(setting: Setting, labelled: Labelled, places: NDArray[np.int6
 
 def _alignment(setting: Setting, queries: Pictures) -> float:
     recipe = pretraining_of(setting.source)
-    scale, colour = _augmentation(recipe)
+    scale, augment = _augmentation(recipe)
     drawn = Limited(queries, PAIRED, 0) if len(queries) > PAIRED else queries
     views = two_views(
-        setting.model, setting.about, drawn, scale, colour, device=setting.device, precision=setting.precision
+        setting.model, setting.about, drawn, scale, augment, device=setting.device, precision=setting.precision
     )
     return alignment(*views)
 
 
-def _augmentation(recipe: Recipe | None) -> tuple[tuple[float, float], Colour]:
+def _augmentation(recipe: Recipe | None) -> tuple[tuple[float, float], AugmentRecipe]:
     """Of the run's assigned crops, else the published one's."""
     if recipe is None:
-        return VIEWS, Colour()
-    return next(crop.scale for crop in recipe.crops if crop.assign), Colour(**recipe.augment.model_dump())
+        return VIEWS, AugmentRecipe()
+    return next(crop.scale for crop in recipe.crops if crop.assign), recipe.augment

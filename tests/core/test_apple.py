@@ -22,7 +22,7 @@ from swav_cli.core.classifier import ClassifierTrainer
 from swav_cli.core.derive import derive
 from swav_cli.core.device import pick_device
 from swav_cli.core.health import effective_rank
-from swav_cli.core.multicrop import Colour, CropSize, MultiCrop
+from swav_cli.core.multicrop import MultiCrop
 from swav_cli.core.swav import Trainer
 from swav_cli.data.reading.loader import Crops
 from swav_cli.data.sources import ShapePictures
@@ -30,6 +30,7 @@ from swav_cli.errors import UserError
 from swav_cli.evaluate.features import stream_features
 from swav_cli.evaluate.geometry import alignment, rankme, uniformity
 from swav_cli.recipe.classifier_schema import FinetuneRecipe, LinearRecipe
+from swav_cli.recipe.schema import AugmentRecipe, CropRecipe
 from tests.commands.test_extract import ABOUT
 from tests.conftest import classifier_recipe, tiny_recipe
 
@@ -83,7 +84,8 @@ def test_a_classifiers_step_needs_no_float64(schema: Any) -> None:
     with WithoutFloat64():
         trainer = ClassifierTrainer(recipe, ABOUT.build(), ABOUT, pictures, "", APPLE)
         trainer.train_mode()
-        crops = MultiCrop([CropSize(1, 16, (0.5, 1.0))], Colour(jitter=0, grayscale=0, blur=0), 0)
+        augment = AugmentRecipe(jitter=0, grayscale=0, blur=0)
+        crops = MultiCrop([CropRecipe(count=1, size=16, scale=(0.5, 1.0))], augment, 0)
         trainer.train_step([Crops(pictures, crops).__getitems__([(0, index) for index in range(8)])])
     assert trainer.course.step == 1
 

@@ -120,10 +120,12 @@ def test_one_step_of_linear_evaluation_by_hand() -> None:
 
 
 def made_batch(trainer: ClassifierTrainer, bad: tuple[int, ...] = (), first: int = 0, count: int = 8) -> Batch:
-    from swav_cli.core.multicrop import Colour, CropSize, MultiCrop
+    from swav_cli.core.multicrop import MultiCrop
     from swav_cli.data.reading.loader import Crops
+    from swav_cli.recipe.schema import AugmentRecipe, CropRecipe
 
-    crops = Crops(trainer.pictures, MultiCrop([CropSize(1, 16, (0.5, 1.0))], Colour(jitter=0, grayscale=0, blur=0), 0))
+    augment = AugmentRecipe(jitter=0, grayscale=0, blur=0)
+    crops = Crops(trainer.pictures, MultiCrop([CropRecipe(count=1, size=16, scale=(0.5, 1.0))], augment, 0))
     batch = crops.__getitems__([(0, index) for index in range(first, first + count)])
     return batch._replace(bad=[(index, "broken") for index in bad])
 

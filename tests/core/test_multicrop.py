@@ -10,9 +10,10 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode, RandomResizedCrop
 from torchvision.transforms import functional as tv
 
-from swav_cli.core.multicrop import ASPECT, COLUMNS, Colour, CropSize, MultiCrop, cut, draw_boxes, middle_box
+from swav_cli.core.multicrop import ASPECT, COLUMNS, MultiCrop, cut, draw_boxes, middle_box
+from swav_cli.recipe.schema import AugmentRecipe, CropRecipe
 
-SIZES = [CropSize(2, 32, (0.14, 1.0)), CropSize(3, 16, (0.05, 0.14))]
+SIZES = [CropRecipe(count=2, size=32, scale=(0.14, 1.0)), CropRecipe(count=3, size=16, scale=(0.05, 0.14))]
 
 
 def picture(height: int = 60, width: int = 80, channels: int = 3, seed: int = 0) -> Tensor:
@@ -68,7 +69,7 @@ def test_the_middle_box_is_torchvisions(height: int, width: int) -> None:
 
 
 def test_a_picture_of_one_pixel_has_crops() -> None:
-    crops, numbers = MultiCrop(SIZES, Colour(), 0)(torch.full((3, 1, 1), 7, dtype=torch.uint8), 0, 0)
+    crops, numbers = MultiCrop(SIZES, AugmentRecipe(), 0)(torch.full((3, 1, 1), 7, dtype=torch.uint8), 0, 0)
     assert [crop.shape for crop in crops] == [(2, 3, 32, 32), (3, 3, 16, 16)]
     assert all((crop == 7).all() for crop in crops)
     assert numbers.shape == (5, COLUMNS)
@@ -76,23 +77,23 @@ def test_a_picture_of_one_pixel_has_crops() -> None:
 
 def test_crops_depend_on_seed_epoch_and_index_alone() -> None:
     source = picture()
-    make = MultiCrop(SIZES, Colour(), seed=3)
+    make = MultiCrop(SIZES, AugmentRecipe(), seed=3)
     first = make(source, 2, 5)
     make(picture(seed=1), 0, 0)
     np.random.seed(1)
     torch.manual_seed(1)
-    for other in (make(source, 2, 5), MultiCrop(SIZES, Colour(), seed=3)(source, 2, 5)):
+    for other in (make(source, 2, 5), MultiCrop(SIZES, AugmentRecipe(), seed=3)(source, 2, 5)):
         assert all(torch.equal(a, b) for a, b in zip(first[0], other[0], strict=True))
         assert torch.equal(first[1], other[1])
-    for changed in (make(source, 3, 5), make(source, 2, 6), MultiCrop(SIZES, Colour(), seed=4)(source, 2, 5)):
+    for changed in (make(source, 3, 5), make(source, 2, 6), MultiCrop(SIZES, AugmentRecipe(), seed=4)(source, 2, 5)):
         assert not torch.equal(first[1], changed[1])
         assert not torch.equal(first[0][0], changed[0][0])
 
 
 def test_boxes_stay_where_colours_change() -> None:
     source = picture()
-    crops, _ = MultiCrop(SIZES, Colour(), 0)(source, 0, 0)
-    again, _ = MultiCrop(SIZES, Colour(flip=0, jitter=0), 0)(source, 0, 0)
+    crops, _ = MultiCrop(SIZES, AugmentRecipe(), 0)(source, 0, 0)
+    again, _ = MultiCrop(SIZES, AugmentRecipe(flip=0, jitter=0), 0)(source, 0, 0)
     assert all(torch.equal(a, b) for a, b in zip(crops, again, strict=True))
 
 
@@ -127,5 +128,5 @@ def test_cut_is_the_exact_resize_rounded(box: tuple[int, int, int, int], channel
 def test_a_cut_leaves_the_picture_as_it_is() -> None:
     source = picture()
     before = source.clone()
-    MultiCrop(SIZES, Colour(), 0)(source, 0, 0)
+    MultiCrop(SIZES, AugmentRecipe(), 0)(source, 0, 0)
     assert torch.equal(source, before)

@@ -9,6 +9,7 @@ from torch import nn
 
 from swav_cli import LARS
 from swav_cli.core.optimizer import learning_rate, make_optimizer
+from swav_cli.recipe.schema import OptimizerRecipe
 from tests.conftest import drawn, reference
 
 
@@ -105,9 +106,12 @@ def test_lars_refuses_negative_settings(setting: str) -> None:
 
 @pytest.mark.parametrize(("name", "kind"), [("lars", LARS), ("sgd", torch.optim.SGD), ("adamw", torch.optim.AdamW)])
 def test_optimizers_by_name(name: str, kind: type) -> None:
-    optimizer = make_optimizer(name, [nn.Parameter(torch.ones(1))], 0.1, 0.9, 1e-4, 0.001)
+    settings = OptimizerRecipe.model_validate({"name": name, "lr": 0.2, "momentum": 0.8, "weight_decay": 1e-4})
+    optimizer = make_optimizer(settings, [nn.Parameter(torch.ones(1))], 0.1)
     assert type(optimizer) is kind
-    assert optimizer.param_groups[0]["weight_decay"] == 1e-4
+    group = optimizer.param_groups[0]
+    assert (group["lr"], group["weight_decay"]) == (0.1, 1e-4)
+    assert (group["betas"][0] if name == "adamw" else group["momentum"]) == 0.8
 
 
 @pytest.mark.parametrize("case", ["a", "b"])

@@ -21,10 +21,10 @@ from swav_cli.core.multicrop import (
     HUE,
     SATURATION,
     SIGMA,
-    Colour,
     draw_colours,
 )
 from swav_cli.core.photometric import NEUTRAL, blur_weights, recolour
+from swav_cli.recipe.schema import AugmentRecipe
 
 ZERO, ONE = torch.zeros(3), torch.ones(3)
 
@@ -112,7 +112,7 @@ def test_each_operation_is_pils(column: int, strength: float) -> None:
 
 
 def test_the_whole_chain_in_any_order_is_pils() -> None:
-    drawn = torch.from_numpy(draw_colours(np.random.default_rng(0), 240, Colour()))
+    drawn = torch.from_numpy(draw_colours(np.random.default_rng(0), 240, AugmentRecipe()))
     off = errors([(PICTURES[i % len(PICTURES)], row) for i, row in enumerate(drawn)])
     assert off.max() <= 2
     assert np.median(off) <= 1
@@ -136,7 +136,7 @@ def test_normalised_by_mean_and_deviation() -> None:
 def test_a_batch_is_its_pictures_one_by_one(channels: int) -> None:
     rng = np.random.default_rng(1)
     crops = torch.from_numpy(rng.integers(0, 256, (12, channels, 20, 20), dtype=np.uint8))
-    numbers = torch.from_numpy(draw_colours(rng, 12, Colour()))
+    numbers = torch.from_numpy(draw_colours(rng, 12, AugmentRecipe()))
     mean, std = torch.full((channels,), 0.4), torch.full((channels,), 0.3)
     whole = recolour(crops, numbers, mean, std)
     single = [recolour(crops[i : i + 1], numbers[i : i + 1], mean, std) for i in range(12)]
@@ -148,7 +148,7 @@ def test_a_batch_is_its_pictures_one_by_one(channels: int) -> None:
 @pytest.mark.parametrize("seed", range(6))
 def test_one_channel_is_pils_gray_picture(seed: int) -> None:
     picture = PICTURES[seed].convert("L")
-    numbers = torch.from_numpy(draw_colours(np.random.default_rng(seed), 1, Colour(jitter=1, blur=0)))[0]
+    numbers = torch.from_numpy(draw_colours(np.random.default_rng(seed), 1, AugmentRecipe(jitter=1, blur=0)))[0]
     expected = as_pil_does(picture, torch.cat([numbers[:GRAY], torch.zeros(2), numbers[FIRST_JITTER:]]))
     got = recolour(torch.from_numpy(np.array(picture))[None, None], numbers[None], torch.zeros(1), torch.ones(1)) * 255
     assert float((got[0, 0] - torch.from_numpy(np.array(expected))).abs().mean()) < 0.05
@@ -156,7 +156,8 @@ def test_one_channel_is_pils_gray_picture(seed: int) -> None:
 
 def test_other_channels_are_flipped_and_blurred_only() -> None:
     crops = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (1, 5, 9, 9), dtype=np.uint8))
-    numbers = torch.from_numpy(draw_colours(np.random.default_rng(0), 1, Colour(flip=1, jitter=1, grayscale=1, blur=0)))
+    wanted = AugmentRecipe(flip=1, jitter=1, grayscale=1, blur=0)
+    numbers = torch.from_numpy(draw_colours(np.random.default_rng(0), 1, wanted))
     got = recolour(crops, numbers, torch.zeros(5), torch.ones(5)) * 255
     torch.testing.assert_close(got, crops.flip(-1).float())
 
@@ -170,15 +171,15 @@ def test_blur_weights_have_the_gaussians_variance(sigma: float) -> None:
 
 
 def test_no_wish_draws_neutral_numbers() -> None:
-    numbers = draw_colours(np.random.default_rng(0), 50, Colour(flip=0, jitter=0, grayscale=0, blur=0))
+    numbers = draw_colours(np.random.default_rng(0), 50, AugmentRecipe(flip=0, jitter=0, grayscale=0, blur=0))
     assert (numbers[:, :FIRST_JITTER] == neutral(50)[:, :FIRST_JITTER].numpy()).all()
 
 
 def test_drawn_numbers_have_the_stated_ranges_and_frequencies() -> None:
-    colour = Colour(
+    wanted = AugmentRecipe(
         flip=0.5, jitter=0.8, brightness=0.8, contrast=0.4, saturation=1.5, hue=0.2, grayscale=0.2, blur=0.5
     )
-    numbers = draw_colours(np.random.default_rng(0), 20_000, colour)
+    numbers = draw_colours(np.random.default_rng(0), 20_000, wanted)
     jittered = numbers[:, HUE] != 0
     for share, expected in (
         (numbers[:, FLIP].mean(), 0.5), (jittered.mean(), 0.8), (numbers[:, GRAY].mean(), 0.2),

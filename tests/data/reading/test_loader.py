@@ -14,14 +14,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from swav_cli.core.multicrop import Colour, CropSize, MultiCrop
+from swav_cli.core.multicrop import MultiCrop
 from swav_cli.data.decoding.formats import BadPicture
 from swav_cli.data.pictures import Pictures
 from swav_cli.data.reading.loader import Batch, Crops, Order, epoch_order, load_batches
 from swav_cli.data.sources import open_pictures
 from swav_cli.errors import UserError
+from swav_cli.recipe.schema import AugmentRecipe, CropRecipe
 
-MAKE = MultiCrop([CropSize(2, 16, (0.4, 1.0)), CropSize(1, 8, (0.2, 0.5))], Colour(), seed=3)
+KINDS = [CropRecipe(count=2, size=16, scale=(0.4, 1.0)), CropRecipe(count=1, size=8, scale=(0.2, 0.5))]
+MAKE = MultiCrop(KINDS, AugmentRecipe(), seed=3)
 COUNT, BATCH, EPOCHS = 22, 6, 3
 STEPS = COUNT // BATCH
 

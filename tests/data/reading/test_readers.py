@@ -17,7 +17,7 @@ import pytest
 import torch
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
-from swav_cli.core.multicrop import Colour, CropSize, MultiCrop
+from swav_cli.core.multicrop import MultiCrop
 from swav_cli.data.pictures import Pictures
 from swav_cli.data.reading import loader
 from swav_cli.data.reading.limits import Limits
@@ -25,12 +25,14 @@ from swav_cli.data.reading.loader import Batch, Order, load_batches
 from swav_cli.data.reading.readers import Killed, Readers
 from swav_cli.data.sources import open_pictures
 from swav_cli.errors import UserError
+from swav_cli.recipe.schema import AugmentRecipe, CropRecipe
 
 from .test_loader import same
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="processes of Unix")
 
-MAKE = MultiCrop([CropSize(2, 16, (0.4, 1.0)), CropSize(1, 8, (0.2, 0.5))], Colour(), seed=3)
+KINDS = [CropRecipe(count=2, size=16, scale=(0.4, 1.0)), CropRecipe(count=1, size=8, scale=(0.2, 0.5))]
+MAKE = MultiCrop(KINDS, AugmentRecipe(), seed=3)
 COUNT, BATCH, EPOCHS = 22, 6, 6
 
 
@@ -271,7 +273,7 @@ def test_fewer_are_read_ahead_before_pipes_are_taken(
 @pytest.mark.usefixtures("no_room")
 def test_killed_halfway_through_a_message(shapes: Pictures) -> None:
     """A large batch fills the pipe, and its worker waits for room when it is killed; the rest of it never comes."""
-    large = MultiCrop([CropSize(2, 224, (0.4, 1.0))], Colour(), seed=3)
+    large = MultiCrop([CropRecipe(count=2, size=224, scale=(0.4, 1.0))], AugmentRecipe(), seed=3)
     whole = list(load_batches(shapes, large, order(), 0))
     notices: list[str] = []
     batches = load_batches(shapes, large, order(), 2, notice=notices.append)
@@ -288,10 +290,12 @@ def test_killed_halfway_through_a_message(shapes: Pictures) -> None:
 RUN = f"""
 import resource
 import torch
-from swav_cli.core.multicrop import Colour, CropSize, MultiCrop
+from swav_cli.core.multicrop import MultiCrop
+from swav_cli.recipe.schema import AugmentRecipe, CropRecipe
 from swav_cli.data.reading.loader import Order, load_batches
 from swav_cli.data.sources import open_pictures
-make = MultiCrop([CropSize(2, 16, (0.4, 1.0)), CropSize(1, 8, (0.2, 0.5))], Colour(), seed=3)
+kinds = [CropRecipe(count=2, size=16, scale=(0.4, 1.0)), CropRecipe(count=1, size=8, scale=(0.2, 0.5))]
+make = MultiCrop(kinds, AugmentRecipe(), seed=3)
 kept = list(load_batches(open_pictures("shapes:{COUNT}"), make, Order({COUNT}, {BATCH}, {EPOCHS}, 3), WORKERS))
 torch.save([tuple(batch) for batch in kept], PATH)
 """

@@ -20,7 +20,7 @@ import pytest
 import torch
 from PIL import Image
 
-from swav_cli.core.multicrop import Colour, CropSize, MultiCrop
+from swav_cli.core.multicrop import MultiCrop
 from swav_cli.data.decoding.formats import BadPicture
 from swav_cli.data.inputs import open_inputs, with_channels
 from swav_cli.data.labelled import hold_out, keep_labelled, train_and_val_in
@@ -32,9 +32,10 @@ from swav_cli.data.shards.names import expand_braces
 from swav_cli.data.shards.pictures import ShardPictures
 from swav_cli.data.sources import open_pictures
 from swav_cli.errors import UserError
+from swav_cli.recipe.schema import AugmentRecipe, CropRecipe
 from tests.data.tars import make_tar, png, sample_tar
 
-MAKE = MultiCrop([CropSize(2, 16, (0.4, 1.0))], Colour(), seed=3)
+MAKE = MultiCrop([CropRecipe(count=2, size=16, scale=(0.4, 1.0))], AugmentRecipe(), seed=3)
 
 
 @pytest.fixture(autouse=True)

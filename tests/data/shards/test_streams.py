@@ -17,7 +17,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from swav_cli.core.multicrop import Colour, CropSize, MultiCrop
+from swav_cli.core.multicrop import MultiCrop
 from swav_cli.data.reading.loader import Batch, Order
 from swav_cli.data.reading.readers import Killed
 from swav_cli.data.shards import stream_members
@@ -25,12 +25,13 @@ from swav_cli.data.shards.stream_members import BrokenShard, Sample, read_shard
 from swav_cli.data.shards.streams import SHARD_BITS, StreamPictures, load_stream, open_stream
 from swav_cli.data.sources import open_pictures
 from swav_cli.errors import UserError
+from swav_cli.recipe.schema import AugmentRecipe, CropRecipe
 from swav_cli.tasks.pretrain import preview_views, settle
 from tests.conftest import tiny_recipe
 from tests.data.serving import Server, serve
 from tests.data.tars import make_links, make_tar, png, sample_tar
 
-MAKE = MultiCrop([CropSize(2, 16, (0.4, 1.0))], Colour(), seed=3)
+MAKE = MultiCrop([CropRecipe(count=2, size=16, scale=(0.4, 1.0))], AugmentRecipe(), seed=3)
 SHARDS, EACH = 6, 8
 COUNT = SHARDS * EACH
 
