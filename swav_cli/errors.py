@@ -1,4 +1,4 @@
-"""What can go wrong for a user: one line each, with an exit code.
+"""What can go wrong for a user: one line each, with an exit code; and how a user is told of anything else.
 
 Everything else that is raised is a fault of ours and keeps its traceback.
 """
@@ -6,7 +6,14 @@ Everything else that is raised is a fault of ours and keeps its traceback.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+
+Notice = Callable[[str], None]  # told of what is worth knowing
+Told = Callable[[int, int], None]  # told of how many are done, and of how many in all
+
+
+def silent(*told: object) -> None:
+    """Tells nobody: what every `notice` and `progress` is where nothing is said."""
 
 
 class UserError(Exception):

@@ -23,7 +23,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
-from swav_cli.errors import UserError
+from swav_cli.errors import UserError, silent
 
 LONGEST = 255  # bytes of a name, on nearly all disks
 PART_NAME = 40  # bytes of a file's name in that of its part, which has 55 at most: any disk takes that
@@ -276,7 +276,7 @@ def _own_descriptor(path: Path) -> int | None:
 
 
 @contextmanager
-def held(place: Path, busy: Callable[[], None] = lambda: None) -> Iterator[None]:
+def held(place: Path, busy: Callable[[], None] = silent) -> Iterator[None]:
     """Hold the lock of a folder, or of a file, which is made. It ends with the process, however that ends.
 
     Args:

@@ -7,7 +7,7 @@ goes, and become the file once all are there.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -23,7 +23,7 @@ from swav_cli.core.precision import autocast, memory_format, settle_precision
 from swav_cli.core.stages import map_names
 from swav_cli.core.weights import About, weights_digest
 from swav_cli.data.pictures import Pictures, digest, labels_digest
-from swav_cli.errors import Interrupted, UserError
+from swav_cli.errors import Interrupted, Notice, Told, UserError, silent
 from swav_cli.evaluate.described import (
     Settings,
     are_alike,
@@ -59,8 +59,8 @@ class Work(NamedTuple):
     device: torch.device
     batch_size: int
     workers: int
-    notice: Callable[[str], None]
-    progress: Callable[[int, int], None]
+    notice: Notice
+    progress: Told
 
 
 def extract(
@@ -79,8 +79,8 @@ def extract(
     resume: bool = True,
     overwrite: bool = False,
     name: str = "",
-    notice: Callable[[str], None] = lambda text: None,
-    progress: Callable[[int, int], None] = lambda done, count: None,
+    notice: Notice = silent,
+    progress: Told = silent,
 ) -> dict[str, Any]:
     """Write a layer's output for every picture to a file, row i for picture i; what `swav extract --json` prints.
 

@@ -8,7 +8,7 @@ its share of either, and since all take part in each step, none waits for anothe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from swav_cli.errors import Told, silent
 from swav_cli.parallel import distributed
 
 NUMBERS_AT_ONCE = 2**25  # of the bank in float32, 128 MiB; the cosines of a part take as much
@@ -46,7 +47,7 @@ def knn_accuracies(
     device: str | torch.device = "cpu",
     bank_chunk: int | None = None,
     query_chunk: int | None = None,
-    progress: Callable[[int, int], None] = lambda done, count: None,
+    progress: Told = silent,
 ) -> list[KnnAccuracy]:
     """How often the nearest rows of a bank tell a query's class, for each k and each temperature.
 

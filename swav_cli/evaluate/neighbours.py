@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch import Tensor
 from swav_cli.core.weights import About
 from swav_cli.data.pictures import Pictures
 from swav_cli.data.same_pictures import NOWHERE, places_among
-from swav_cli.errors import UserError
+from swav_cli.errors import Told, UserError, silent
 from swav_cli.evaluate.features import SMALL
 from swav_cli.evaluate.knn import KnnAccuracy, knn_accuracies
 from swav_cli.evaluate.representation import Representation
@@ -58,7 +58,7 @@ def neighbours(
     ks: Sequence[int],
     temperatures: Sequence[float],
     device: torch.device,
-    progress: Callable[[int, int], None] = lambda done, count: None,
+    progress: Told = silent,
 ) -> list[KnnAccuracy]:
     """k-NN for every k and temperature; a picture that stands on both sides is not its own neighbour.
 

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from swav_cli.core.optimizer import learning_rate
 from swav_cli.data.reading.loader import epoch_order
-from swav_cli.errors import Diverged, UserError
+from swav_cli.errors import Diverged, Told, UserError, silent
 
 NUMBERS_AT_ONCE = 2**26  # weights trained together: a quarter of a gigabyte, and as much for their velocity
 ROWS_AT_ONCE = 4096
@@ -117,7 +117,7 @@ def train_probe(
     classes: int,
     settings: ProbeSettings,
     device: torch.device,
-    progress: Callable[[int, int], None] = lambda done, count: None,
+    progress: Told = silent,
 ) -> Probe:
     """The linear classifier of the best pair of learning rate and weight decay.
 
@@ -270,7 +270,7 @@ def _groups(pairs: list[Pair], numbers: int) -> list[list[Pair]]:
     return [pairs[first : first + together] for first in range(0, len(pairs), together)]
 
 
-def _counting(progress: Callable[[int, int], None], count: int) -> Advance:
+def _counting(progress: Told, count: int) -> Advance:
     done = itertools.count(1)
     return lambda: progress(next(done), count)
 

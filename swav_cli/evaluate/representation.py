@@ -8,7 +8,7 @@ over all processes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
 
@@ -23,7 +23,7 @@ from swav_cli.core.precision import autocast, memory_format
 from swav_cli.core.weights import About
 from swav_cli.data.pictures import Pictures
 from swav_cli.data.reading.loader import Crops
-from swav_cli.errors import UserError, counted
+from swav_cli.errors import Notice, Told, UserError, counted, silent
 from swav_cli.evaluate.features import Function, Rows, stream_features, usual_batch
 from swav_cli.evaluate.unread import Unread
 from swav_cli.parallel import distributed
@@ -33,8 +33,6 @@ HALF_FROM = 2e8  # numbers; from here on features are kept in float16, as ImageN
 LARGEST_HALF = 65504.0  # of float16; what lies beyond would be infinite
 VIEWS_AT_ONCE = 64
 TOGETHER = 16  # batches after which processes wait for each other, so that none waits for another's whole share
-
-Told = Callable[[int, int], None]
 
 
 class Representation(NamedTuple):
@@ -58,7 +56,7 @@ def represent(
     workers: int,
     batch_size: int | None = None,
     pooled_only: bool = False,
-    progress: Told = lambda done, count: None,
+    progress: Told = silent,
     unread: Unread | None = None,
 ) -> Representation:
     """All pictures, prepared as everywhere, in eval mode; of several processes each gets the rows of its share.
@@ -98,9 +96,7 @@ def gathered(part: Representation) -> Representation:
     return Representation(rows, pooled, embedding, nearest, part.unread, part.not_finite)
 
 
-def check_features(
-    found: Representation, pictures: Pictures, model: str, notice: Callable[[str], None] = lambda text: None
-) -> None:
+def check_features(found: Representation, pictures: Pictures, model: str, notice: Notice = silent) -> None:
     """Say which pictures have no finite features.
 
     Raises:
@@ -127,7 +123,7 @@ class _Reading(NamedTuple):
     precision: str
     workers: int
     batch_size: int | None = None
-    progress: Told = lambda done, count: None
+    progress: Told = silent
     unread: Unread | None = None
 
 

@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from PIL import Image
 from swav_cli.data.folders.file_pictures import FilePictures
 from swav_cli.data.folders.own_results import SORTED
 from swav_cli.data.pictures import Pictures
-from swav_cli.errors import UserError
+from swav_cli.errors import Notice, UserError, silent
 from swav_cli.evaluate.answer import Answer
 from swav_cli.files import LONGEST, clear_left_behind, replacing, shortened, write_text
 
@@ -43,7 +43,7 @@ class Sorting:
 
     def __init__(
         self, folder: Path, pictures: Pictures, names: Sequence[str], count: int, *, copy: bool = False,
-        notice: Callable[[str], None] = lambda text: None,
+        notice: Notice = silent,
     ) -> None:  # fmt: skip
         if folder.exists() and not folder.is_dir():
             raise UserError(f"--sort-into {folder}: is a file; name a folder")

@@ -8,14 +8,14 @@ thousands of pictures, not for millions.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from swav_cli.errors import UserError
+from swav_cli.errors import Told, UserError, silent
 
 COSTS = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
 FOLDS = 3
@@ -73,7 +73,7 @@ def svm_mean_average_precision(
     test_targets: Values,  # (M, C)
     costs: Sequence[float] = COSTS,
     seed: int = 0,
-    progress: Callable[[int, int], None] = lambda done, count: None,
+    progress: Told = silent,
 ) -> SvmScore:
     """An SVM for each class against all other pictures, with the cost of the best average precision of its own.
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from swav_cli.data.pictures import Pictures
+from swav_cli.errors import Notice
 from swav_cli.parallel import distributed
 
 FEW = 3
@@ -22,7 +23,7 @@ class Unread:
             if len(self._found) < FEW:
                 self._found[index] = why
 
-    def tell(self, notice: Callable[[str], None]) -> None:
+    def tell(self, notice: Notice) -> None:
         """A line each. All processes have to call it."""
         found: dict[int, str] = {}
         for of_one in distributed.objects_of_all(self._found):

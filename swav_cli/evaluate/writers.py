@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from swav_cli.data.lists.tables import one_line
-from swav_cli.errors import UserError, nearest
+from swav_cli.errors import UserError, nearest, silent
 from swav_cli.files import LONGEST, check_moved_place, check_place, shortened
 
 PART = 4e6  # numbers written at a time
@@ -33,7 +33,7 @@ class Table(NamedTuple):
     labels: NDArray[np.int64] | None
     classes: list[str] | None
     description: dict[str, Any]
-    check: Callable[[], None] = lambda: None  # called between parts; may raise to end the work
+    check: Callable[[], None] = silent  # called between parts; may raise to end the work
 
     def parts(self) -> Iterator[slice]:
         step = max(1, int(PART / max(1, self.features[:1].size)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tqdm import tqdm
 
-from swav_cli.errors import counted
+from swav_cli.errors import Told, counted, silent
 from swav_cli.parallel import distributed
 from swav_cli.recipe.schema import Recipe, settled
 from swav_cli.report.printable import printable, printable_lines
@@ -50,9 +50,9 @@ class Screen:
         yield
 
     @contextmanager
-    def counting(self, unit: str = "img") -> Iterator[Callable[[int, int], None]]:
+    def counting(self, unit: str = "img") -> Iterator[Told]:
         """Around work that tells how much of it is done: of so many, so many."""
-        yield lambda done, count: None
+        yield silent
 
     @contextmanager
     def training(self, step: int, steps: int, first: str | None = None) -> Iterator[None]:
@@ -115,7 +115,7 @@ class Console(Screen):
             self._say(f"{what}: {duration(seconds)}")
 
     @contextmanager
-    def counting(self, unit: str = "img") -> Iterator[Callable[[int, int], None]]:
+    def counting(self, unit: str = "img") -> Iterator[Told]:
         bar: tqdm[Any] | None = None
         told = time.monotonic()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from swav_cli.errors import UserError
+from swav_cli.errors import UserError, silent
 from swav_cli.recipe.file import COMMANDS, AnyRecipe, differences, read_recipe, renamed
 from swav_cli.recipe.schema import Recipe
 from swav_cli.run.checkpoint import newest_checkpoint
@@ -57,7 +57,7 @@ def refuse_other_recipe(folder: RunFolder, recipe: AnyRecipe, origin: Origin) ->
         )
     names = renamed(before, recipe)
     changed = differences(before, recipe)
-    state = newest_checkpoint(folder, lambda text: None) if names else None
+    state = newest_checkpoint(folder, silent) if names else None
     if state is not None and not origin.is_that_of(state):
         changed = names + changed
     elif finished_results(folder) is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from swav_cli.core.weights import About, save_model
 from swav_cli.data.lists.tables import one_line
 from swav_cli.data.reading.cache import cached
 from swav_cli.data.reading.loader import pick_readers, pick_workers
-from swav_cli.errors import Interrupted
+from swav_cli.errors import Interrupted, Notice
 from swav_cli.evaluate.accuracy import Tally, refuse_no_answers
 from swav_cli.evaluate.classification import tally
 from swav_cli.evaluate.unread import Unread
@@ -197,7 +196,7 @@ def outcome(job: Job, last: dict[str, Tally], best: dict[str, Any], how: str) ->
     }
 
 
-def finish(job: Job, results: dict[str, Any], kept: Tally, folder: RunFolder, notice: Callable[[str], None]) -> None:
+def finish(job: Job, results: dict[str, Any], kept: Tally, folder: RunFolder, notice: Notice) -> None:
     """Results in the run's folder, and a line of them with the model's own run."""
     write_text(folder.confusion, confusion_text(kept.confusion, job.classes))
     change_results(folder, lambda known: results)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +17,7 @@ from swav_cli.data.labelled import hold_out, keep_labelled, labels_of, match_cla
 from swav_cli.data.paths import expanded
 from swav_cli.data.pictures import Pictures, labels_digest, tell
 from swav_cli.data.sources import open_pictures
-from swav_cli.errors import UserError, counted
+from swav_cli.errors import Notice, UserError, counted, silent
 from swav_cli.parallel import distributed
 from swav_cli.parallel.agreement import refuse_disagreement
 from swav_cli.recipe.classifier_schema import FinetuneRecipe, LinearRecipe
@@ -74,7 +73,7 @@ class Job(NamedTuple):
         )  # fmt: skip
 
 
-def settle(recipe: ClassifierRecipe, device: str = "auto", notice: Callable[[str], None] = lambda text: None) -> Job:
+def settle(recipe: ClassifierRecipe, device: str = "auto", notice: Notice = silent) -> Job:
     """Load a recipe's model, open its pictures, replace every `auto`, and check all before any work.
 
     Raises:
@@ -100,9 +99,7 @@ def settle(recipe: ClassifierRecipe, device: str = "auto", notice: Callable[[str
     return Job(recipe, derived, source, loaded, train, val, torch.from_numpy(val_labels), missing, held_out, where)
 
 
-def _pictures(
-    recipe: ClassifierRecipe, source: str, channels: int, notice: Callable[[str], None]
-) -> tuple[Pictures, Pictures, bool]:
+def _pictures(recipe: ClassifierRecipe, source: str, channels: int, notice: Notice) -> tuple[Pictures, Pictures, bool]:
     """Pictures to train on and to judge by: those named, else those of the model's run, else a fifth held out."""
     train, val = recipe.data.train, recipe.data.val
     run = pretraining_of(source)
@@ -128,7 +125,7 @@ def _pictures(
     return *_held_out(pictures, recipe, notice), True
 
 
-def _held_out(pictures: Pictures, recipe: ClassifierRecipe, notice: Callable[[str], None]) -> tuple[Pictures, Pictures]:
+def _held_out(pictures: Pictures, recipe: ClassifierRecipe, notice: Notice) -> tuple[Pictures, Pictures]:
     train, val = hold_out(pictures, recipe.training.seed)
     notice(
         f"no pictures named to judge by (--val): {len(val):,} of {pictures.source} are held out, a fifth of each class"
@@ -136,7 +133,7 @@ def _held_out(pictures: Pictures, recipe: ClassifierRecipe, notice: Callable[[st
     return train, val
 
 
-def held_out_by(recipe: ClassifierRecipe, channels: int, notice: Callable[[str], None]) -> Pictures:
+def held_out_by(recipe: ClassifierRecipe, channels: int, notice: Notice) -> Pictures:
     """The pictures that judge a classifier's run, as they were when it was trained."""
     return _pictures(recipe, str(recipe.model), channels, notice)[1]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +20,7 @@ from swav_cli.data.pictures import Limited, Pictures, tell
 from swav_cli.data.reading.cache import cached
 from swav_cli.data.reading.loader import pick_readers
 from swav_cli.data.sources import open_pictures
-from swav_cli.errors import UserError, counted
+from swav_cli.errors import Notice, UserError, counted
 from swav_cli.evaluate.accuracy import refuse_no_answers
 from swav_cli.evaluate.classification import tally
 from swav_cli.evaluate.clustering import agreement, usage
@@ -144,7 +143,7 @@ def refuse_disagreeing_inputs(setting: Setting, queries: Pictures, bank: Picture
     )
 
 
-def _newest(notice: Callable[[str], None]) -> str | None:
+def _newest(notice: Notice) -> str | None:
     """The newest run; None where there is none, so that `load` takes what is published."""
     try:
         run = newest_run()

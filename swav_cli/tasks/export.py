@@ -17,7 +17,7 @@ from typing import Any
 from swav_cli.core.model import SwAV
 from swav_cli.core.weights import About
 from swav_cli.data.paths import expanded
-from swav_cli.errors import UserError
+from swav_cli.errors import Notice, UserError, silent
 from swav_cli.exports import graph, weights
 from swav_cli.exports.check import Difference, Reader, compare, takes_any_size
 from swav_cli.exports.formats import PICKLES, ExportRequest, check_fits, check_installed, describe
@@ -96,7 +96,7 @@ def export(
     request: ExportRequest,
     out: Path | None = None,
     overwrite: bool = False,
-    notice: Callable[[str], None] = lambda text: None,
+    notice: Notice = silent,
     linear: str | Path | None = None,
 ) -> Exported:
     """Export the model that `load_model` finds under a name, with the classifier of a file where one is named.

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from swav_cli.core.stages import MAPS
 from swav_cli.data.inputs import open_inputs, refuse_to_replace
 from swav_cli.data.paths import expanded
 from swav_cli.data.pictures import Pictures, tell
-from swav_cli.errors import UserError
+from swav_cli.errors import Notice, Told, UserError, silent
 from swav_cli.evaluate.extraction import extract
 from swav_cli.evaluate.unread import FEW
 from swav_cli.evaluate.writers import open_output
@@ -39,8 +39,8 @@ def write_features(
     workers: int | None = None,
     resume: bool = True,
     overwrite: bool = False,
-    notice: Callable[[str], None] = lambda text: None,
-    progress: Callable[[int, int], None] = lambda done, count: None,
+    notice: Notice = silent,
+    progress: Told = silent,
 ) -> dict[str, Any]:
     """Write a layer's output for every picture to a file, row i for picture i in sorted order.
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from swav_cli.data.paths import expanded, kept_at
+from swav_cli.errors import Notice, silent
 from swav_cli.zoo.catalogue import entry_named, find
 from swav_cli.zoo.download import is_url
 from swav_cli.zoo.foreign.file_kinds import WEIGHTS
 
 
-def describe_model(
-    name: str | Path, notice: Callable[[str], None] = lambda text: None, linear: str | Path | None = None
-) -> dict[str, Any]:
+def describe_model(name: str | Path, notice: Notice = silent, linear: str | Path | None = None) -> dict[str, Any]:
     """What `swav models show --json` prints.
 
     >>> describe_model("swav-800e")["licence"]

@@ -17,7 +17,7 @@ from swav_cli.core.precision import settle_precision
 from swav_cli.data.inputs import open_inputs, refuse_to_replace, with_channels
 from swav_cli.data.paths import expanded
 from swav_cli.data.pictures import tell
-from swav_cli.errors import UserError
+from swav_cli.errors import Notice, Told, UserError, silent
 from swav_cli.evaluate.answer import Answer, kind_of
 from swav_cli.evaluate.prediction import predict
 from swav_cli.evaluate.sorting import Sorting
@@ -45,8 +45,8 @@ def write_predictions(
     device: str = "auto",
     precision: str = "auto",
     workers: int | None = None,
-    notice: Callable[[str], None] = lambda text: None,
-    progress: Callable[[int, int], None] = lambda done, count: None,
+    notice: Notice = silent,
+    progress: Told = silent,
 ) -> dict[str, Any]:
     """Say which class or cluster each picture shows, and put the answers where they are wanted, in constant memory.
 
@@ -115,7 +115,7 @@ class _Passing:
 
     def __init__(
         self, facts: dict[str, Any], count: int, sorting: Sorting | None, keeps: bool,
-        progress: Callable[[int, int], None],
+        progress: Told,
     ) -> None:  # fmt: skip
         self.facts, self.count, self.sorting, self.keeps, self.progress = facts, count, sorting, keeps, progress
         self.kept: list[Answer] = []  # for a sheet
@@ -139,7 +139,7 @@ class _Passing:
         if self.sorting is not None:
             self.facts["sorted"] = self.sorting.summary()
 
-    def tell_unread(self, notice: Callable[[str], None]) -> None:
+    def tell_unread(self, notice: Notice) -> None:
         """Raises UserError where nothing could be read."""
         if not self.first_unread:
             return

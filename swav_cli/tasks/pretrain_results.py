@@ -24,11 +24,10 @@ from swav_cli.data.reading.cache import cached
 from swav_cli.data.reading.loader import pick_readers
 from swav_cli.data.shards.streams import StreamPictures
 from swav_cli.data.sources import open_pictures
-from swav_cli.errors import UserError
+from swav_cli.errors import Told, UserError, silent
 from swav_cli.evaluate.neighbours import Labelled, neighbours, pixels_compare, query_places
 from swav_cli.evaluate.representation import (
     Representation,
-    Told,
     check_features,
     prototype_scores,
     raw_pixels,
@@ -76,7 +75,7 @@ class Judge:
     def _places(self) -> NDArray[np.int64]:
         return query_places(self.labelled)
 
-    def accuracy(self, model: SwAV, progress: Told = lambda done, count: None) -> float:
+    def accuracy(self, model: SwAV, progress: Told = silent) -> float:
         """Per cent.
 
         Raises:
@@ -98,7 +97,7 @@ class Judge:
             raw_pixels(pictures, self.about, self._workers(pictures))
             for pictures in (self.labelled.taught_by, self.labelled.queries)
         )
-        return self._knn(bank, asked, lambda done, count: None)
+        return self._knn(bank, asked, silent)
 
     def _knn(self, bank: Representation, asked: Representation, progress: Told) -> float:
         ks, temperatures = [self.recipe.evaluation.knn_k], [self.recipe.evaluation.knn_temperature]

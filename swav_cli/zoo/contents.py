@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,16 +11,14 @@ from typing import Any
 from torch import Tensor
 
 from swav_cli.core.weights import not_finite
-from swav_cli.errors import UserError
+from swav_cli.errors import Notice, UserError, silent
 from swav_cli.zoo.cost import flops, parameters
 from swav_cli.zoo.foreign.pickles import read_foreign
 from swav_cli.zoo.foreign.wrappers import tensors_in
 from swav_cli.zoo.load import load, local_file
 
 
-def inspect_file(
-    source: str, notice: Callable[[str], None] = lambda text: None, linear: str | Path | None = None
-) -> dict[str, Any]:
+def inspect_file(source: str, notice: Notice = silent, linear: str | Path | None = None) -> dict[str, Any]:
     """All of a model as plain values; a file in no known layout is told with its contents, and why.
 
     Raises:
@@ -29,7 +27,7 @@ def inspect_file(
     path = local_file(source, notice)
     contents = _contents(path)
     try:
-        found = load(path, (lambda text: None) if linear is None else notice, linear)
+        found = load(path, silent if linear is None else notice, linear)
     except UserError as error:
         return {"file": str(path), "layout": None, "problem": str(error), "contents": contents}
     if linear is None and (words := not_finite(found.model)):

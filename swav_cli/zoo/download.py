@@ -10,20 +10,17 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
 from swav_cli.data import paths
-from swav_cli.errors import UserError
+from swav_cli.errors import Notice, UserError, silent
 from swav_cli.files import LONGEST, held, shortened
 
 CHUNK = 1 << 20
 ATTEMPTS = 3  # in a row that bring nothing
 PAUSE = 0.5  # seconds, longer each time
 TIMEOUT = 30  # seconds without a byte
-
-Notice = Callable[[str], None]
 
 
 def cache_folder() -> Path:
@@ -35,7 +32,7 @@ def is_url(word: str) -> bool:
     return word.startswith(("https://", "http://"))
 
 
-def fetch(url: str, kept: Path, sha256: str = "", notice: Notice = lambda text: None) -> Path:
+def fetch(url: str, kept: Path, sha256: str = "", notice: Notice = silent) -> Path:
     """The file of this address on this machine.
 
     In a folder that SWAV_MIRROR names it is used where it lies. Otherwise it is fetched into the cache, from the mirror

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +15,7 @@ from torch import Tensor
 from swav_cli.core.model import SwAV
 from swav_cli.core.weights import About, about, not_finite, read_model, rebuilt, take_weights
 from swav_cli.data.paths import expanded
-from swav_cli.errors import UserError, nearest
+from swav_cli.errors import Notice, UserError, nearest, silent
 from swav_cli.recipe.file import parse_recipe, read_yaml
 from swav_cli.recipe.schema import Recipe
 from swav_cli.run.checkpoint import FORMAT
@@ -31,8 +30,6 @@ from swav_cli.zoo.foreign.linear import joined, linear_alone
 from swav_cli.zoo.foreign.pickles import read_foreign
 from swav_cli.zoo.foreign.said import class_names, files_beside, imagenet_classes
 
-Notice = Callable[[str], None]
-
 
 class Loaded(NamedTuple):
     """A network in eval mode with all that is known of it."""
@@ -44,7 +41,7 @@ class Loaded(NamedTuple):
 
 
 def load_model(
-    source: str | Path | None = None, notice: Notice = lambda text: None, linear: str | Path | None = None
+    source: str | Path | None = None, notice: Notice = silent, linear: str | Path | None = None
 ) -> tuple[SwAV, About]:
     """A network in eval mode, on the CPU, and what is to be known of it.
 
@@ -65,9 +62,7 @@ def load_model(
     return found.model, found.about
 
 
-def load(
-    source: str | Path | None = None, notice: Notice = lambda text: None, linear: str | Path | None = None
-) -> Loaded:
+def load(source: str | Path | None = None, notice: Notice = silent, linear: str | Path | None = None) -> Loaded:
     """`load_model`, with the layout of the file and what was found in it."""
     if linear is not None and not os.path.isfile(expanded(linear)):  # told before a model is fetched
         raise UserError(f"--linear {linear}: no such file")
@@ -97,7 +92,7 @@ def check_known(source: str | Path) -> None:
         raise UserError(f"{source}: {_unknown(str(source))}")
 
 
-def local_file(source: str | Path, notice: Notice = lambda text: None) -> Path:
+def local_file(source: str | Path, notice: Notice = silent) -> Path:
     """The file of weights that a model's name means, fetched where it has to be.
 
     Raises:
@@ -144,18 +139,18 @@ def _usual(notice: Notice) -> Loaded:
         raise UserError(f"{error}. Or train a model of your own: swav pretrain quickstart") from None
 
 
-def load_published(entry: Entry, notice: Notice = lambda text: None) -> Loaded:
+def load_published(entry: Entry, notice: Notice = silent) -> Loaded:
     """A network of the zoo, fetched where it is not here yet."""
     path = published_file(entry, notice)
     return _described(_read_foreign_network(path, entry, notice), entry, entry.name, notice)
 
 
-def published_file(entry: Entry, notice: Notice = lambda text: None) -> Path:
+def published_file(entry: Entry, notice: Notice = silent) -> Path:
     """The file of a published model on this machine."""
     return fetch(entry.url, cache_folder() / entry.file, entry.sha256, notice)
 
 
-def start_from(model: SwAV, source: str | Path, notice: Notice = lambda text: None) -> str:
+def start_from(model: SwAV, source: str | Path, notice: Notice = silent) -> str:
     """Put the weights of any model into a network that is to be trained further; see `take_weights`."""
     return take_weights(model, load(source, notice).model.state_dict(), source)
 
@@ -172,7 +167,7 @@ def newest_run(runs: Path = Path("runs")) -> Path:
     return found
 
 
-def newest_pretrained(notice: Notice = lambda text: None) -> str | None:
+def newest_pretrained(notice: Notice = silent) -> str | None:
     """The newest run that is no classifier's, on which one can be trained; None where there is none."""
     found = _newest(pretrained=True)
     if found is not None:

@@ -20,7 +20,7 @@ from swav_cli.data.folders.path_table import PathTable
 from swav_cli.data.paths import kept_at
 from swav_cli.data.shards.files import Shard
 from swav_cli.data.shards.members import read_samples
-from swav_cli.errors import UserError
+from swav_cli.errors import UserError, silent
 from swav_cli.files import replacing
 
 FORM = 3  # of the file; one of another form is made anew
@@ -61,7 +61,7 @@ class ShardIndex:
         return len(self.offsets)
 
 
-def index_of(path: str, force: bool = False, advance: Callable[[int], None] = lambda count: None) -> ShardIndex:
+def index_of(path: str, force: bool = False, advance: Callable[[int], None] = silent) -> ShardIndex:
     """The index of a tar: that which is kept, else a new one.
 
     Args:
