@@ -5,11 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from typing import get_args
 
 import pytest
+import torch
 
-from swav_cli.recipe.classifier_schema import FinetuneRecipe, LinearRecipe
+from swav_cli.core.derive import derive
+from swav_cli.data.sources import open_pictures
+from swav_cli.recipe.classifier_schema import CachedRecipe, FinetuneRecipe, LinearRecipe
 from swav_cli.recipe.schema import Part, Recipe
 from swav_cli.report.console import Screen
 from swav_cli.tasks.classifier import train_classifier
@@ -17,19 +21,21 @@ from swav_cli.tasks.linear_eval_cached import probe_classifier
 from swav_cli.tasks.pretrain import pretrain
 from tests.conftest import Command, classifier_recipe, tiny_recipe
 from tests.data.tars import sample_tar
+from tests.house.tree import PACKAGE
 
-# Code that reads whatever fields there are says nothing about one of them, nor does a search for contradictions.
-OF_ALL_FIELDS = ("recipe_file.py", "recipe_keys.py")
+# What reads a value only to settle it, compare it or tell it does nothing with it; but of `reference` that is the use.
+NO_WORK = ("core/derive.py", "run/origin.py", "report/")
+TELLS = "report/tables.py"
 
 
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """`Class.field` of what is read while a test runs."""
+    """`Class.field` of what some work reads while a test runs."""
     found: set[str] = set()
     plain = Part.__getattribute__
 
     def noted(part: Part, name: str) -> object:
-        if not name.startswith("_") and name in type(part).model_fields and _counts(sys._getframe(1).f_code):
+        if not name.startswith("_") and name in type(part).model_fields and is_work(sys._getframe(1)):
             found.add(f"{type(part).__name__}.{name}")
         return plain(part, name)
 
@@ -37,10 +43,21 @@ def read(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     return found
 
 
-def _counts(code: object) -> bool:
-    file, function = Path(code.co_filename), code.co_name  # type: ignore[attr-defined]
-    checks = file.name.endswith("recipe.py") and function.startswith("_")
-    return "swav_cli" in file.parts and not checks and file.name not in OF_ALL_FIELDS
+def is_work(frame: FrameType | None) -> bool:
+    """Whether the code that reads here, or that asks a schema's public property to, is that of some work."""
+    while frame is not None:
+        file, function = Path(frame.f_code.co_filename), frame.f_code.co_name
+        frame = frame.f_back
+        if function == "noted":  # a property is an attribute as well
+            continue
+        if not file.is_relative_to(PACKAGE):
+            return False
+        place = file.relative_to(PACKAGE).as_posix()
+        if not place.startswith("recipe/"):
+            return place.startswith(TELLS) or not place.startswith(NO_WORK)
+        if not place.endswith("schema.py") or function.startswith("_"):  # all of a file, or a search for contradictions
+            return False
+    return False
 
 
 def fields_of(schema: type[Part]) -> Iterator[str]:
@@ -65,8 +82,12 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_of_pretraining(read: set[str], place: Path, swav_here: Command) -> None:
+def test_of_pretraining(read: set[str], place: Path) -> None:
     pretrain(tiny_recipe("optimizer.name=lars", "training.epochs=2"), "runs/tiny", device="cpu", screen=Screen())
+    assert set(fields_of(Recipe)) - read == {"DataRecipe.shuffle_buffer", "Recipe.reference"}
+
+
+def test_of_a_stream(read: set[str], place: Path) -> None:
     pytest.importorskip("webdataset")
     sample_tar(place / "a.tar", 16)
     stream = (
@@ -74,18 +95,26 @@ def test_of_pretraining(read: set[str], place: Path, swav_here: Command) -> None
         "loss.freeze_prototypes_steps=0", "training.epochs=1", "schedule.warmup_epochs=0",
     )  # fmt: skip
     pretrain(tiny_recipe(*stream), "stream", device="cpu")
-    assert swav_here("recipes").code == 0  # which tells what each came to
-    assert set(fields_of(Recipe)) - read == set()
+    assert {"DataRecipe.train", "DataRecipe.shuffle_buffer", "DataRecipe.stream_pictures"} - read == set()
 
 
-def test_of_classifiers(read: set[str], place: Path, swav_here: Command) -> None:
+def test_of_classifiers(read: set[str], place: Path) -> None:
     pretrain(tiny_recipe("training.epochs=2"), "runs/tiny", device="cpu")
-    train_classifier(classifier_recipe(LinearRecipe, "optimizer.name=lars"), "linear", device="cpu")
+    lars, drop = "optimizer.name=lars", "schedule.drop_epochs=[1]"
+    read.clear()  # both kinds have parts of the same classes
+    train_classifier(classifier_recipe(LinearRecipe, lars, drop), "linear", device="cpu")
+    assert set(fields_of(LinearRecipe)) - read == {*fields_of(CachedRecipe), "LinearRecipe.reference"}
+    read.clear()
     probe_classifier(classifier_recipe(LinearRecipe), "cached", device="cpu")
-    finetune = classifier_recipe(FinetuneRecipe, "optimizer.name=lars", "schedule.drop_epochs=[1]")
-    train_classifier(finetune, "finetune", device="cpu")
+    assert set(fields_of(CachedRecipe)) - read == set()
+    read.clear()
+    train_classifier(classifier_recipe(FinetuneRecipe, lars, drop), "finetune", device="cpu")
+    assert set(fields_of(FinetuneRecipe)) - read == {"FinetuneRecipe.reference"}
+
+
+def test_of_the_list_of_recipes(read: set[str], swav_here: Command) -> None:
     assert swav_here("recipes").code == 0
-    assert {*fields_of(LinearRecipe), *fields_of(FinetuneRecipe)} - read == set()
+    assert {f"{schema.__name__}.reference" for schema in (Recipe, LinearRecipe, FinetuneRecipe)} - read == set()
 
 
 def test_a_field_that_nothing_reads_is_noticed(read: set[str]) -> None:
@@ -93,3 +122,10 @@ def test_a_field_that_nothing_reads_is_noticed(read: set[str]) -> None:
         forgotten: int = 3
 
     assert set(fields_of(Unread)) - read == {"Unread.forgotten"}
+
+
+def test_settling_and_checking_a_recipe_are_no_work(read: set[str]) -> None:
+    recipe = tiny_recipe("training.epochs=auto", "optimizer.lr=auto")
+    derive(recipe, open_pictures("shapes:48"), torch.device("cpu"))
+    assert len(recipe.assigned_crops) == 2
+    assert read == set()
