@@ -44,6 +44,7 @@ class Model:
 
     @property
     def device(self) -> torch.device:
+        """Where its weights lie."""
         return next(self.network.parameters()).device
 
     def features(self, x: Tensor) -> Tensor:  # (B, C, H, W) -> (B, F)

@@ -52,6 +52,7 @@ class Queue(nn.Module):
 
     @property
     def is_full(self) -> bool:
+        """Whether every row has been filled, so that it takes part in the assignment."""
         return int(self.filled) >= self.embeddings.shape[1]
 
     @torch.no_grad()

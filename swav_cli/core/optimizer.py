@@ -52,6 +52,7 @@ class LARS(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """One update of every parameter that has a gradient; what `closure`, which computes it anew, returns."""
         loss = None
         if closure is not None:
             with torch.enable_grad():

@@ -28,6 +28,8 @@ Rows = Tensor | NDArray[Any]  # (N, F) of any floating type, in memory or mapped
 
 
 class KnnAccuracy(NamedTuple):
+    """What one k and one temperature came to."""
+
     k: int  # neighbours asked for
     neighbours: int  # neighbours that voted: k, or the whole bank where it is smaller
     temperature: float

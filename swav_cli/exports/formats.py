@@ -79,6 +79,7 @@ class ExportRequest:
 
     @property
     def kind(self) -> Format:
+        """What is known of the format."""
         return FORMATS[self.format]
 
     @property

@@ -222,6 +222,8 @@ class CheckpointRecipe(Part):
 
 
 class Recipe(Part):
+    """All that a run of `swav pretrain` is."""
+
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="names the run's folder")
     reference: str | None = Field(
         default=None, description="the published result or what was measured, for `swav recipes`"
@@ -239,6 +241,7 @@ class Recipe(Part):
 
     @property
     def crop_count(self) -> int:
+        """V, how many crops of each picture a step has."""
         return sum(crop.count for crop in self.crops)
 
     @property

@@ -116,6 +116,7 @@ def _train(job: Job, folder: RunFolder, overwrite: bool, screen: Screen) -> dict
 
 
 def write_beginning(job: Job, folder: RunFolder, overwrite: bool) -> None:
+    """Leave in the folder what a run starts with: its recipe, and which pictures keep their labels."""
     if overwrite:
         clear(folder)
     write_text(folder.recipe, dump_recipe(job.recipe))

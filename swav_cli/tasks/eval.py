@@ -268,6 +268,7 @@ def _untrained(about: About, device: torch.device) -> SwAV:
 
 
 def pictures_for_features(setting: Setting, data: str | None, bank: str | None) -> Labelled:
+    """Pictures to judge by and to learn from: those that are named, else those of the model's run."""
     channels = setting.about.channels
     if data is None:
         if bank is not None:

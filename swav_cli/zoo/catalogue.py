@@ -94,6 +94,7 @@ def find(word: str) -> Entry:
 
 
 def all_names() -> list[str]:
+    """Every word that means a published model."""
     return [name for entry in entries() for name in entry.names]
 
 
