@@ -8,6 +8,7 @@ import torch
 
 from swav_cli.core.model import SwAV
 from swav_cli.core.optimizer import learning_rate
+from swav_cli.core.weights import about
 from swav_cli.recipe.schema import Recipe, settled
 
 
@@ -49,16 +50,6 @@ def make_plan(recipe: Recipe, pictures: int) -> Plan:
 
 def make_model(recipe: Recipe) -> SwAV:
     """The network of a recipe with the weights that its seed gives."""
-    model = recipe.model
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.training.seed)
-        return SwAV(
-            model.backbone,
-            width=model.width,
-            stem=model.stem,
-            channels=recipe.data.channels,
-            zero_init_residual=model.zero_init_residual,
-            hidden_dim=model.hidden_dim,
-            embedding_dim=model.embedding_dim,
-            prototypes=settled(model.prototypes),
-        )
+        return about(recipe).build(zero_init_residual=recipe.model.zero_init_residual)

@@ -50,13 +50,14 @@ class About:
     source: str = ""  # recipe, or where the weights come from
     licence: str = ""
 
-    def build(self) -> SwAV:
-        """The network, with weights drawn at random."""
+    def build(self, *, zero_init_residual: bool = False) -> SwAV:
+        """The network, with weights drawn at random; how they are drawn is nothing that a reader needs to know."""
         return SwAV(
             self.backbone,
             width=self.width,
             stem=self.stem,
             channels=self.channels,
+            zero_init_residual=zero_init_residual,
             hidden_dim=self.hidden_dim,
             embedding_dim=self.embedding_dim,
             prototypes=self.prototypes,
