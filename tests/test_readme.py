@@ -89,10 +89,3 @@ def test_every_recipe_stands_in_the_readme() -> None:
 
     text = README.read_text(encoding="utf-8")
     assert [name for name in shipped_recipes() if f"`{name}`" not in text] == []
-
-
-@pytest.mark.parametrize("command", ["pretrain", "eval", "linear-eval", "finetune"])
-def test_every_option_stands_in_the_readme(swav: Run, command: str) -> None:
-    options = set(re.findall(r"--[a-z][a-z-]+", swav(command, "--help").stdout)) - {"--help", "--no-resume"}
-    text = README.read_text(encoding="utf-8")
-    assert [option for option in sorted(options) if option not in text] == []
