@@ -114,10 +114,10 @@ def overrides(
 
 def usual_recipe(model: str | None, small: str, large: str) -> str:
     """By the size of the pictures that the model's run has; a model of no run is taken to be ImageNet's."""
+    from swav_cli.run.newest import newest_run
     from swav_cli.run.pictures import pretraining_of
-    from swav_cli.zoo.load import newest_pretrained
 
-    source = model or newest_pretrained()
+    source = model or newest_run(pretrained=True)
     recipe = pretraining_of(source) if source else None
     return small if recipe is not None and max(crop.size for crop in recipe.crops) <= SMALL else large
 

@@ -23,10 +23,11 @@ from swav_cli.parallel.agreement import refuse_disagreement
 from swav_cli.recipe.classifier_schema import FinetuneRecipe, LinearRecipe
 from swav_cli.recipe.schema import settled
 from swav_cli.report.classifier import describe_job, describe_training, protocol
+from swav_cli.run.newest import newest_run
 from swav_cli.run.origin import Origin
 from swav_cli.run.pictures import named_by, pretraining_of, run_of
 from swav_cli.run.seen import checkpoint_seen, pictures_seen, recipe_seen
-from swav_cli.zoo.load import Loaded, load, newest_pretrained
+from swav_cli.zoo.load import Loaded, load
 
 ClassifierRecipe = LinearRecipe | FinetuneRecipe
 
@@ -80,7 +81,7 @@ def settle(recipe: ClassifierRecipe, device: str = "auto", notice: Notice = sile
         UserError: something is missing or contradicts itself.
     """
     where = own_device(device)
-    source = recipe.model or newest_pretrained(notice)
+    source = recipe.model or newest_run(notice, pretrained=True)
     loaded = load(source, notice)
     source = str(source or loaded.about.source)
     train, val, held_out = _pictures(recipe, source, loaded.about.channels, notice)

@@ -20,7 +20,7 @@ from swav_cli.data.pictures import Limited, Pictures, tell
 from swav_cli.data.reading.cache import cached
 from swav_cli.data.reading.loader import pick_readers
 from swav_cli.data.sources import open_pictures
-from swav_cli.errors import Notice, UserError, counted
+from swav_cli.errors import UserError, counted
 from swav_cli.evaluate.accuracy import refuse_no_answers
 from swav_cli.evaluate.classification import tally
 from swav_cli.evaluate.clustering import agreement, usage
@@ -37,11 +37,12 @@ from swav_cli.report.classifier import judged_at
 from swav_cli.report.confusion import save_confusion
 from swav_cli.report.console import Screen
 from swav_cli.report.judgement import describe_classifier, describe_features
+from swav_cli.run.newest import newest_run
 from swav_cli.run.pictures import named_by, of_the_run, pretraining_of, recipe_of, run_of, training_pictures
 from swav_cli.run.results import add_results
 from swav_cli.run.seen import pictures_seen
 from swav_cli.tasks.classifier_job import held_out_by
-from swav_cli.zoo.load import load, newest_run
+from swav_cli.zoo.load import load
 
 KS, TEMPERATURES = (10, 20, 100, 200), (0.07, 0.1)
 LOOKED_AT = 25_600  # pictures without labels among which features are looked at: RankMe's number
@@ -123,7 +124,7 @@ def open_setting(
     """A model on its device."""
     where = own_device(device)
     settled = settle_precision(precision, where)
-    source = str(model) if model is not None else _newest(screen.notice)
+    source = str(model) if model is not None else newest_run(screen.notice)
     loaded = load(source, screen.notice, linear)
     network = loaded.model.to(where, memory_format=memory_format(where))  # type: ignore[call-overload]
     return Setting(source or loaded.about.source, network, loaded.about, where, settled, workers, batch_size, screen)
@@ -141,16 +142,6 @@ def refuse_disagreeing_inputs(setting: Setting, queries: Pictures, bank: Picture
             **pictures_seen("to learn from", bank),
         }
     )
-
-
-def _newest(notice: Notice) -> str | None:
-    """The newest run; None where there is none, so that `load` takes what is published."""
-    try:
-        run = newest_run()
-    except UserError:
-        return None
-    notice(f"model: {run}")
-    return str(run)
 
 
 def _refuse_for_features(flip: bool, plot: Path | None) -> None:

@@ -24,7 +24,8 @@ from swav_cli.exports.formats import PICKLES, ExportRequest, check_fits, check_i
 from swav_cli.exports.lines import loading_lines, notices
 from swav_cli.files import check_moved_place, check_place, clear_left_behind, held, part_beside
 from swav_cli.run.folder import RunFolder
-from swav_cli.zoo.load import check_known, load_model, newest_run
+from swav_cli.run.newest import newest_run
+from swav_cli.zoo.load import check_known, load_model
 
 WRITERS: dict[str, Callable[[Path, SwAV, About, ExportRequest], None]] = {
     "onnx": graph.write_onnx,
@@ -107,12 +108,7 @@ def export(
         UserError: no such model, nothing that the format holds, a place that is taken, or another answer than ours.
     """
     check_installed(request)
-    if source is None:
-        try:
-            source = newest_run()
-            notice(f"model: {source}")
-        except UserError:
-            pass  # what `load_model` takes then, it says itself
+    source = source if source is not None else newest_run(notice)
     if source is not None:
         check_known(source)
     path = settle_path(source, request, out)

@@ -20,8 +20,9 @@ from swav_cli.evaluate.extraction import extract
 from swav_cli.evaluate.unread import FEW
 from swav_cli.evaluate.writers import open_output
 from swav_cli.run.folder import RunFolder
+from swav_cli.run.newest import newest_run
 from swav_cli.run.pictures import pretraining_of, training_pictures
-from swav_cli.zoo.load import load_model, newest_run
+from swav_cli.zoo.load import load_model
 
 
 def write_features(
@@ -61,7 +62,7 @@ def write_features(
         Interrupted: a signal came; all rows so far are kept.
     """
     given = [str(each) for each in ([inputs] if isinstance(inputs, (str, Path)) else inputs)]
-    source = str(model) if model is not None else _newest_run()
+    source = str(model) if model is not None else newest_run()
     path = expanded(out) if out is not None else _default_out(source, layer)
     output = open_output(path, is_map=layer in MAPS)  # before a model is fetched
     if not given and source is None:
@@ -111,14 +112,6 @@ def pictures_of_run(model: Path) -> Pictures:
         raise UserError(
             f"{recipe.data.train}: the pictures of {model}'s run are not there; name others: swav extract photos/"
         ) from None
-
-
-def _newest_run() -> str | None:
-    """The run that is meant where none is named; None where there is none, so that `load_model` takes its own."""
-    try:
-        return str(newest_run())
-    except UserError:
-        return None
 
 
 def _default_out(source: str | None, layer: str) -> Path:

@@ -23,7 +23,7 @@ PAUSE = 0.5  # seconds, longer each time
 TIMEOUT = 30  # seconds without a byte
 
 
-def cache_folder() -> Path:
+def models_folder() -> Path:
     """Where downloads are kept: `swav/models` in the user's cache folder."""
     return paths.cache_folder() / "models"
 
@@ -70,7 +70,7 @@ def kept_as(url: str) -> Path:
     """The place in the cache of an address that somebody types; two with the same file name don't meet."""
     stem, suffix = os.path.splitext(_name(url))
     name = shortened(stem, LONGEST - 40) + shortened(suffix, 20)  # with room for what lies beside it meanwhile
-    return cache_folder() / hashlib.sha256(url.encode()).hexdigest()[:8] / name
+    return models_folder() / hashlib.sha256(url.encode()).hexdigest()[:8] / name
 
 
 def _name(url: str) -> str:

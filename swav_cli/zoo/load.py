@@ -17,13 +17,12 @@ from swav_cli.core.weights import About, about, not_finite, read_model, rebuilt,
 from swav_cli.data.paths import expanded
 from swav_cli.errors import Notice, UserError, nearest, silent
 from swav_cli.recipe.file import parse_recipe, read_yaml
-from swav_cli.recipe.schema import Recipe
 from swav_cli.run.checkpoint import FORMAT
 from swav_cli.run.folder import RunFolder
-from swav_cli.run.pictures import recipe_of
+from swav_cli.run.newest import newest_run
 from swav_cli.zoo import catalogue
 from swav_cli.zoo.catalogue import Entry
-from swav_cli.zoo.download import cache_folder, fetch, is_url, kept_as
+from swav_cli.zoo.download import fetch, is_url, kept_as, models_folder
 from swav_cli.zoo.foreign.assemble import Foreign, read_network
 from swav_cli.zoo.foreign.file_kinds import WEIGHTS, kind_of_file, kind_of_folder
 from swav_cli.zoo.foreign.linear import joined, linear_alone
@@ -129,10 +128,10 @@ def _published(source: str | Path) -> Entry | None:
 
 def _usual(notice: Notice) -> Loaded:
     """What is taken where nothing is named."""
-    run = _newest()
-    notice(f"model: {run or catalogue.DEFAULT}")
+    run = newest_run(notice)
     if run is not None:
         return _found(run, notice)
+    notice(f"model: {catalogue.DEFAULT}")
     try:
         return load_published(catalogue.find(catalogue.DEFAULT), notice)
     except UserError as error:
@@ -147,39 +146,12 @@ def load_published(entry: Entry, notice: Notice = silent) -> Loaded:
 
 def published_file(entry: Entry, notice: Notice = silent) -> Path:
     """The file of a published model on this machine."""
-    return fetch(entry.url, cache_folder() / entry.file, entry.sha256, notice)
+    return fetch(entry.url, models_folder() / entry.file, entry.sha256, notice)
 
 
 def start_from(model: SwAV, source: str | Path, notice: Notice = silent) -> str:
     """Put the weights of any model into a network that is to be trained further; see `take_weights`."""
     return take_weights(model, load(source, notice).model.state_dict(), source)
-
-
-def newest_run(runs: Path = Path("runs")) -> Path:
-    """The run that was trained last.
-
-    Raises:
-        UserError: there is none.
-    """
-    found = _newest(runs)
-    if found is None:
-        raise UserError(f"{runs}: holds no trained model; name one, or train one with: swav pretrain quickstart")
-    return found
-
-
-def newest_pretrained(notice: Notice = silent) -> str | None:
-    """The newest run that is no classifier's, on which one can be trained; None where there is none."""
-    found = _newest(pretrained=True)
-    if found is not None:
-        notice(f"model: {found}")
-    return str(found) if found is not None else None
-
-
-def _newest(runs: Path = Path("runs"), pretrained: bool = False) -> Path | None:
-    found = [path.parent for path in runs.glob("*/model.safetensors")]
-    if pretrained:
-        found = [path for path in found if isinstance(recipe_of(path), Recipe)]
-    return max(found, key=lambda path: RunFolder(path).model.stat().st_mtime, default=None)
 
 
 def _load_path(path: Path, source: str, notice: Notice) -> Loaded:

@@ -12,7 +12,7 @@ import pytest
 
 from swav_cli import UserError
 from swav_cli.zoo import download
-from swav_cli.zoo.download import cache_folder, fetch, is_url, kept_as
+from swav_cli.zoo.download import fetch, is_url, kept_as, models_folder
 from swav_cli.zoo.load import load
 
 DATA = bytes(range(256)) * 4000
@@ -81,11 +81,11 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
 
 
 def place() -> Path:
-    return cache_folder() / "weights.pth"
+    return models_folder() / "weights.pth"
 
 
 def left() -> list[str]:
-    return sorted(path.name for path in cache_folder().iterdir() if not path.name.endswith(".lock"))
+    return sorted(path.name for path in models_folder().iterdir() if not path.name.endswith(".lock"))
 
 
 def test_a_file_is_fetched_once(server: Server) -> None:
@@ -109,8 +109,8 @@ def test_a_broken_connection_goes_on(server: Server, ranges: bool, tag: str, sha
 def test_a_later_command_goes_on_where_an_earlier_one_stopped(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "ATTEMPTS", 1)
     server.status = 503
-    cache_folder().mkdir(parents=True)
-    (cache_folder() / ".weights.pth.part").write_bytes(DATA[:1000])
+    models_folder().mkdir(parents=True)
+    (models_folder() / ".weights.pth.part").write_bytes(DATA[:1000])
     with pytest.raises(UserError, match="What came so far is kept"):
         fetch(server.url, place(), SUM)
     server.status = 200
@@ -127,17 +127,17 @@ def test_a_connection_that_always_breaks_is_given_up_and_kept(server: Server) ->
 
 
 def test_a_file_that_changed_meanwhile_is_never_joined(server: Server) -> None:
-    cache_folder().mkdir(parents=True)
-    (cache_folder() / ".weights.pth.part").write_bytes(b"of the old file")
-    (cache_folder() / ".weights.pth.tag").write_text('"old"')
+    models_folder().mkdir(parents=True)
+    (models_folder() / ".weights.pth.part").write_bytes(b"of the old file")
+    (models_folder() / ".weights.pth.tag").write_text('"old"')
     assert fetch(server.url, place()).read_bytes() == DATA
     assert left() == ["weights.pth"]
 
 
 @pytest.mark.parametrize("stale", [b"not the beginning", DATA + b"longer than the file"])
 def test_what_does_not_fit_is_begun_again(server: Server, stale: bytes) -> None:
-    cache_folder().mkdir(parents=True)
-    (cache_folder() / ".weights.pth.part").write_bytes(stale)
+    models_folder().mkdir(parents=True)
+    (models_folder() / ".weights.pth.part").write_bytes(stale)
     assert fetch(server.url, place(), SUM).read_bytes() == DATA
 
 
@@ -148,7 +148,7 @@ def test_a_wrong_hash_keeps_nothing(server: Server) -> None:
 
 
 def test_a_wrong_file_put_there_by_hand_is_noticed(server: Server) -> None:
-    cache_folder().mkdir(parents=True)
+    models_folder().mkdir(parents=True)
     place().write_bytes(b"something else")
     with pytest.raises(UserError, match="remove or replace it"):
         fetch(server.url, place(), SUM)
@@ -158,13 +158,13 @@ def test_a_wrong_file_put_there_by_hand_is_noticed(server: Server) -> None:
 @pytest.mark.parametrize("status", [404, 503])
 def test_a_refusal_says_which_file_to_put_where(server: Server, status: int) -> None:
     server.status = status
-    with pytest.raises(UserError, match=rf"{status}.*put weights.pth into {cache_folder()}, or into a folder"):
+    with pytest.raises(UserError, match=rf"{status}.*put weights.pth into {models_folder()}, or into a folder"):
         fetch(server.url, place(), SUM)
 
 
 def test_without_internet_the_error_says_which_file_to_put_where(server: Server) -> None:
     server.server_close()
-    with pytest.raises(UserError, match=rf"can't be fetched.*put weights.pth into {cache_folder()}, or into a folder"):
+    with pytest.raises(UserError, match=rf"can't be fetched.*put weights.pth into {models_folder()}, or into a folder"):
         fetch(server.url, place(), SUM)
 
 

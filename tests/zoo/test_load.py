@@ -19,7 +19,7 @@ from swav_cli.run.pictures import run_of
 from swav_cli.tasks.export import export
 from swav_cli.tasks.models import describe_model
 from swav_cli.zoo.catalogue import DEFAULT, find
-from swav_cli.zoo.load import load, load_model, newest_run, start_from
+from swav_cli.zoo.load import load, load_model, start_from
 from tests.conftest import REFERENCE, tiny_recipe
 
 OFFICIAL = REFERENCE / "layouts" / "official_ckpt.pth.tar"
@@ -154,13 +154,6 @@ def test_an_unknown_word_gets_the_nearest(word: str, told: str) -> None:
     run_of_ours("quickstart")
     with pytest.raises(UserError, match=told):
         load_model(word)
-
-
-def test_the_newest_run() -> None:
-    with pytest.raises(UserError, match="holds no trained model"):
-        newest_run()
-    run_of_ours("a")
-    assert newest_run() == Path("runs/a")
 
 
 def test_training_starts_from_any_model() -> None:
