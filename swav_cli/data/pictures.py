@@ -20,6 +20,7 @@ Split = Literal["train", "val"]
 # What parts of data sets are called, in names of files and folders; of several to judge by the first counts.
 PARTS: dict[Split, tuple[str, ...]] = {"train": ("train",), "val": ("val", "valid", "validation", "test", "dev")}
 PART_NAMES = frozenset(chain.from_iterable(PARTS.values()))
+SAMPLED = 32  # whose contents are looked at to tell pictures from others with the same names
 NUMBER = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?")
 
 
@@ -58,12 +59,12 @@ class Pictures:
         return self
 
     def fingerprint(self) -> str:
-        """Changes when pictures come, go or are renamed."""
+        """Changes when pictures come, go or are renamed, and not where all of them have been moved together."""
         return digest(("\n" if index else "") + self.name(index) for index in range(len(self)))
 
-    def former_fingerprint(self) -> str:
-        """What runs have that were begun when a list of whole paths was told by all of each path."""
-        return self.fingerprint()
+    def former_fingerprints(self) -> set[str]:
+        """What runs of earlier versions may have noted of the same pictures instead."""
+        return set()
 
     def contents(self) -> list[str]:
         """Digests of the contents of a few, evenly spread; none where the fingerprint tells all that can be told."""
@@ -113,6 +114,15 @@ def digest(parts: Iterable[str]) -> str:
     return hasher.hexdigest()[:16]
 
 
+def evenly_spread(count: int) -> list[int]:
+    """The few of so many whose contents are looked at: names alone may be those of others.
+
+    >>> evenly_spread(3), len(evenly_spread(1_000_000))
+    ([0, 1, 2], 32)
+    """
+    return [int(index) for index in np.linspace(0, count - 1, min(SAMPLED, count), dtype=int)]
+
+
 class Chosen(Pictures):
     """Some of the pictures, in the order given."""
 
@@ -144,8 +154,8 @@ class Chosen(Pictures):
     def fingerprint(self) -> str:
         return self._with_numbers(self.pictures.fingerprint())
 
-    def former_fingerprint(self) -> str:
-        return self._with_numbers(self.pictures.former_fingerprint())
+    def former_fingerprints(self) -> set[str]:
+        return set(map(self._with_numbers, self.pictures.former_fingerprints()))
 
     def _with_numbers(self, fingerprint: str) -> str:
         numbers = ((", " if position else "") + str(number) for position, number in enumerate(self.chosen))

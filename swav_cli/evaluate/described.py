@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from swav_cli.core.weights import About
-from swav_cli.data.pictures import Pictures
+from swav_cli.data.pictures import Pictures, digest
 from swav_cli.errors import UserError
 from swav_cli.evaluate.writers import Output
 from swav_cli.files import json_ready
@@ -107,6 +107,14 @@ def _settings(output: Output) -> dict[str, Any] | None:
 def are_alike(before: dict[str, Any], wanted: dict[str, Any]) -> bool:
     """Whether settings are the same; those that are not noted, as before they counted, may have been."""
     return before.keys() <= wanted.keys() and all(wanted[key] == value for key, value in before.items())
+
+
+def as_noted(wanted: dict[str, Any], noted: dict[str, Any], pictures: Pictures) -> dict[str, Any]:
+    """Settings as an earlier version has noted them of the same pictures, where those are the ones noted."""
+    if noted.get("pictures") not in pictures.former_fingerprints():
+        return wanted
+    looked_at = noted.get("contents") != digest([])  # those of shards were not
+    return {**wanted, "pictures": noted["pictures"], **({} if looked_at else {"contents": noted["contents"]})}
 
 
 def refuse_others(output: Output, wanted: dict[str, Any]) -> None:

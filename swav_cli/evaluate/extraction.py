@@ -27,6 +27,7 @@ from swav_cli.errors import Interrupted, Notice, Told, UserError, silent
 from swav_cli.evaluate.described import (
     Settings,
     are_alike,
+    as_noted,
     describe,
     described,
     differences,
@@ -159,8 +160,9 @@ def _begin(work: Work, unfinished: Unfinished, resume: bool, overwrite: bool) ->
     Raises:
         UserError: something else is there, or too little room; nothing was written.
     """
-    wanted = json_ready(asdict(work.settings))
     before = unfinished.settings()
+    noted = before or described(work.output).get("settings", {})
+    wanted = as_noted(json_ready(asdict(work.settings)), noted, work.pictures)
     goes_on = resume and before is not None and are_alike(before, wanted)
     if resume and before is not None and not goes_on and not overwrite:
         raise UserError(

@@ -105,7 +105,8 @@ def choose_folder(out: Path, resume: bool, overwrite: bool) -> Path:
     out = expanded(out)
     if not resume and not overwrite:
         out = _newest(out) if was_restarted() else _next_free(out)
-    check_place(out, "--out", is_folder=True)
+    if overwrite or not RunFolder(out).recipe.exists():  # a run that is there may be finished, and nothing is written
+        check_place(out, "--out", is_folder=True)
     if out.is_dir() and any(out.iterdir()) and not RunFolder(out).recipe.exists():
         raise UserError(f"{out}: holds other files and no run; give another folder with --out")
     return out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from swav_cli.errors import UserError, silent
@@ -18,7 +19,7 @@ class Origin(NamedTuple):
     fingerprint: str  # of all that its weights follow from: names of pictures, another model's weights
     contents: list[str]  # digests of the contents of a few pictures, none where there are no files of them
     called: str  # where it lies now
-    formerly: str  # the fingerprint of a run that was begun before contents were looked at
+    formerly: Collection[str]  # fingerprints that runs of earlier versions may have noted of the same
     labels: str = ""  # digest of the pictures' classes, where those are learnt
 
     def is_that_of(self, state: dict[str, Any]) -> bool:
@@ -27,8 +28,8 @@ class Origin(NamedTuple):
         kept = sum(map(str.__eq__, before, self.contents))
         if state.get("labels", self.labels) != self.labels:
             return False
-        expected = self.fingerprint if "contents" in state else self.formerly
-        return bool(state["fingerprint"] == expected) and 2 * kept >= min(len(before), len(self.contents))
+        known = state["fingerprint"] in {self.fingerprint, *self.formerly}
+        return known and 2 * kept >= min(len(before), len(self.contents))
 
 
 def refuse_other_origin(folder: RunFolder, state: dict[str, Any], origin: Origin) -> None:

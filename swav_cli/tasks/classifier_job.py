@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -63,14 +64,16 @@ class Job(NamedTuple):
     def origin(self) -> Origin:
         """Before training: fine-tuning changes the model."""
 
-        def joined(*parts: str) -> str:
-            return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
+        weights = self.weights
 
+        def joined(train: str, val: str) -> str:
+            return hashlib.sha256(f"{train} {val} {weights}".encode()).hexdigest()[:16]
+
+        train, val = self.train.fingerprint(), self.val.fingerprint()
+        former = product({train, *self.train.former_fingerprints()}, {val, *self.val.former_fingerprints()})
         return Origin(
-            joined(self.train.fingerprint(), self.val.fingerprint(), self.weights), self.train.contents(),
-            f"the model {self.source}, the pictures or their labels",
-            joined(self.train.former_fingerprint(), self.val.former_fingerprint(), self.weights),
-            labels_digest(self.train),
+            joined(train, val), self.train.contents(), f"the model {self.source}, the pictures or their labels",
+            {joined(*pair) for pair in former}, labels_digest(self.train),
         )  # fmt: skip
 
 

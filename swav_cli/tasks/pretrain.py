@@ -56,7 +56,7 @@ class Settled(NamedTuple):
         pictures = self.pictures
         return Origin(
             pictures.fingerprint(), pictures.contents(), f"the pictures of {pictures.source}",
-            pictures.former_fingerprint(),
+            pictures.former_fingerprints(),
         )  # fmt: skip
 
 

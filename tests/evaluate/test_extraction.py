@@ -19,12 +19,13 @@ from PIL import Image
 from swav_cli.core.model import SwAV
 from swav_cli.core.weights import About
 from swav_cli.data.folders.file_pictures import FilePictures
-from swav_cli.data.pictures import Pictures
+from swav_cli.data.pictures import Pictures, digest
 from swav_cli.data.sources import open_pictures
 from swav_cli.errors import Interrupted, UserError
 from swav_cli.evaluate import extraction, unfinished
 from swav_cli.evaluate.extraction import extract
 from swav_cli.evaluate.features import extract_features
+from tests.data.tars import make_tar, png
 
 ABOUT = About("resnet18", width=4, stem="small", hidden_dim=16, embedding_dim=8, prototypes=12, size=32, source="tiny")
 
@@ -351,6 +352,29 @@ def test_a_file_of_the_version_before_counts_as_finished(model: SwAV, feats: Pat
         del content["settings"][key]
     description.write_text(json.dumps(content))
     assert not run(model, shapes(), feats)["new"]
+
+
+@pytest.mark.parametrize("unfinished", [False, True])
+def test_what_an_earlier_version_has_noted_of_the_same_pictures(
+    unfinished: bool, model: SwAV, feats: Path, tmp_path: Path
+) -> None:
+    """Of shards, whose names it noted, and of no contents."""
+    shards = open_pictures(str(make_tar(tmp_path / "a.tar", {f"{level}.png": png(level) for level in range(4)})))
+    if unfinished:
+        with pytest.raises(Interrupted):
+            run(model, shards, feats, batch_size=1, progress=stop_after(2))
+        noted = feats.with_name("feats.npy.part") / "settings.json"
+        settings = content = json.loads(noted.read_text())
+    else:
+        run(model, shards, feats)
+        noted = feats.with_suffix(".json")
+        content = json.loads(noted.read_text())
+        settings = content["settings"]
+    settings["contents"], (settings["pictures"],) = digest([]), shards.former_fingerprints()
+    noted.write_text(json.dumps(content))
+    told: list[str] = []
+    assert run(model, shards, feats, notice=told.append)["new"] is unfinished
+    assert told[0].startswith("going on: 2 of 4 rows" if unfinished else f"{feats} is finished")
 
 
 def test_a_finished_file_is_left_as_it_is(model: SwAV, feats: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 from torch.backends import cudnn
 
+from swav_cli.core.weights import weights_digest
 from swav_cli.data.folders.path_table import PathTable
 from swav_cli.data.pictures import digest
 from swav_cli.errors import Interrupted, UserError
@@ -26,7 +27,9 @@ from swav_cli.run.folder import RunFolder
 from swav_cli.run.metrics import Progress
 from swav_cli.tasks.classifier import train_classifier
 from swav_cli.tasks.pretrain import pretrain, settle
+from swav_cli.zoo.load import load
 from tests.conftest import classifier_recipe, tiny_recipe
+from tests.data.tars import make_tar, png
 
 BLIND = ("data.val=null", "loss.queue.length=0", "training.epochs=2", "checkpoint.every_minutes=1000")
 
@@ -104,6 +107,45 @@ def test_a_list_of_pictures_that_were_moved(here: Path) -> None:
     goes_on(of("moved.txt"))
 
 
+@pytest.mark.parametrize("before", ["list.txt", "table.csv", "lists/names.txt"])
+def test_a_list_and_a_folder_of_the_same_pictures(before: str, here: Path) -> None:
+    """Names in a list begin at its own folder, wherever that lies."""
+    names = [path.relative_to(here) for path in sorted((here / "photos").rglob("*.png"))]
+    (here / "lists").mkdir()
+    (here / "list.txt").write_text("".join(f"{name}\n" for name in names))
+    (here / "table.csv").write_text("".join(f'"{name}",1\n' for name in names))
+    (here / "lists" / "names.txt").write_text("".join(f"../{name}\n" for name in names))
+    begun(of(before))
+    goes_on(of("photos"))
+    goes_on(of(here / before))
+    (here / "list.txt").write_text("".join(f"{name}\n" for name in names[::-1]))
+    with pytest.raises(UserError, match="holds a run with another recipe"):
+        pretrain(of("list.txt"), "run", device="cpu")
+
+
+def test_shards_with_other_names(here: Path) -> None:
+    levels = range(10, 42)
+    make_tar(here / "a.tar", {f"{level}.png": png(level) for level in levels})
+    make_tar(here / "other.tar", {f"{level}.png": png(level + 100) for level in levels})
+    begun(of("a.tar"))
+    with pytest.raises(UserError, match="holds a run with another recipe"):
+        pretrain(of("other.tar"), "run", device="cpu")
+    (here / "a.tar").rename(here / "b.tar")
+    goes_on(of("b.tar"))
+
+
+@pytest.mark.parametrize(("root", "noted"), [("photos/", "photos/"), ("/photos/", "/")])
+def test_a_run_that_noted_more_of_each_name(root: str, noted: str, here: Path) -> None:
+    """All of names in a list; of those from the root what stands behind their common folder, with its slash."""
+    names = [str(path.relative_to(here / "photos")) for path in sorted((here / "photos").rglob("*.png"))]
+    in_a_list(here, here / "photos" if root.startswith("/") else Path("photos"))
+    begun(of("list.txt"))
+    state = load_checkpoint(RunFolder(Path("run")).last)
+    state["fingerprint"] = digest([PathTable([noted + name for name in names]).digest()])
+    save_checkpoint(RunFolder(Path("run")), state)
+    goes_on(of("list.txt"))
+
+
 def test_a_run_on_a_list_of_whole_paths_from_before_contents_were_looked_at(here: Path) -> None:
     """Its fingerprint is of all of each path, and its checkpoint says nothing of contents."""
     begun(of(in_a_list(here, here / "photos")))
@@ -172,6 +214,19 @@ def test_a_finished_run_is_that_of_its_pictures(here: Path) -> None:
             pretrain(other, "run", device="cpu")
 
 
+def test_a_finished_run_that_may_only_be_read(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As somebody else's; the system is made to say no, since a container's superuser may write everywhere."""
+    results = pretrain(of("photos"), "run", device="cpu")
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK and access(path, mode))
+    screen = Watching()
+    assert pretrain(of("photos"), "run", device="cpu", screen=screen) == results
+    assert screen.said == ["run is finished; run it again with --overwrite, or elsewhere with --out"]
+    for place, more in (("run", {"overwrite": True}), ("another", {})):
+        with pytest.raises(UserError, match=f"--out {place}: can't be written below"):
+            pretrain(of("photos"), place, device="cpu", **more)  # type: ignore[arg-type]
+
+
 def test_the_micro_batch_of_a_run_that_reads_from_a_command_goes_on(here: Path) -> None:
     """Its recipe is only looked at, and starts nothing."""
     (here / "run").mkdir()
@@ -233,6 +288,11 @@ def test_a_classifier_does_not_go_on_with_other_labels(
     with pytest.raises(UserError, match="the pictures or their labels are not what the run was trained on"):
         train_classifier(recipe, "run", device="cpu")
     label("ab")
+    noted = digest([PathTable(names).digest()])  # by earlier versions, which told a list's names by all of each
+    loaded = load("model")
+    state = load_checkpoint(RunFolder(Path("run")).last)
+    state["fingerprint"] = digest([f"{noted} {noted} {weights_digest(loaded.model, loaded.about)}"])
+    save_checkpoint(RunFolder(Path("run")), state)
     with pytest.raises(Interrupted):
         train_classifier(recipe, "run", device="cpu", screen=Watching(5))
 

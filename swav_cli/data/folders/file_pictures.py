@@ -13,9 +13,8 @@ from torch import Tensor
 
 from swav_cli.data.decoding.images import read_picture
 from swav_cli.data.folders.path_table import PathTable
-from swav_cli.data.pictures import Pictures, by_letters, class_order, digest, lacks
+from swav_cli.data.pictures import Pictures, by_letters, class_order, digest, evenly_spread, lacks
 
-SAMPLED = 32  # pictures whose contents are looked at to tell a folder from another with the same names
 NO_CLASS = {"", ".."}  # as first folders: pictures that lie in none
 
 
@@ -63,23 +62,21 @@ class FilePictures(Pictures):
         return self.paths[index]
 
     def fingerprint(self) -> str:
-        """Of the names below the root: the same where the folder has been moved."""
-        if len(self) > 1 and self.paths.are_from_the_root():  # a list of them: the same with another root
-            root = os.path.commonpath(list(self.paths))
-            return digest([PathTable([name[len(root) :] for name in self.paths]).digest()])
-        return self.former_fingerprint()
+        """Of the names below the folder in which all lie: the same wherever that is, and whoever names them."""
+        return digest([self.paths.without(self.paths.common_folder()).digest()])
 
-    def former_fingerprint(self) -> str:
-        return digest([self.paths.digest()])
+    def former_fingerprints(self) -> set[str]:
+        """Of all of each name; of names from the root, of what stands behind their common folder, with its slash."""
+        slash = max(0, self.paths.common_folder() - 1) if self.paths.are_from_the_root() else 0
+        return {digest([table.digest()]) for table in (self.paths, self.paths.without(slash))}
 
     def contents(self) -> list[str]:
         """Names alone, such as 0001.jpg, may be those of other pictures."""
-        chosen = np.linspace(0, len(self) - 1, min(SAMPLED, len(self)), dtype=int)
-        return [_digest_of_file(self.root / self.paths[int(index)]) for index in chosen]
+        return [digest_of_file(self.root / self.paths[index]) for index in evenly_spread(len(self))]
 
 
-def _digest_of_file(path: Path) -> str:
-    """Of its length and of its first megabyte; of nothing where it can't be read."""
+def digest_of_file(path: Path) -> str:
+    """Of its length and of its first megabyte; empty where it can't be read."""
     try:
         with open(path, "rb") as file:
             return digest([f"{os.fstat(file.fileno()).st_size} {hashlib.sha256(file.read(2**20)).hexdigest()}"])

@@ -84,6 +84,30 @@ class PathTable(Sequence[str]):
         starts, ends = self._ends[:-1], self._ends[1:]
         return bool((ends > starts).all() and (self._bytes[starts] == ord("/")).all())
 
+    def common_folder(self) -> int:
+        """Bytes of the folder in which all names lie, with its slash; 0 where they lie in none."""
+        starts = self._ends[:-1]
+        if not len(starts):
+            return 0
+        first = self._bytes[starts[0] : starts[0] + np.diff(self._ends).min()]
+        length = 0
+        for position, byte in enumerate(first.tolist()):
+            if (self._bytes[starts + position] != byte).any():
+                break
+            if byte == ord("/"):
+                length = position + 1
+        return length
+
+    def without(self, length: int) -> PathTable:
+        """The names without so many bytes at the beginning of each."""
+        if not length:
+            return self
+        block, ends = self.arrays()
+        kept = np.ones(len(block), dtype=bool)
+        for position in range(length):
+            kept[ends[:-1] + position] = False
+        return PathTable.from_arrays(block[kept], ends - length * np.arange(len(ends)))
+
     def __getitem__(self, index: int) -> str:  # type: ignore[override]
         if not -len(self) <= index < len(self):
             raise IndexError(index)

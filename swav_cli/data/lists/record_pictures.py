@@ -16,11 +16,12 @@ from torch import Tensor
 from swav_cli.data.decoding.formats import SUFFIXES as PICTURES
 from swav_cli.data.decoding.formats import BadPicture
 from swav_cli.data.decoding.images import decode_picture, read_picture
+from swav_cli.data.folders.file_pictures import digest_of_file
 from swav_cli.data.folders.own_results import is_sheet
 from swav_cli.data.lists.record_files import ARROW, KEPT, PARQUET, SUFFIXES, Looked, look_into, value_at
 from swav_cli.data.lists.tables import cell_of
 from swav_cli.data.paths import expanded, names_beside
-from swav_cli.data.pictures import PART_NAMES, PARTS, Pictures, Split, class_order, digest, lacks
+from swav_cli.data.pictures import PART_NAMES, PARTS, Pictures, Split, class_order, digest, evenly_spread, lacks
 from swav_cli.data.shards.names import expand_braces
 from swav_cli.errors import UserError, nearest
 
@@ -76,8 +77,14 @@ class RecordPictures(Pictures):
         return f"{os.path.basename(self.files[number].path)}/{row:06d}"
 
     def fingerprint(self) -> str:
-        """Of the files' own names, sizes and rows: the same where they have been moved together."""
-        return digest(f"{os.path.basename(file.path)}\n{file.size}\n{file.rows}\n" for file in self.files)
+        """Of the files' sizes and rows: the same wherever they lie, and whatever they are called."""
+        return digest(f"{file.size}\n{file.rows}\n" for file in self.files)
+
+    def former_fingerprints(self) -> set[str]:
+        return {digest(f"{os.path.basename(file.path)}\n{file.size}\n{file.rows}\n" for file in self.files)}
+
+    def contents(self) -> list[str]:
+        return [digest_of_file(Path(self.files[number].path)) for number in evenly_spread(len(self.files))]
 
     def _located(self, index: int) -> tuple[int, int]:
         """A picture's row in its file, and the file's number."""

@@ -67,6 +67,9 @@ class CachedPictures(Pictures):
     def fingerprint(self) -> str:
         return self._pictures.fingerprint()
 
+    def former_fingerprints(self) -> set[str]:
+        return self._pictures.former_fingerprints()
+
     def contents(self) -> list[str]:
         return self._pictures.contents()
 

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from swav_cli.data.decoding.formats import SUFFIXES
+from swav_cli.data.decoding.formats import SUFFIXES, BadPicture
 from swav_cli.data.decoding.images import decode_picture
 from swav_cli.data.folders.path_table import PathTable
-from swav_cli.data.pictures import Pictures, by_letters, class_order, lacks
+from swav_cli.data.pictures import Pictures, by_letters, class_order, evenly_spread, lacks
 from swav_cli.data.shards.files import read_part
 from swav_cli.data.shards.index import Codes, ShardIndex, index_of
 from swav_cli.data.shards.names import find_shards
@@ -67,11 +67,29 @@ class ShardPictures(Pictures):
         return f"{os.path.basename(self.shards[shard].path)}/{self.paths[index]}"
 
     def fingerprint(self) -> str:
-        """Of the names and sizes of shards' pictures: the same where the shards have been moved together."""
-        digest = hashlib.sha256(self.paths.digest().encode())
-        digest.update(self._sizes.tobytes() + self._starts.tobytes())
-        digest.update(os.fsencode("\n".join(os.path.basename(shard.path) for shard in self.shards)))
-        return digest.hexdigest()[:16]
+        """Of the names and sizes of pictures: the same wherever the shards lie, and whatever they are called."""
+        return self._fingerprint("")
+
+    def former_fingerprints(self) -> set[str]:
+        return {self._fingerprint("\n".join(os.path.basename(shard.path) for shard in self.shards))}
+
+    def _fingerprint(self, names_of_shards: str) -> str:
+        hasher = hashlib.sha256(self.paths.digest().encode())
+        hasher.update(self._sizes.tobytes() + self._starts.tobytes())
+        hasher.update(os.fsencode(names_of_shards))
+        return hasher.hexdigest()[:16]
+
+    def contents(self) -> list[str]:
+        return [self._digest_of(index) for index in evenly_spread(len(self))]
+
+    def _digest_of(self, index: int) -> str:
+        """Of the first megabyte of a picture; empty where it can't be read."""
+        index, shard = self._located(index)
+        try:
+            content = read_part(self.shards[shard], int(self._offsets[index]), min(int(self._sizes[index]), 2**20))
+        except BadPicture:
+            return ""
+        return hashlib.sha256(content).hexdigest()[:16]
 
     def _located(self, index: int) -> tuple[int, int]:
         """A picture's number counted from the first, and its shard's."""

@@ -41,6 +41,22 @@ def test_names_from_the_root() -> None:
     assert PathTable(["x", "/a", "/b"]).part(1, 3).are_from_the_root()
 
 
+@pytest.mark.parametrize(
+    ("names", "folder"),
+    [
+        ([], ""), (["a.jpg"], ""), (["x/a.jpg"], "x/"), (["x/a", "x/b/c"], "x/"), (["x/y/a", "x/yz/a"], "x/"),
+        (["x/a", "y/a"], ""), (["x/a", "x"], ""), (["/a", "/b"], "/"), (["../ü/a", "../ü/b"], "../ü/"),
+        (["ü/a", "û/a"], ""), (["x/a", "/x/a"], ""), (["x/a", ""], ""),
+    ],
+)  # fmt: skip
+def test_the_folder_in_which_all_names_lie(names: list[str], folder: str) -> None:
+    for table in (PathTable(names), PathTable(["zz", *names, "z"]).part(1, 1 + len(names))):
+        assert table.common_folder() == len(folder.encode())
+        below = table.without(table.common_folder())
+        assert list(below) == [name[len(folder) :] for name in names]
+        assert below.digest() == PathTable(list(below)).digest()
+
+
 def test_parts_and_joins() -> None:
     table = PathTable(NAMES)
     for start in range(6):

@@ -16,7 +16,7 @@ from swav_cli.data.decoding.formats import BadPicture
 from swav_cli.data.inputs import open_inputs, with_channels
 from swav_cli.data.labelled import labels_of, train_and_val_in
 from swav_cli.data.lists import record_files
-from swav_cli.data.pictures import Pictures
+from swav_cli.data.pictures import Pictures, digest
 from swav_cli.data.reading.readers import Readers
 from swav_cli.data.sources import open_pictures
 from swav_cli.errors import UserError
@@ -161,12 +161,22 @@ def test_several_files_and_patterns() -> None:
         write(f"p/{number}.parquet", as_datasets(2 * number, 2))
     assert levels(open_pictures("p/*.parquet")) == levels(open_inputs(["p/2.parquet", "p/0.parquet", "p/1.parquet"]))
     assert levels(open_pictures("p/{0,2}.parquet")) == [0, 1, 4, 5]
-    prints = {open_pictures(source).fingerprint() for source in ("p/*.parquet", "p/0.parquet", "p/1.parquet")}
-    assert len(prints) == 3
+    found = [open_pictures(source) for source in ("p/*.parquet", "p/0.parquet", "p/1.parquet")]
+    assert len({(each.fingerprint(), *each.contents()) for each in found}) == 3
     with pytest.raises(UserError, match=r"p/7\.parquet: no such file\. Did you mean '\d\.parquet'"):
         open_pictures("p/7.parquet")
     with pytest.raises(UserError, match="can't be joined with other inputs"):
         open_inputs(["p/0.parquet", "p"])
+
+
+def test_the_same_whatever_a_file_is_called() -> None:
+    write("p/0.parquet", as_datasets(0, 2))
+    before = open_pictures("p/0.parquet")
+    known = before.fingerprint(), before.contents()
+    Path("p/0.parquet").rename("1.parquet")
+    after = open_pictures("1.parquet")
+    assert (after.fingerprint(), after.contents()) == known
+    assert before.former_fingerprints() == {digest(f"0.parquet\n{Path('1.parquet').stat().st_size}\n2\n")}
 
 
 @pytest.mark.parametrize("name", ["bytes", "jpg", "image", "whatever"])

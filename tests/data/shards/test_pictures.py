@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import multiprocessing
 import os
@@ -22,6 +23,7 @@ from PIL import Image
 
 from swav_cli.core.multicrop import MultiCrop
 from swav_cli.data.decoding.formats import BadPicture
+from swav_cli.data.folders.path_table import PathTable
 from swav_cli.data.inputs import open_inputs, with_channels
 from swav_cli.data.labelled import hold_out, keep_labelled, train_and_val_in
 from swav_cli.data.pictures import Pictures
@@ -246,9 +248,10 @@ def test_a_folder_with_the_name_of_a_shard_is_a_folder(here: Path) -> None:
 def test_fingerprints(here: Path) -> None:
     for name in ("a", "b"):
         sample_tar(here / f"s/{name}.tar", 3)
-    prints = [open_pictures(source).fingerprint() for source in ("s/*.tar", "s/a.tar", "s/b.tar")]
+    prints = [open_pictures(source).fingerprint() for source in ("s/*.tar", "s/a.tar")]
+    assert open_pictures("s/b.tar").fingerprint() == prints[1], "whatever a shard is called"
     shutil.move("s", "moved")
-    assert [open_pictures(source).fingerprint() for source in ("moved/*.tar", "moved/a.tar")] == prints[:2]
+    assert [open_pictures(source).fingerprint() for source in ("moved/*.tar", "moved/a.tar")] == prints
     make_tar(here / "moved/a.tar", {f"{number:04d}.png": png(number) for number in (0, 1)})
     prints.append(open_pictures("moved/a.tar").fingerprint())
     make_tar(here / "moved/a.tar", {"0000.png": png(0), "0001.png": png(1, (500, 4))})
@@ -256,6 +259,25 @@ def test_fingerprints(here: Path) -> None:
     make_tar(here / "moved/a.tar", {"0000.png": png(0), "0002.png": png(1, (500, 4))})
     prints.append(open_pictures("moved/a.tar").fingerprint())
     assert len(set(prints)) == len(prints)
+
+
+def test_what_earlier_versions_have_noted(here: Path) -> None:
+    pictures = open_pictures(str(sample_tar(here / "s/a.tar", 3)))
+    sizes, starts = np.array([len(png(number)) for number in range(3)]), np.array([0, 3])
+    names = PathTable([f"{number:04d}.png" for number in range(3)])
+    noted = hashlib.sha256(names.digest().encode() + sizes.tobytes() + starts.tobytes() + b"a.tar").hexdigest()[:16]
+    assert pictures.former_fingerprints() == {noted}
+
+
+def test_contents_tell_pictures_of_the_same_names_and_sizes_apart(here: Path) -> None:
+    one, other = (
+        open_pictures(str(make_tar(here / f"{name}.tar", {"a.png": name.encode(), "b.png": b"z"}))) for name in "xy"
+    )
+    assert one.fingerprint() == other.fingerprint()
+    assert [a == b for a, b in zip(one.contents(), other.contents(), strict=True)] == [False, True]
+    with open(here / "x.tar", "r+b") as file:
+        file.truncate(512)  # behind the first header
+    assert one.contents() == ["", ""]
 
 
 # --- what can't be read -------------------------------------------------------------------------------------------
