@@ -15,10 +15,8 @@ from safetensors.torch import save_file
 
 from swav_cli.errors import UserError
 from swav_cli.files import (
-    check_place,
     clear_left_behind,
     held,
-    is_pipe_or_device,
     part_beside,
     replacing,
     write_as_text,
@@ -26,6 +24,7 @@ from swav_cli.files import (
     write_text,
     write_whole,
 )
+from swav_cli.writable import check_place, is_pipe_or_device
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="pipes, devices and locks of POSIX")
 
@@ -107,15 +106,6 @@ def test_what_is_replaced_keeps_its_rights(tmp_path: Path) -> None:
         write_text(tmp_path / name, "after")
         assert (tmp_path / name).read_text() == "after"
         assert stat.S_IMODE((tmp_path / name).stat().st_mode) == mode
-
-
-def test_a_file_that_is_protected_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "answers.csv"
-    path.write_text("before")
-    access = os.access
-    monkeypatch.setattr(os, "access", lambda place, how: place != path and access(place, how))  # the superuser may
-    with pytest.raises(UserError, match=r"--out .*csv: is protected against writing"):
-        check_place(path, "--out")
 
 
 @pytest.mark.parametrize("name", ["y" * 255, "y" * 250 + ".csv", "é" * 127, "日" * 85])
@@ -254,17 +244,6 @@ def test_what_is_neither_file_nor_stream_is_refused(tmp_path: Path) -> None:
             with pytest.raises(UserError, match=f"--out {name}: is "):
                 check_place(Path(name), "--out")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "socket"]
-
-
-def test_places_below_a_file_or_of_the_other_kind_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("text")
-    with pytest.raises(UserError, match=r"can't be written below .*file; name another place"):
-        check_place(tmp_path / "file" / "below" / "a.csv", "--out")
-    with pytest.raises(UserError, match=r"--sort-into .*file: is a file; name a folder"):
-        check_place(tmp_path / "file", "--sort-into", is_folder=True)
-    check_place(tmp_path / "new" / "a.csv", "--out")
-    check_place(tmp_path, "--sort-into", is_folder=True)
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 # --- the lock -------------------------------------------------------------------------------------------------------

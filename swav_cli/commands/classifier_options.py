@@ -13,7 +13,7 @@ import typer
 from swav_cli.completions import recipe_names
 from swav_cli.data.paths import expanded
 from swav_cli.errors import UserError
-from swav_cli.files import check_place
+from swav_cli.writable import check_place
 
 if TYPE_CHECKING:
     from swav_cli.recipe.classifier_schema import FinetuneRecipe, LinearRecipe

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from swav_cli.data.lists.tables import one_line
 from swav_cli.errors import UserError, nearest, silent
-from swav_cli.files import LONGEST, check_moved_place, check_place, shortened
+from swav_cli.files import LONGEST, shortened
+from swav_cli.writable import check_moved_place, check_place
 
 PART = 4e6  # numbers written at a time
 

@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 from swav_cli.data.paths import expanded
 from swav_cli.errors import UserError
-from swav_cli.files import check_place, held
+from swav_cli.files import held
 from swav_cli.parallel.processes import first_decides, was_restarted
+from swav_cli.writable import check_place
 
 
 class RunFolder(NamedTuple):

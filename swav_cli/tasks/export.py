@@ -22,9 +22,10 @@ from swav_cli.exports import graph, weights
 from swav_cli.exports.check import Difference, Reader, compare, takes_any_size
 from swav_cli.exports.formats import PICKLES, ExportRequest, check_fits, check_installed, describe
 from swav_cli.exports.lines import loading_lines, notices
-from swav_cli.files import check_moved_place, check_place, clear_left_behind, held, part_beside
+from swav_cli.files import clear_left_behind, held, part_beside
 from swav_cli.run.folder import RunFolder
 from swav_cli.run.newest import newest_run
+from swav_cli.writable import check_moved_place, check_place
 from swav_cli.zoo.load import check_known, load_model
 
 WRITERS: dict[str, Callable[[Path, SwAV, About, ExportRequest], None]] = {
