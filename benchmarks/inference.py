@@ -16,17 +16,17 @@ import torch
 
 from swav_cli.core.model import SwAV
 from swav_cli.core.precision import autocast
+from swav_cli.core.weights import About
 from swav_cli.data.pictures import Limited, Pictures
 from swav_cli.data.sources import open_pictures
-from swav_cli.evaluate.features import stream_features, usual_batch, usual_workers
-
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+from swav_cli.evaluate.features import stream_features
+from swav_cli.evaluate.inference import Inference
 
 
 def bare(model: SwAV, count: int, layout: torch.memory_format, precision: str) -> None:
     """The network alone, on pictures that are there already."""
     device = next(model.parameters()).device
-    batch = min(count, usual_batch(224, device))
+    batch = min(count, Inference(device).batch(224))
     x = torch.randn(batch, 3, 224, 224, device=device).contiguous(memory_format=layout)
     with torch.no_grad(), autocast(device, precision):
         for _ in range(0, count, batch):
@@ -35,12 +35,8 @@ def bare(model: SwAV, count: int, layout: torch.memory_format, precision: str) -
 
 def extract(model: SwAV, pictures: Pictures) -> None:
     """Files to features, as `swav extract` does it."""
-    device = next(model.parameters()).device
-    parts = stream_features(
-        model.features, pictures, size=224, mean=MEAN, std=STD, device=device, batch_size=usual_batch(224, device),
-        workers=usual_workers(device, len(pictures), 224),
-    )  # fmt: skip
-    for _ in parts:
+    how = Inference(next(model.parameters()).device)
+    for _ in stream_features(model.features, pictures, About("", size=224), how):
         pass
 
 

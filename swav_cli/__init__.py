@@ -14,8 +14,10 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
+    "About": "swav_cli.core.weights",
     "ExportRequest": "swav_cli.exports.formats",
     "FinetuneRecipe": "swav_cli.recipe.classifier_schema",
+    "Inference": "swav_cli.evaluate.inference",
     "LARS": "swav_cli.core.optimizer",
     "LinearRecipe": "swav_cli.recipe.classifier_schema",
     "Model": "swav_cli.api",

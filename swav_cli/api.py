@@ -19,14 +19,14 @@ from torch import Tensor
 
 from swav_cli.core.device import pick_device
 from swav_cli.core.model import SwAV
-from swav_cli.core.precision import pick_precision
 from swav_cli.core.weights import About
 from swav_cli.data.inputs import open_inputs, with_channels
 from swav_cli.data.pictures import Pictures
 from swav_cli.errors import UserError
 from swav_cli.evaluate import prediction
 from swav_cli.evaluate.answer import Answer
-from swav_cli.evaluate.features import layer_function, stream_features, usual_batch, usual_workers
+from swav_cli.evaluate.features import extract_features, layer_function
+from swav_cli.evaluate.inference import Inference
 from swav_cli.zoo import load
 
 Source = Pictures | str | Path | Sequence[str | Path]
@@ -112,14 +112,8 @@ def extract(model: Model, pictures: Source, layer: str = "pooled") -> Features:
         UserError: no pictures, or no such layer.
     """
     opened = with_channels(_opened(pictures), model.about.channels)
-    device = model.device
-    parts = stream_features(
-        layer_function(model.network, layer), opened, size=model.about.size, mean=model.about.mean,
-        std=model.about.std, crop_pct=model.about.crop_pct, device=device, precision=pick_precision(device)[0],
-        batch_size=min(usual_batch(model.about.size, device), len(opened)),
-        workers=usual_workers(device, len(opened), model.about.size),
-    )  # fmt: skip
-    rows = torch.cat([part.values for part in parts]).numpy()
+    how = Inference.wanted(str(model.device))
+    rows = extract_features(layer_function(model.network, layer), opened, model.about, how).numpy()
     return Features(rows, [opened.name(index) for index in range(len(opened))])
 
 

@@ -11,7 +11,8 @@ from torch import Tensor
 from swav_cli.core.weights import About
 from swav_cli.data.pictures import Pictures
 from swav_cli.evaluate.accuracy import Tally
-from swav_cli.evaluate.features import stream_features, usual_batch
+from swav_cli.evaluate.features import stream_features
+from swav_cli.evaluate.inference import Inference
 from swav_cli.evaluate.unread import Unread
 from swav_cli.parallel import distributed
 
@@ -25,11 +26,8 @@ def tally(
     labels: Tensor,  # (N,)
     about: About,
     classes: int,
+    how: Inference,
     *,
-    device: torch.device,
-    precision: str,
-    workers: int,
-    batch_size: int | None = None,
     flip: bool = False,
     unread: Unread | None = None,
 ) -> dict[str, Tally]:
@@ -51,11 +49,7 @@ def tally(
         return torch.stack([logits[name].float() for name in names], dim=1)
 
     if len(own):
-        for rows in stream_features(
-            function, pictures, size=about.size, mean=about.mean, std=about.std, crop_pct=about.crop_pct,
-            device=device, precision=precision, workers=workers,
-            batch_size=min(batch_size or usual_batch(about.size, device), len(own)), indices=own.tolist(),
-        ):  # fmt: skip
+        for rows in stream_features(function, pictures, about, how, own.tolist()):
             if unread is not None:
                 unread.add(rows.bad)
             for position, name in enumerate(names):

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from swav_cli.core.device import joined_on, own_device
+from swav_cli.core.device import joined_on
 from swav_cli.core.model import SwAV
-from swav_cli.core.precision import autocast, memory_format, settle_precision
+from swav_cli.core.precision import autocast, memory_format
 from swav_cli.core.stages import map_names
 from swav_cli.core.weights import About, weights_digest
 from swav_cli.data.pictures import Pictures, digest, labels_digest
@@ -35,7 +35,8 @@ from swav_cli.evaluate.described import (
     refuse_others,
     result_of,
 )
-from swav_cli.evaluate.features import Function, layer_function, stream_features, usual_batch, usual_workers
+from swav_cli.evaluate.features import Function, layer_function, stream_features
+from swav_cli.evaluate.inference import Inference
 from swav_cli.evaluate.unfinished import RowWriter, Unfinished
 from swav_cli.evaluate.writers import Output, Table, open_output
 from swav_cli.files import json_ready
@@ -57,9 +58,7 @@ class Work(NamedTuple):
     function: Function
     about: About
     name: str
-    device: torch.device
-    batch_size: int
-    workers: int
+    how: Inference
     notice: Notice
     progress: Told
 
@@ -107,35 +106,22 @@ def extract(
         Interrupted: a signal came; all rows so far are kept.
     """
     with joined_on(device):
-        where = own_device(device)
-        settled = settle_precision(precision, where)
-        _check_numbers(batch_size, workers)
+        how = Inference.wanted(device, precision, batch_size, workers)
         function = layer_function(model, layer, normalize=normalize, multi_scale=multi_scale)
         output = open_output(Path(out), is_map=layer in map_names(model))
         _check_pictures(pictures, about)
-        model.eval().to(where, memory_format=memory_format(where))  # type: ignore[call-overload]
+        model.eval().to(how.device, memory_format=memory_format(how.device))  # type: ignore[call-overload]
         settings = Settings(
             model=weights_digest(model, about), pictures=pictures.fingerprint(), layer=layer, normalize=normalize,
-            multi_scale=multi_scale, precision=settled,
-            shape=(len(pictures), *_row_shape(function, about, where, settled)), contents=digest(pictures.contents()),
+            multi_scale=multi_scale, precision=how.precision,
+            shape=(len(pictures), *_row_shape(function, about, how)), contents=digest(pictures.contents()),
             labels=digest([labels_digest(pictures), *(pictures.classes or [])]),
         )  # fmt: skip
-        work = Work(
-            settings, pictures, output, function, about, name or about.source, where,
-            batch_size or usual_batch(about.size, where),
-            usual_workers(where, len(pictures), about.size) if workers is None else workers, notice, progress,
-        )  # fmt: skip
+        work = Work(settings, pictures, output, function, about, name or about.source, how, notice, progress)
         return _extract(work, resume, overwrite)
 
 
 # --- checks, before anything is written -----------------------------------------------------------------------------
-
-
-def _check_numbers(batch_size: int | None, workers: int | None) -> None:
-    if batch_size is not None and batch_size < 1:
-        raise UserError(f"--batch-size {batch_size}: at least 1")
-    if workers is not None and workers < 0:
-        raise UserError(f"--workers {workers}: 0 reads pictures in the process itself")
 
 
 def _check_pictures(pictures: Pictures, about: About) -> None:
@@ -145,10 +131,10 @@ def _check_pictures(pictures: Pictures, about: About) -> None:
         raise UserError(f"{pictures.source}: {pictures.channels} channels, and the model takes {about.channels}")
 
 
-def _row_shape(function: Function, about: About, device: torch.device, precision: str) -> tuple[int, ...]:
-    picture = torch.zeros(1, about.channels, about.size, about.size, device=device)
+def _row_shape(function: Function, about: About, how: Inference) -> tuple[int, ...]:
+    picture = torch.zeros(1, about.channels, about.size, about.size, device=how.device)
     try:
-        with torch.no_grad(), autocast(device, precision):
+        with torch.no_grad(), autocast(how.device, how.precision):
             return tuple(function(picture).shape[1:])
     except AssertionError as error:  # timm's transformers take sizes that their patches divide
         raise UserError(f"--multi-scale: {about.backbone} takes no pictures of all three sizes ({error})") from None
@@ -224,14 +210,9 @@ def _extract(work: Work, resume: bool, overwrite: bool) -> dict[str, Any]:
 def _compute(work: Work, unfinished: Unfinished, own: NDArray[np.int64], count: int, stop: StopSignal) -> None:
     """This process's share of the rows; ends early, with all saved, where a signal comes."""
     writer = RowWriter(unfinished, distributed.rank())
-    about = work.about
     done, before = 0, len(work.pictures) - count
     try:
-        for part in stream_features(
-            work.function, work.pictures, size=about.size, mean=about.mean, std=about.std, crop_pct=about.crop_pct,
-            device=work.device, precision=work.settings.precision, batch_size=work.batch_size, workers=work.workers,
-            indices=own.tolist(),
-        ):  # fmt: skip
+        for part in stream_features(work.function, work.pictures, work.about, work.how, own.tolist()):
             writer.write(part.indices.numpy(), part.values.numpy(), part.bad)
             done += len(part.indices)
             # Shares are alike, so what this process has done stands for all.

@@ -16,11 +16,12 @@ from swav_cli.core.model import SwAV
 from swav_cli.core.precision import autocast, memory_format
 from swav_cli.core.stages import feature_map, map_names
 from swav_cli.core.transfer import moved
-from swav_cli.core.weights import CROP_PCT
+from swav_cli.core.weights import CROP_PCT, About
 from swav_cli.data.decoding.formats import BadPicture
 from swav_cli.data.pictures import Pictures
-from swav_cli.data.reading.loader import Batch, read_batches, spare_processors, stacked, worthwhile
+from swav_cli.data.reading.loader import Batch, read_batches, stacked
 from swav_cli.errors import UserError, nearest
+from swav_cli.evaluate.inference import PLAIN, Inference
 
 SMALL = 64  # pixels; pictures up to this size are compared by their raw pixels too
 SCALES = (1.0, 2**-0.5, 0.5)  # of the size, whose features are averaged as retrieval does
@@ -178,28 +179,26 @@ def _middle_of_thin(picture: Tensor, size: int, crop_pct: float) -> Tensor:
 def stream_features(
     function: Function,  # (B, C, size, size) normalised -> (B, ...)
     pictures: Pictures,
-    *,
-    size: int,
-    mean: Sequence[float],
-    std: Sequence[float],
-    device: torch.device,
-    crop_pct: float = CROP_PCT,
-    precision: str = "float32",
-    batch_size: int = 256,
-    workers: int = 0,
+    about: About,
+    how: Inference = PLAIN,
     indices: Sequence[int] | None = None,
 ) -> Iterator[Rows]:
-    """What a function makes of every picture, or of those named by `indices`, in their order and a batch at a time."""
+    """What a function makes of every picture, or of those named by `indices`, in their order and a batch at a time.
+
+    Args:
+        about: how pictures are prepared: size, crop_pct, mean and std.
+    """
+    device, batch_size = how.device, how.batch(about.size)
     chosen = range(len(pictures)) if indices is None else indices
-    average = torch.tensor(mean, device=device)[:, None, None]
-    deviation = torch.tensor(std, device=device)[:, None, None]
-    squares = Squares(pictures, size, crop_pct)
+    mean, std = (torch.tensor(values, device=device)[:, None, None] for values in (about.mean, about.std))
+    squares = Squares(pictures, about.size, about.crop_pct)
+    workers = how.readers(pictures, about.size)
     with closing(_read_squares(squares, chosen, batch_size, workers, device.type == "cuda")) as batches:
         for batch in batches:
             pixels = moved(batch.crops[0].squeeze(1), device)
-            x = pixels.contiguous(memory_format=memory_format(device)).float().div_(255).sub_(average).div_(deviation)
-            x = x.double() if precision == "float64" else x
-            with torch.no_grad(), autocast(device, precision):
+            x = pixels.contiguous(memory_format=memory_format(device)).float().div_(255).sub_(mean).div_(std)
+            x = x.double() if how.precision == "float64" else x
+            with torch.no_grad(), autocast(device, how.precision):
                 values = function(x).float().cpu()
             unread = torch.tensor([index for index, _ in batch.bad], dtype=torch.long)
             values[torch.isin(batch.indices, unread)] = math.nan
@@ -209,33 +208,11 @@ def stream_features(
 def extract_features(
     function: Function,  # (B, C, size, size) normalised -> (B, F)
     pictures: Pictures,
-    *,
-    size: int,
-    mean: Sequence[float],
-    std: Sequence[float],
-    device: torch.device,
-    precision: str = "float32",
-    batch_size: int = 256,
-    workers: int = 0,
+    about: About,
+    how: Inference = PLAIN,
 ) -> Tensor:  # (N, F) float32 on the CPU
-    """The same at once, row i for picture i."""
-    rows = stream_features(
-        function, pictures, size=size, mean=mean, std=std, device=device, precision=precision, batch_size=batch_size,
-        workers=workers,
-    )  # fmt: skip
-    return torch.cat([part.values for part in rows])
+    """The same at once, row i for picture i.
 
-
-def usual_batch(size: int, device: torch.device) -> int:
-    """About as many pixels in a batch whatever the size of the pictures."""
-    at_224 = 32 if device.type == "cpu" else 256
-    return max(1, min(1024, round(at_224 * (224 / size) ** 2)))
-
-
-def usual_workers(device: torch.device, count: int, size: int) -> int:
-    """Processes that read pictures: not worth starting for a few.
-
-    Where a processor runs the network on large pictures, reading takes little of its time, and processes that do it
-    beside the network's threads make those wait: 88 against 98 % of the bare network's speed, ResNet-50 on two cores.
+    >>> extract_features(network, open_pictures("photos/"), About("", size=64))    # doctest: +SKIP
     """
-    return 0 if device.type == "cpu" and size >= 96 else worthwhile(spare_processors(device), count)
+    return torch.cat([part.values for part in stream_features(function, pictures, about, how)])

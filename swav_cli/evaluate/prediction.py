@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import torch
 import torch.nn.functional as F
 
-from swav_cli.core.device import own_device
 from swav_cli.core.model import SwAV
-from swav_cli.core.precision import memory_format, settle_precision
+from swav_cli.core.precision import memory_format
 from swav_cli.core.weights import About
 from swav_cli.data.inputs import open_inputs, with_channels
 from swav_cli.data.pictures import Pictures
 from swav_cli.errors import UserError
 from swav_cli.evaluate.answer import Answer, Guess, kind_of
-from swav_cli.evaluate.features import Function, Rows, stream_features, usual_batch, usual_workers
+from swav_cli.evaluate.features import Function, Rows, stream_features
+from swav_cli.evaluate.inference import Inference
 
 TEMPERATURE = 0.1  # of the softmax over cosines, as in training (section 4 of the paper)
 
@@ -26,11 +25,7 @@ def predict(
     about: About,
     pictures: Pictures | str | Path | Sequence[str | Path],
     top_k: int = 5,
-    *,
-    device: str | torch.device | None = None,
-    precision: str = "auto",
-    batch_size: int | None = None,
-    workers: int | None = None,
+    how: Inference | None = None,
 ) -> Iterator[Answer]:
     """What the model says of each picture, in their order and in constant memory.
 
@@ -44,28 +39,21 @@ def predict(
     Args:
         pictures: as `open_pictures` or `open_inputs` give them, or what `open_inputs` takes.
         top_k: guesses a picture; as many as there are where that is less.
-        device: auto, cpu, cuda, ...; None: where the model is. The model is moved there.
-        batch_size, workers: what suits the device where nothing is said; answers don't depend on them.
+        how: on which device and the like; None: where the model is. The model is moved there.
 
     Raises:
         UserError: the model has neither a classifier nor prototypes, or nothing is there to read.
     """
-    if top_k < 1 or (batch_size is not None and batch_size < 1):
-        raise UserError(f"top_k ({top_k}) and batch_size ({batch_size}) are at least 1")
-    if workers is not None and workers < 0:
-        raise UserError(f"workers {workers}: 0 reads pictures in the process itself")
+    if top_k < 1:
+        raise UserError(f"top_k ({top_k}) is at least 1")
     function = _function(model, about)
     if not isinstance(pictures, Pictures):
         pictures = open_inputs([str(each) for each in ([pictures] if isinstance(pictures, (str, Path)) else pictures)])
     pictures = with_channels(pictures, about.channels)
-    place = own_device(str(next(model.parameters()).device if device is None else device))
-    rows = stream_features(
-        function, pictures, size=about.size, mean=about.mean, std=about.std, crop_pct=about.crop_pct, device=place,
-        precision=settle_precision(precision, place),
-        batch_size=min(batch_size or usual_batch(about.size, place), len(pictures)),
-        workers=usual_workers(place, len(pictures), about.size) if workers is None else workers,
-    )  # fmt: skip
-    model.to(device=place, memory_format=memory_format(place))  # type: ignore[call-overload]
+    if how is None:
+        how = Inference.wanted(str(next(model.parameters()).device))
+    rows = stream_features(function, pictures, about, how)
+    model.to(device=how.device, memory_format=memory_format(how.device))  # type: ignore[call-overload]
     return _answers(model, about, pictures, rows, top_k)
 
 

@@ -24,7 +24,8 @@ from swav_cli.core.weights import About
 from swav_cli.data.pictures import Pictures
 from swav_cli.data.reading.loader import Crops
 from swav_cli.errors import Notice, Told, UserError, counted, silent
-from swav_cli.evaluate.features import Function, Rows, stream_features, usual_batch
+from swav_cli.evaluate.features import Function, Rows, stream_features
+from swav_cli.evaluate.inference import Inference
 from swav_cli.evaluate.unread import Unread
 from swav_cli.parallel import distributed
 from swav_cli.recipe.schema import AugmentRecipe, CropRecipe
@@ -50,11 +51,8 @@ def represent(
     model: SwAV,
     about: About,
     pictures: Pictures,
+    how: Inference,
     *,
-    device: torch.device,
-    precision: str,
-    workers: int,
-    batch_size: int | None = None,
     pooled_only: bool = False,
     progress: Told = silent,
     unread: Unread | None = None,
@@ -67,25 +65,25 @@ def represent(
     model.eval()
     embeds, assigns = not pooled_only and about.embedding_dim > 0, not pooled_only and about.prototypes > 0
     widths = [model.feature_dim, about.embedding_dim if embeds else 0, 1 if assigns else 0]
-    return _kept_rows(
-        (lambda x: model.features(x).float()) if pooled_only else (lambda x: _all_layers(model, x)),
-        widths, _Reading(pictures, about, device, precision, workers, batch_size, progress, unread),
-    )  # fmt: skip
+
+    def function(x: Tensor) -> Tensor:
+        return model.features(x).float() if pooled_only else _all_layers(model, x)
+
+    return _kept_rows(function, widths, pictures, about, how, progress, unread)
 
 
-def raw_pixels(pictures: Pictures, about: About, workers: int) -> Representation:
+def raw_pixels(pictures: Pictures, about: About, how: Inference) -> Representation:
     """Pixels of the pictures, normalised, as if they were features: what features are to be better than."""
-    reading = _Reading(pictures, about, torch.device("cpu"), "float32", workers)
-    return _kept_rows(torch.nn.Flatten(), [about.channels * about.size**2, 0, 0], reading)
+    reading = Inference(workers=how.readers(pictures, about.size))  # pixels are not worth sending to a device
+    return _kept_rows(torch.nn.Flatten(), [about.channels * about.size**2, 0, 0], pictures, about, reading)
 
 
 def prototype_scores(
-    model: SwAV, about: About, pictures: Pictures, *, device: torch.device, precision: str, workers: int
+    model: SwAV, about: About, pictures: Pictures, how: Inference
 ) -> tuple[Tensor, Tensor]:  # (N,) which pictures, and (N, K)
     """Scores of the pictures that can be read: of all processes in the first one, in each other its own."""
     model.eval()
-    reading = _Reading(pictures, about, device, precision, workers)
-    found = gathered(_kept_rows(lambda x: model.scores(x).float(), [about.prototypes, 0, 0], reading))
+    found = gathered(_kept_rows(lambda x: model.scores(x).float(), [about.prototypes, 0, 0], pictures, about, how))
     return found.rows, found.pooled
 
 
@@ -114,50 +112,39 @@ def check_features(found: Representation, pictures: Pictures, model: str, notice
         )
 
 
-class _Reading(NamedTuple):
-    """Pictures, and how a function is run on them."""
-
-    pictures: Pictures
-    about: About
-    device: torch.device
-    precision: str
-    workers: int
-    batch_size: int | None = None
-    progress: Told = silent
-    unread: Unread | None = None
-
-
-def _kept_rows(function: Function, widths: list[int], reading: _Reading) -> Representation:
+def _kept_rows(
+    function: Function,
+    widths: list[int],
+    pictures: Pictures,
+    about: About,
+    how: Inference,
+    progress: Told = silent,
+    unread: Unread | None = None,
+) -> Representation:
     """What a function makes of this process's share; pictures without finite numbers are left out.
 
     Args:
         widths: of the function's output, (B, F + D + 1): pooled features, embedding, the nearest prototype's number.
     """
-    pictures, about = reading.pictures, reading.about
     shares = np.array_split(np.arange(len(pictures)), distributed.world_size())
     own, most = shares[distributed.rank()], len(shares[0])
-    batch = max(1, min(reading.batch_size or usual_batch(about.size, reading.device), most))
     half = len(pictures) * widths[0] > HALF_FROM
     rows = torch.empty(len(own), dtype=torch.long)
     kinds = (torch.float16 if half else torch.float32, torch.float32, torch.float32)
     columns = [torch.empty(len(own), width, dtype=kind) for width, kind in zip(widths, kinds, strict=True)]
-    parts = stream_features(
-        function, pictures, size=about.size, mean=about.mean, std=about.std, crop_pct=about.crop_pct,
-        device=reading.device, precision=reading.precision, batch_size=batch, workers=reading.workers,
-        indices=own.tolist(),
-    )  # fmt: skip
-    done, seen, unread = 0, 0, 0
-    for part in _in_step(parts if len(own) else iter(()), math.ceil(most / batch)):
+    parts = stream_features(function, pictures, about, how, own.tolist()) if len(own) else iter(())
+    done, seen, bad = 0, 0, 0
+    for part in _in_step(parts, math.ceil(most / how.batch(about.size))):
         finite = part.values.isfinite().all(dim=1)
         at = slice(done, done + int(finite.sum()))
         rows[at] = part.indices[finite]
         for column, values in zip(columns, part.values[finite].split(widths, dim=1), strict=True):
             column[at] = values.clamp(-LARGEST_HALF, LARGEST_HALF) if column.dtype == torch.float16 else values
-        done, seen, unread = at.stop, seen + len(finite), unread + len(part.bad)
-        if reading.unread is not None:
-            reading.unread.add(part.bad)
-        reading.progress(round(seen * len(pictures) / len(own)), len(pictures))
-    counts = distributed.sum_over_processes(torch.tensor([unread, seen - done - unread])).tolist()
+        done, seen, bad = at.stop, seen + len(finite), bad + len(part.bad)
+        if unread is not None:
+            unread.add(part.bad)
+        progress(round(seen * len(pictures) / len(own)), len(pictures))
+    counts = distributed.sum_over_processes(torch.tensor([bad, seen - done - bad])).tolist()
     pooled, embedding, nearest = (column[:done] for column in columns)
     prototypes = nearest[:, 0].long() if widths[2] else torch.full((done,), -1)
     return Representation(rows[:done], pooled, embedding, prototypes, *counts)
@@ -189,14 +176,13 @@ def two_views(
     pictures: Pictures,
     scale: tuple[float, float],
     augment: AugmentRecipe,
-    *,
-    device: torch.device,
-    precision: str,
+    how: Inference,
 ) -> tuple[Tensor, Tensor]:  # (N, D) each
     """Embeddings of two crops of each picture (pooled features where there is no projection head).
 
     Crops are drawn as in training, always the same. A picture that can't be read is passed over with both of its rows.
     """
+    device = how.device
     multicrop = MultiCrop([CropRecipe(count=2, size=about.size, scale=scale)], augment, seed=0)
     crops = Crops(pictures, multicrop)
     mean, std = (torch.tensor(values, device=device) for values in (about.mean, about.std))
@@ -208,6 +194,6 @@ def two_views(
         for view in range(2):
             pixels = batch.crops[0][:, view][read].to(device)
             x = recolour(pixels, batch.numbers[read, view], mean, std).contiguous(memory_format=memory_format(device))
-            with torch.no_grad(), autocast(device, precision):
+            with torch.no_grad(), autocast(device, how.precision):
                 found[view].append(layer(x).float().cpu())
     return torch.cat(found[0]), torch.cat(found[1])

@@ -13,10 +13,11 @@ from swav_cli.core.stages import POOLED
 from swav_cli.core.weights import About, save_model
 from swav_cli.data.lists.tables import one_line
 from swav_cli.data.reading.cache import cached
-from swav_cli.data.reading.loader import pick_readers, pick_workers
+from swav_cli.data.reading.loader import pick_workers
 from swav_cli.errors import Interrupted, Notice
 from swav_cli.evaluate.accuracy import Tally, refuse_no_answers
 from swav_cli.evaluate.classification import tally
+from swav_cli.evaluate.inference import Inference
 from swav_cli.evaluate.unread import Unread
 from swav_cli.files import write_text
 from swav_cli.parallel import distributed
@@ -167,11 +168,11 @@ def _judge(trainer: ClassifierTrainer, job: Job, unread: Unread) -> dict[str, Ta
     """On the held-out pictures, prepared as everywhere; see `middle_square`."""
     trainer.model.eval()
     layers = [*trainer.stages.layers, POOLED]
+    training = trainer.recipe.training
+    how = Inference(job.device, training.precision, workers=training.workers)
     return tally(
-        trainer.logits, layers, job.val, job.val_labels, job.loaded.about, len(job.classes), device=job.device,
-        precision=trainer.recipe.training.precision,
-        workers=pick_readers(trainer.recipe.training.workers, job.val, job.device), unread=unread,
-    )  # fmt: skip
+        trainer.logits, layers, job.val, job.val_labels, job.loaded.about, len(job.classes), how, unread=unread
+    )
 
 
 def outcome(job: Job, last: dict[str, Tally], best: dict[str, Any], how: str) -> dict[str, Any]:

@@ -10,21 +10,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from swav_cli.core.device import joined_on, own_device
+from swav_cli.core.device import joined_on
 from swav_cli.core.model import SwAV
-from swav_cli.core.precision import memory_format, settle_precision
+from swav_cli.core.precision import memory_format
 from swav_cli.core.weights import About, weights_digest
 from swav_cli.data.inputs import refuse_to_replace
 from swav_cli.data.labelled import labels_of, match_classes, train_and_val_in
 from swav_cli.data.pictures import Limited, Pictures, tell
 from swav_cli.data.reading.cache import cached
-from swav_cli.data.reading.loader import pick_readers
 from swav_cli.data.sources import open_pictures
 from swav_cli.errors import UserError, counted
 from swav_cli.evaluate.accuracy import refuse_no_answers
 from swav_cli.evaluate.classification import tally
 from swav_cli.evaluate.clustering import agreement, usage
 from swav_cli.evaluate.geometry import alignment, rankme, uniformity
+from swav_cli.evaluate.inference import Inference
 from swav_cli.evaluate.neighbours import Labelled, neighbours, pixels_compare, query_places
 from swav_cli.evaluate.representation import Representation, check_features, gathered, raw_pixels, represent, two_views
 from swav_cli.evaluate.unread import Unread
@@ -56,15 +56,9 @@ class Setting(NamedTuple):
     source: str
     model: SwAV
     about: About
-    device: torch.device
-    precision: str
-    workers: int | None
-    batch_size: int | None
+    how: Inference
     screen: Screen
     names_unread: bool = True  # say which pictures can't be read
-
-    def workers_for(self, pictures: Pictures) -> int:
-        return pick_readers("auto" if self.workers is None else self.workers, pictures, self.device)
 
 
 def judge(
@@ -100,7 +94,7 @@ def judge(
     """
     screen = screen or Screen()
     with joined_on(device):
-        setting = open_setting(model, device, precision, batch_size, workers, screen, linear)
+        setting = open_setting(model, Inference.wanted(device, precision, batch_size, workers), screen, linear)
         if setting.about.classes:
             found = _judge_classifier(setting, data, flip, plot)
         else:
@@ -112,22 +106,12 @@ def judge(
         return found
 
 
-def open_setting(
-    model: str | Path | None,
-    device: str,
-    precision: str,
-    batch_size: int | None,
-    workers: int | None,
-    screen: Screen,
-    linear: str | Path | None = None,
-) -> Setting:
+def open_setting(model: str | Path | None, how: Inference, screen: Screen, linear: str | Path | None = None) -> Setting:
     """A model on its device."""
-    where = own_device(device)
-    settled = settle_precision(precision, where)
     source = str(model) if model is not None else newest_run(screen.notice)
     loaded = load(source, screen.notice, linear)
-    network = loaded.model.to(where, memory_format=memory_format(where))  # type: ignore[call-overload]
-    return Setting(source or loaded.about.source, network, loaded.about, where, settled, workers, batch_size, screen)
+    network = loaded.model.to(how.device, memory_format=memory_format(how.device))  # type: ignore[call-overload]
+    return Setting(source or loaded.about.source, network, loaded.about, how, screen)
 
 
 def refuse_disagreeing_inputs(setting: Setting, queries: Pictures, bank: Pictures | None = None) -> None:
@@ -172,9 +156,7 @@ def _judge_classifier(setting: Setting, data: str | None, flip: bool, plot: Path
     with setting.screen.working(counted(len(pictures), "picture")):
         found = tally(
             lambda x: {"": setting.model.logits(x)}, [""], pictures, torch.from_numpy(labels), about,
-            len(about.classes), device=setting.device, precision=setting.precision,
-            workers=setting.workers_for(pictures), batch_size=setting.batch_size, flip=flip,
-            unread=unread,
+            len(about.classes), setting.how, flip=flip, unread=unread,
         )[""]  # fmt: skip
     unread.tell(setting.screen.notice)
     refuse_no_answers(found, pictures, setting.source)
@@ -187,7 +169,7 @@ def _judge_classifier(setting: Setting, data: str | None, flip: bool, plot: Path
         **found.summary(),
         "majority_class": 100 * float(found.confusion.sum(dim=1).max()) / max(1, found.count),
         "per_class": dict(zip(about.classes, found.per_class(), strict=True)),
-        "protocol": f"{judged_at(about)}, {setting.precision}" + (", mean with the mirror image" if flip else ""),
+        "protocol": f"{judged_at(about)}, {setting.how.precision}" + (", mean with the mirror image" if flip else ""),
     }
     if plot is not None and distributed.is_writer():
         save_confusion(plot, found.confusion, list(about.classes), setting.source)
@@ -220,7 +202,7 @@ def _judge_features(setting: Setting, data: str | None, bank: str | None) -> dic
     with setting.screen.working("reading pictures"):
         labelled = _in_memory(labelled)  # each is looked at several times
     queries = labelled.queries
-    untrained = setting._replace(model=_untrained(setting.about, setting.device), names_unread=False)
+    untrained = setting._replace(model=_untrained(setting.about, setting.how.device), names_unread=False)
     places = query_places(labelled) if labelled.query_labels is not None else None
     learnt = _numbers(setting, labelled, places, "learnt")
     before = _numbers(untrained, labelled, places, "untrained")
@@ -233,7 +215,7 @@ def _judge_features(setting: Setting, data: str | None, bank: str | None) -> dic
         "learnt": learnt,
         "untrained": before,
         "protocol": f"cosine k-NN on pooled features, votes weigh exp(cosine / T); {judged_at(setting.about)}, "
-        f"{setting.precision}",
+        f"{setting.how.precision}",
     }
     if places is not None and pixels_compare(labelled, setting.about):
         results["raw_pixels"] = {"knn": _knn_of_pixels(setting, labelled, places)}
@@ -314,10 +296,10 @@ def _shape_of(setting: Setting, labelled: Labelled, asked: Representation) -> di
         found["prototypes"] = usage(asked.nearest, setting.about.prototypes)._asdict()
         if labelled.query_labels is not None:
             found["clusters"] = agreement(asked.nearest, labelled.query_labels[asked.rows])._asdict()
-    found["rank"] = rankme(asked.pooled, setting.device)
+    found["rank"] = rankme(asked.pooled, setting.how.device)
     embedded = setting.about.embedding_dim > 0
     if embedded:
-        found["rank_of_embeddings"] = rankme(asked.embedding, setting.device)
+        found["rank_of_embeddings"] = rankme(asked.embedding, setting.how.device)
     found["uniformity"] = uniformity(asked.embedding if embedded else asked.pooled)
     return found
 
@@ -330,10 +312,7 @@ def represent_pictures(setting: Setting, pictures: Pictures, what: str) -> Repre
     """
     unread = Unread(pictures)
     with setting.screen.working(what), setting.screen.counting() as progress:
-        found = represent(
-            setting.model, setting.about, pictures, device=setting.device, precision=setting.precision,
-            workers=setting.workers_for(pictures), batch_size=setting.batch_size, progress=progress, unread=unread,
-        )  # fmt: skip
+        found = represent(setting.model, setting.about, pictures, setting.how, progress=progress, unread=unread)
     if setting.names_unread:
         unread.tell(setting.screen.notice)
     check_features(found, pictures, setting.source, setting.screen.notice)
@@ -350,17 +329,16 @@ def _knn(
         )
     what = f"{whose}: neighbours of {len(labelled.queries):,} among {len(labelled.taught_by):,}"
     with setting.screen.working(what), setting.screen.counting() as progress:
-        found = neighbours(labelled, places, bank, asked, KS, TEMPERATURES, setting.device, progress)
+        found = neighbours(labelled, places, bank, asked, KS, TEMPERATURES, setting.how.device, progress)
     return [each._asdict() for each in found]
 
 
 def _knn_of_pixels(setting: Setting, labelled: Labelled, places: NDArray[np.int64]) -> list[dict[str, Any]]:
     with setting.screen.working("raw pixels"):
         bank, asked = (
-            raw_pixels(pictures, setting.about, setting.workers_for(pictures))
-            for pictures in (labelled.taught_by, labelled.queries)
+            raw_pixels(pictures, setting.about, setting.how) for pictures in (labelled.taught_by, labelled.queries)
         )
-        found = neighbours(labelled, places, bank, asked, KS, TEMPERATURES, setting.device)
+        found = neighbours(labelled, places, bank, asked, KS, TEMPERATURES, setting.how.device)
     return [each._asdict() for each in found]
 
 
@@ -368,9 +346,7 @@ def _alignment(setting: Setting, queries: Pictures) -> float:
     recipe = pretraining_of(setting.source)
     scale, augment = _augmentation(recipe)
     drawn = Limited(queries, PAIRED, 0) if len(queries) > PAIRED else queries
-    views = two_views(
-        setting.model, setting.about, drawn, scale, augment, device=setting.device, precision=setting.precision
-    )
+    views = two_views(setting.model, setting.about, drawn, scale, augment, setting.how)
     return alignment(*views)
 
 

@@ -16,6 +16,7 @@ from swav_cli.data.paths import expanded
 from swav_cli.data.pictures import Pictures
 from swav_cli.data.reading.cache import free_memory
 from swav_cli.errors import UserError, counted
+from swav_cli.evaluate.inference import Inference
 from swav_cli.evaluate.representation import gathered
 from swav_cli.evaluate.svm import COSTS, FOLDS, SvmScore, memory_needed, svm_accuracy, svm_mean_average_precision
 from swav_cli.parallel import distributed
@@ -68,7 +69,7 @@ def judge_by_svm(
     """
     screen = screen or Screen()
     with joined_on(device):
-        setting = open_setting(model, device, precision, batch_size, workers, screen)
+        setting = open_setting(model, Inference.wanted(device, precision, batch_size, workers), screen)
         several = data is not None and is_multilabel(data)
         sides = _several_labels(setting, str(data), bank) if several else _one_label(setting, data, bank)
         refuse_disagreeing_inputs(setting, sides.test, sides.train)
@@ -160,5 +161,5 @@ def _results(setting: Setting, sides: Sides, score: SvmScore, unread: int) -> di
         "per_class": dict(zip(sides.classes, score.per_class, strict=False)),
         "protocol": f"linear SVM on pooled features of unit length, cost of {', '.join(f'{cost:g}' for cost in COSTS)} "
         f"by cross-validation in {FOLDS} parts{', each class for itself' if sides.several else ''}; "
-        f"{judged_at(setting.about)}, {setting.precision}",
+        f"{judged_at(setting.about)}, {setting.how.precision}",
     }

@@ -12,13 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from swav_cli.core.device import own_device
-from swav_cli.core.precision import settle_precision
 from swav_cli.data.inputs import open_inputs, refuse_to_replace, with_channels
 from swav_cli.data.paths import expanded
 from swav_cli.data.pictures import tell
 from swav_cli.errors import Notice, Told, UserError, silent
 from swav_cli.evaluate.answer import Answer, kind_of
+from swav_cli.evaluate.inference import Inference
 from swav_cli.evaluate.prediction import predict
 from swav_cli.evaluate.sorting import Sorting
 from swav_cli.evaluate.unread import FEW
@@ -74,17 +73,14 @@ def write_predictions(
     out, show, sort_into = (expanded(place) if place is not None else None for place in (out, show, sort_into))
     form = written or pick_format(None, False, out)
     _check_places(out, show, sort_into)
-    place = own_device(device)
-    precision = settle_precision(precision, place)
+    how = Inference.wanted(device, precision, batch_size, workers)
     pictures = open_inputs(given, without=sort_into)
     tell(pictures, notice)
     refuse_to_replace(given, pictures, [path for path in (out, show) if path is not None])
     network, about = load_model(model, notice, linear)
     about = replace(about, source=str(model or about.source))
     pictures = with_channels(pictures, about.channels)
-    answers = predict(
-        network, about, pictures, top_k, device=place, precision=precision, batch_size=batch_size, workers=workers
-    )
+    answers = predict(network, about, pictures, top_k, how)
     kind, count = kind_of(about.classes), len(about.classes) or about.prototypes
     facts: dict[str, Any] = {"model": about.source, "kind": kind}
     sorting = Sorting(sort_into, pictures, about.classes, count, copy=copy, notice=notice) if sort_into else None

@@ -25,6 +25,7 @@ from swav_cli.data.reading.loader import pick_readers
 from swav_cli.data.shards.streams import StreamPictures
 from swav_cli.data.sources import open_pictures
 from swav_cli.errors import Told, UserError, silent
+from swav_cli.evaluate.inference import Inference
 from swav_cli.evaluate.neighbours import Labelled, neighbours, pixels_compare, query_places
 from swav_cli.evaluate.representation import (
     Representation,
@@ -54,7 +55,8 @@ class Judge:
 
     def __init__(self, recipe: Recipe, training: Pictures, device: torch.device) -> None:
         data = recipe.data
-        self.recipe, self.device, self.about = recipe, device, about(recipe)
+        self.recipe, self.about = recipe, about(recipe)
+        self.how = Inference(device, recipe.training.precision, workers=recipe.training.workers)
         queries = open_pictures(str(data.val), "val", channels=data.channels)
         bank = open_pictures(data.bank, channels=data.channels) if data.bank else training
         if bank.labels is None or bank.classes is None:
@@ -83,10 +85,7 @@ class Judge:
         """
 
         def seen(pictures: Pictures) -> Representation:
-            found = represent(
-                model, self.about, pictures, device=self.device, precision=self.recipe.training.precision,
-                workers=self._workers(pictures), pooled_only=True, progress=progress,
-            )  # fmt: skip
+            found = represent(model, self.about, pictures, self.how, pooled_only=True, progress=progress)
             check_features(found, pictures, self.recipe.name)
             return found
 
@@ -94,17 +93,13 @@ class Judge:
 
     def of_raw_pixels(self) -> float:
         bank, asked = (
-            raw_pixels(pictures, self.about, self._workers(pictures))
-            for pictures in (self.labelled.taught_by, self.labelled.queries)
+            raw_pixels(pictures, self.about, self.how) for pictures in (self.labelled.taught_by, self.labelled.queries)
         )
         return self._knn(bank, asked, silent)
 
     def _knn(self, bank: Representation, asked: Representation, progress: Told) -> float:
         ks, temperatures = [self.recipe.evaluation.knn_k], [self.recipe.evaluation.knn_temperature]
-        return neighbours(self.labelled, self._places, bank, asked, ks, temperatures, self.device, progress)[0].top1
-
-    def _workers(self, pictures: Pictures) -> int:
-        return pick_readers(self.recipe.training.workers, pictures, self.device)
+        return neighbours(self.labelled, self._places, bank, asked, ks, temperatures, self.how.device, progress)[0].top1
 
 
 def show_prototypes(trainer: Trainer, path: Path) -> None:
@@ -127,10 +122,9 @@ def _alone(trainer: Trainer, path: Path) -> None:
 def _draw_prototypes(trainer: Trainer, path: Path) -> None:
     recipe = trainer.recipe
     sample = Limited(trainer.pictures.some(HELD), LOOKED_THROUGH, recipe.training.seed)
-    rows, scores = prototype_scores(
-        trainer.model, about(recipe), sample, device=trainer.device, precision=recipe.training.precision,
-        workers=pick_readers(recipe.training.workers, trainer.pictures, trainer.device),
-    )  # fmt: skip
+    workers = pick_readers(recipe.training.workers, trainer.pictures, trainer.device)
+    how = Inference(trainer.device, recipe.training.precision, workers=workers)
+    rows, scores = prototype_scores(trainer.model, about(recipe), sample, how)
     first_decides(lambda: _save_nearest(path, sample, rows, scores))
 
 

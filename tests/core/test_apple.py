@@ -29,6 +29,7 @@ from swav_cli.data.sources import ShapePictures
 from swav_cli.errors import UserError
 from swav_cli.evaluate.features import stream_features
 from swav_cli.evaluate.geometry import alignment, rankme, uniformity
+from swav_cli.evaluate.inference import Inference
 from swav_cli.recipe.classifier_schema import FinetuneRecipe, LinearRecipe
 from swav_cli.recipe.schema import AugmentRecipe, CropRecipe
 from tests.commands.test_extract import ABOUT
@@ -93,7 +94,7 @@ def test_a_classifiers_step_needs_no_float64(schema: Any) -> None:
 def test_features_and_their_numbers_need_no_float64() -> None:
     pictures = ShapePictures(4, 0, "val")
     with WithoutFloat64():
-        (part,) = stream_features(torch.nn.Flatten(), pictures, size=16, mean=(0.5,) * 3, std=(0.25,) * 3, device=APPLE)
+        (part,) = stream_features(torch.nn.Flatten(), pictures, ABOUT, Inference(APPLE))
         assert part.values.shape == (4, 3 * 16 * 16)
         rows = torch.empty(6, 4, device=APPLE)
         for number in (effective_rank(rows), rankme(rows), uniformity(rows), alignment(rows, rows)):

@@ -76,9 +76,7 @@ def test_rows_are_features_of_pictures(model: SwAV, feats: Path) -> None:
         "labels": str(feats.with_name("feats.labels.npy")), "new": True,
     }  # fmt: skip
     assert files(feats) == {"feats.npy", "feats.json", "feats.paths.txt", "feats.labels.npy"}
-    expected = extract_features(
-        model.features, pictures, size=32, mean=ABOUT.mean, std=ABOUT.std, device=torch.device("cpu")
-    )
+    expected = extract_features(model.features, pictures, ABOUT)
     found = np.load(feats, mmap_mode="r")
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=1e-6)

@@ -21,9 +21,9 @@ from torchvision.transforms import CenterCrop, Compose, Resize
 from torchvision.transforms import functional as tv
 
 from swav_cli.core.model import SwAV
+from swav_cli.core.weights import About
 from swav_cli.data.pictures import Pictures
 from swav_cli.data.reading import loader
-from swav_cli.data.reading.cache import CachedPictures
 from swav_cli.data.reading.limits import Limits
 from swav_cli.data.sources import open_pictures
 from swav_cli.errors import UserError
@@ -33,9 +33,8 @@ from swav_cli.evaluate.features import (
     layers_of,
     middle_square,
     stream_features,
-    usual_batch,
-    usual_workers,
 )
+from swav_cli.evaluate.inference import Inference
 
 SHAPES = [(40, 60), (60, 40), (33, 200), (200, 33), (32, 32), (31, 32), (500, 375), (7, 9), (1, 1), (57, 77), (37, 36)]
 
@@ -123,14 +122,15 @@ def test_other_numbers_of_channels(channels: int) -> None:
     assert middle_square(photo(40, 60, channels), 32).shape == (channels, 32, 32)
 
 
-MEAN, STD = [0.5, 0.4, 0.3], [0.2, 0.3, 0.4]
+MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
+ABOUT = About("any", size=32, mean=MEAN, std=STD)
 
 
 def features(pictures: Pictures, **options: Any) -> Tensor:
     def function(x: Tensor) -> Tensor:
         return torch.stack([x.mean((1, 2, 3)), x.amax((1, 2, 3)), x[:, 0, 0, 0]], dim=1)
 
-    return extract_features(function, pictures, size=32, mean=MEAN, std=STD, device=torch.device("cpu"), **options)
+    return extract_features(function, pictures, ABOUT, Inference(**options))
 
 
 def test_rows_are_pictures() -> None:
@@ -181,12 +181,12 @@ def test_a_killed_worker_is_replaced(workers: int, tmp_path: Path, capsys: pytes
     for number in range(40):
         Image.new("RGB", (32, 32), (number, 9, 9)).save(tmp_path / f"{number:02}.png")
     (tmp_path / "31.png").write_bytes(b"")
-    how: dict[str, Any] = {"size": 32, "mean": MEAN, "std": STD, "device": torch.device("cpu"), "batch_size": 2}
     pictures, chosen = open_pictures(str(tmp_path)), [*range(3, 40), 3, 4]
-    rows = list(stream_features(kill_one(5), pictures, workers=workers, indices=chosen, **how))
+    rows = list(stream_features(kill_one(5), pictures, ABOUT, Inference(batch_size=2, workers=workers), chosen))
     assert torch.cat([part.indices for part in rows]).tolist() == chosen
     assert [index for part in rows for index, _ in part.bad] == [31]
-    plain = torch.cat([part.values for part in stream_features(kill_one(0), pictures, indices=chosen, **how)])
+    alone = stream_features(kill_one(0), pictures, ABOUT, Inference(batch_size=2, workers=0), chosen)
+    plain = torch.cat([part.values for part in alone])
     torch.testing.assert_close(torch.cat([part.values for part in rows]), plain, equal_nan=True, rtol=0, atol=0)
     said = "a process that reads pictures was ended by SIGKILL; reading goes on with new ones\n"
     assert capsys.readouterr().err == said
@@ -203,15 +203,13 @@ def test_little_shared_memory(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_no_picture_at_all(workers: int) -> None:
-    how: dict[str, Any] = {"size": 32, "mean": MEAN, "std": STD, "device": torch.device("cpu"), "workers": workers}
-    assert list(stream_features(torch.flatten, open_pictures("shapes:10"), indices=[], **how)) == []
+    how = Inference(workers=workers)
+    assert list(stream_features(torch.flatten, open_pictures("shapes:10"), ABOUT, how, [])) == []
 
 
 def test_no_gradient_and_float32_whatever_the_precision() -> None:
     linear = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 4))
-    found = extract_features(
-        linear, open_pictures("shapes:4"), size=32, mean=MEAN, std=STD, device=torch.device("cpu"), precision="bf16"
-    )
+    found = extract_features(linear, open_pictures("shapes:4"), ABOUT, Inference(precision="bf16"))
     assert found.dtype == torch.float32
     assert not found.requires_grad
 
@@ -286,25 +284,3 @@ def test_layers_that_are_not_there(layer: str, options: dict[str, Any], message:
 def test_no_embedding_without_a_head() -> None:
     with pytest.raises(UserError, match=r"no projection head.*It has pooled, stem"):
         layer_function(tiny_model(prototypes=0, embedding_dim=0), "embedding")
-
-
-def test_a_batch_has_alike_many_pixels_whatever_the_size() -> None:
-    cpu = torch.device("cpu")
-    assert usual_batch(224, cpu) == 32
-    assert usual_batch(448, cpu) == 8
-    assert usual_batch(32, cpu) == 1024
-    assert usual_batch(5000, cpu) == 1
-
-
-def test_few_pictures_need_no_workers() -> None:
-    assert usual_workers(torch.device("cpu"), 10, 32) == 0
-    assert usual_workers(torch.device("cpu"), 10_000, 32) > 0
-
-
-def test_no_more_processes_read_than_pictures_make_worthwhile(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loader, "spare_processors", lambda device: 15)
-    cuda, few = torch.device("cuda"), open_pictures("shapes:200")
-    assert loader.pick_workers("auto", few, cuda) == 15  # for training, which reads them again and again
-    assert loader.pick_readers("auto", few, cuda) == 3
-    assert loader.pick_readers("auto", CachedPictures(few, 1), cuda) == 0
-    assert loader.pick_readers(7, few, cuda) == 7

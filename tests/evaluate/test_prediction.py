@@ -14,6 +14,7 @@ from swav_cli.data.decoding.images import read_picture
 from swav_cli.data.sources import open_pictures
 from swav_cli.errors import UserError
 from swav_cli.evaluate.features import middle_square
+from swav_cli.evaluate.inference import Inference
 from swav_cli.evaluate.prediction import predict
 
 CLUSTERS = About(
@@ -35,7 +36,7 @@ def prepared(about: About, path: str) -> torch.Tensor:
 
 def test_classes(photos: Path) -> None:
     model = network(CLASSES)
-    answers = list(predict(model, CLASSES, photos, top_k=2, precision="float32", batch_size=7))
+    answers = list(predict(model, CLASSES, photos, 2, Inference(batch_size=7)))
     assert [answer.path for answer in answers] == sorted(str(path) for path in photos.glob("*/*.png"))
     assert [answer.index for answer in answers] == list(range(40))
     for answer in answers[::9]:
@@ -56,7 +57,7 @@ def test_clusters(photos: Path, length: float) -> None:
     model.normalize_prototypes()
     with torch.no_grad():
         model.prototypes.weight.mul_(length)
-    answers = list(predict(model, CLUSTERS, photos, top_k=3, precision="float32"))
+    answers = list(predict(model, CLUSTERS, photos, 3, Inference()))
     model.normalize_prototypes()
     for answer in answers[::9]:
         with torch.no_grad():
@@ -84,8 +85,8 @@ def test_one_prototype_has_no_margin(photos: Path) -> None:
 def test_batches_and_workers_change_nothing(photos: Path) -> None:
     model = network(CLUSTERS)
     tops = [
-        [(answer.path, answer.top[0].number) for answer in predict(model, CLUSTERS, photos, **options)]  # type: ignore[arg-type]
-        for options in ({"batch_size": 1}, {"batch_size": 40}, {"batch_size": 3, "workers": 2})
+        [(answer.path, answer.top[0].number) for answer in predict(model, CLUSTERS, photos, how=how)]
+        for how in (Inference(batch_size=1), Inference(batch_size=40), Inference(batch_size=3, workers=2))
     ]
     assert tops[0] == tops[1] == tops[2]
 
@@ -145,9 +146,6 @@ def test_a_model_that_has_no_answer(photos: Path, parts: dict[str, int], told: s
     assert "swav extract" in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "options", [{"top_k": 0}, {"batch_size": 0}, {"workers": -1}, {"precision": "f16"}, {"device": "gpu"}]
-)
-def test_options_out_of_range(photos: Path, options: dict[str, object]) -> None:
-    with pytest.raises(UserError):
-        predict(network(CLASSES), CLASSES, photos, **options)  # type: ignore[arg-type]
+def test_at_least_one_guess(photos: Path) -> None:
+    with pytest.raises(UserError, match="top_k"):
+        predict(network(CLASSES), CLASSES, photos, top_k=0)

@@ -36,12 +36,8 @@ MANY_PARAMETERS = {
     "data/shards/streams.py load_stream": "to come down",
     "evaluate/classification.py tally": "to come down",
     "evaluate/extraction.py extract": "to come down",
-    "evaluate/features.py extract_features": "to come down",
-    "evaluate/features.py stream_features": "to come down",
     "evaluate/knn.py knn_accuracies": "to come down",
     "evaluate/neighbours.py neighbours": "to come down",
-    "evaluate/prediction.py predict": "to come down",
-    "evaluate/representation.py represent": "to come down",
 }
 MANY_LINES: dict[str, str] = {}
 LONG_FILES: dict[str, str] = {}
