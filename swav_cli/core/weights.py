@@ -71,6 +71,7 @@ class About:
         return round(self.size / self.crop_pct)
 
     def to_json(self) -> str:
+        """The description as it stands in files; `from_json` reads it."""
         said = asdict(self)
         for name, usual in LATER.items():
             if said[name] == usual:
