@@ -91,7 +91,7 @@ def decode_picture(content: bytes, channels: int = 3) -> Tensor:
 def _decode(content: bytes, kind: str, channels: int) -> Tensor:
     if kind == "TIFF":
         deep = _from_deep_tiff(content, channels)
-        return from_pillow(_load(content, kind), channels) if deep is None else deep
+        return from_pillow(tiff.with_palette(_load(content, kind)), channels) if deep is None else deep
     if kind == "PNG":
         return from_pillow(_load_png(content), channels)
     picture = _load(content, kind)

@@ -8,11 +8,21 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 
 from swav_cli.data.decoding.depth import samples_in_eight_bits
 from swav_cli.data.decoding.formats import BadPicture
 from swav_cli.data.decoding.tiff_chunks import read_plane
-from swav_cli.data.decoding.tiff_tags import ALPHA, COLOURS, PREMULTIPLIED, RGB, WHITE_IS_ZERO, Layout, why_unread
+from swav_cli.data.decoding.tiff_tags import (
+    ALPHA,
+    COLOR_MAP,
+    COLOURS,
+    PREMULTIPLIED,
+    RGB,
+    WHITE_IS_ZERO,
+    Layout,
+    why_unread,
+)
 
 
 def read_samples(content: bytes, layout: Layout) -> NDArray[np.uint8]:  # (H, W, samples)
@@ -29,6 +39,17 @@ def read_samples(content: bytes, layout: Layout) -> NDArray[np.uint8]:  # (H, W,
     if layout.photometric == WHITE_IS_ZERO:
         samples = np.concatenate([255 - samples[:, :, :1], samples[:, :, 1:]], axis=2)
     return samples
+
+
+def with_palette(picture: Image.Image) -> Image.Image:
+    """A picture that Pillow has opened, its palette as libtiff takes it: of 8 bits where no entry has more.
+
+    Entries are of 16 bits (TIFF 6.0, section 5), but some programs write 8; Pillow takes the upper half of any.
+    """
+    entries = picture.tag_v2.get(COLOR_MAP) if isinstance(picture, TiffImageFile) else None
+    if picture.mode in ("P", "PA") and entries and max(entries) < 256:
+        picture.putpalette(bytes(entries), "RGB;L")  # all of red, then of green, then of blue
+    return picture
 
 
 def as_colours(samples: NDArray[np.uint8], layout: Layout) -> Image.Image | None:

@@ -13,6 +13,7 @@ from swav_cli.data.decoding.orientation import ORIENTATION
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK = 0, 1, 2, 3, 5  # PhotometricInterpretation
 UNSIGNED, SIGNED, FLOAT, UNDEFINED = 1, 2, 3, 4  # SampleFormat
 PREMULTIPLIED, ALPHA = 1, 2  # ExtraSamples
+COLOR_MAP = 320  # the tag of a palette
 COLOURS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, CMYK: 4}  # samples that are colours
 DERIVED = {PALETTE: "a palette", 6: "YCbCr", 8: "CIE L*a*b*", 9: "ICC L*a*b*", 10: "ITU L*a*b*"}
 RAW = {32803: "a camera's raw sensor", 34892: "a camera's linear raw", 32844: "LogL", 32845: "LogLuv"}

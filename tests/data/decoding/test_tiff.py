@@ -57,6 +57,23 @@ def test_samples_of_any_type_and_layout(name: str, order: str, layout: str, pack
     assert is_alike(pixels(gray, 1), GRAY, most)
 
 
+@pytest.mark.parametrize("colours", [2, 16, 256])
+@pytest.mark.parametrize("compression", [None, "tiff_lzw"])
+def test_a_palette_of_eight_bits(colours: int, compression: str | None) -> None:
+    """Some programs write its entries so; libtiff takes them so where all are below 256."""
+    picture = Image.fromarray((COLOUR * 255).astype(np.uint8)).convert("P", palette=1, colors=colours)
+    stream = io.BytesIO()
+    picture.save(stream, "TIFF", compression=compression)
+    wide = stream.getvalue()
+    with Image.open(stream) as saved:
+        entries = np.array(saved.tag_v2[320], "<u2")  # type: ignore[attr-defined]
+    narrow = wide.replace(entries.tobytes(), (entries // 256).astype("<u2").tobytes())
+    assert narrow != wide
+    for channels in (1, 3):
+        assert np.array_equal(pixels(narrow, channels), pixels(wide, channels))
+    assert is_alike(pixels(narrow), np.asarray(picture.convert("RGB")) / 255)
+
+
 @pytest.mark.parametrize("name", [*TYPES, "u1"])
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_white_is_zero(name: str, order: str) -> None:
