@@ -31,6 +31,7 @@ NAMES = (
 LABELS = ("label", "class", "target", "category")  # of a column of classes
 TRIED = 1_000  # rows, to see whether a column holds names
 LONGEST_CELL = 2**31 - 1  # what a long holds on every system
+PRIVATE = range(0xE000, 0xF900)  # letters without a meaning
 # What some reader takes for the end of a line: a name that holds one of them is written with escapes.
 ENDS = re.compile("[\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029]")
 ESCAPE = re.compile(r"\\(?:n|r|\\|x[0-9a-f]{2}|u[0-9a-f]{4})")
@@ -261,6 +262,13 @@ def _is_name(cell: str, is_there: IsThere) -> bool:
 
 
 def _parsed(path: Path, text: str, is_there: IsThere) -> list[Row]:
+    """Rows of cells. A CR ends a row, but within a name of a file that is there, as some programs write it unquoted."""
+    if "\r" in text.replace("\r\n", ""):
+        mark = next(chr(code) for code in PRIVATE if chr(code) not in text)
+        marked = re.sub("[^\n,;\t]+", lambda cell: _marked(cell[0], mark, is_there), text)
+        if marked != text:
+            rows = _parsed(path, marked, is_there)
+            return [Row(row.line, [cell.replace(mark, "\r") for cell in row.cells]) for row in rows]
     if path.suffix.lower() == ".tsv":
         try:
             return _csv(path, text, "\t")
@@ -268,6 +276,12 @@ def _parsed(path: Path, text: str, is_there: IsThere) -> list[Row]:
             return _csv(path, text, "\t", csv.QUOTE_NONE)
     delimiter, text = _delimiter(text, is_there)
     return _csv(path, text, delimiter)
+
+
+def _marked(cell: str, mark: str, is_there: IsThere) -> str:
+    """A cell with the mark in place of the CRs that are part of a file's name."""
+    name = cell.removesuffix("\r")
+    return name.replace("\r", mark) + cell[len(name) :] if "\r" in name and is_there(name) else cell
 
 
 def _delimiter(text: str, is_there: IsThere) -> tuple[str, str]:

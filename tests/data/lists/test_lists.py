@@ -131,6 +131,16 @@ def test_names_that_begin_or_end_oddly(tmp_path: Path) -> None:
 
 
 @ANY_NAME
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize(("name", "between"), [("l.csv", ","), ("l.csv", ";"), ("l.tsv", "\t")])
+def test_a_name_with_a_cr_that_nobody_has_quoted(end: str, name: str, between: str, tmp_path: Path) -> None:
+    draw(tmp_path, "a\r1.png", "b.png", "\ue000.png")
+    rows = [("path", "label"), ("a\r1.png", "x"), ("b.png", "y"), ("\ue000.png", "x")]
+    assert levels(tmp_path, name, end.join(between.join(row) for row in rows) + end) == [0, 1, 2]
+    assert open_pictures(str(tmp_path / name)).classes == ["x", "y"]
+
+
+@ANY_NAME
 def test_escapes_of_our_own_lists_are_understood(tmp_path: Path) -> None:
     draw(tmp_path, "a\nb.png", "a\r\\.png", "a\u2028.png", "a\x85.png")
     assert levels(tmp_path, "l.txt", "a\\nb.png\na\\r\\\\.png\na\\u2028.png\na\\x85.png\n") == [0, 1, 2, 3]
