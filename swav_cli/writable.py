@@ -43,6 +43,17 @@ def check_place(path: Path, option: str, is_folder: bool = False) -> None:
         raise UserError(f"{option} {path}: can't be written below {blocking or above}; name another place")
 
 
+def check_utf8(path: Path, option: str) -> None:
+    """
+    Raises:
+        UserError: the path holds bytes that are no UTF-8, and a model that lies there could be read by nobody.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise UserError(f"{option} {path}: is no UTF-8, and no model is read from there; name another") from None
+
+
 def check_moved_place(path: Path, option: str) -> None:
     """The same for a file or folder that is moved to its place together with others, or that is no stream of bytes.
 

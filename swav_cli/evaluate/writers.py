@@ -105,8 +105,8 @@ def write_parquet(path: Path, table: Table) -> None:
     fields = [("path", pa.string())] + ([] if table.labels is None else [("label", pa.string())])
     kind = pa.list_(pa.float32(), width)
     schema = pa.schema([*fields, ("features", kind)], {"swav": json.dumps(table.description)})
-    # Features hardly repeat, so a dictionary of them would only cost time.
-    with parquet.ParquetWriter(path, schema, use_dictionary=[name for name, _ in fields]) as writer:
+    # Opened here, since pyarrow takes no path that is not UTF-8. Features hardly repeat: a dictionary would cost time.
+    with open(path, "wb") as file, parquet.ParquetWriter(file, schema, use_dictionary=[n for n, _ in fields]) as writer:
         for rows in table.parts():
             columns = [pa.array(_readable(table.paths(rows)))]
             columns += [] if table.labels is None else [pa.array(_readable(table.label_names(rows)))]

@@ -169,6 +169,8 @@ def _explain_one(place: Place, mistake: Any, content: Any, schema: type[BaseMode
     value = _shown(_value_at(content, place.path))
     if mistake["type"] == "value_error" and not _is_about_kind(mistake):
         return f"{place.key} = {value}: {mistake['msg'].removeprefix('Value error, ')}"
+    if mistake["type"] == "string_unicode":
+        return f"{place.key} = {value}: is no UTF-8, which text in a recipe has to be; rename it, or name a link to it"
     if mistake["type"] == "string_pattern_mismatch":
         return f"{place.key} = {value}: only letters, digits, '.', '_' and '-', since it names a folder"
     if place.field is not None:

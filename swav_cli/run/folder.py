@@ -12,7 +12,7 @@ from swav_cli.data.paths import expanded
 from swav_cli.errors import UserError
 from swav_cli.files import held
 from swav_cli.parallel.processes import first_decides, was_restarted
-from swav_cli.writable import check_place
+from swav_cli.writable import check_place, check_utf8
 
 
 class RunFolder(NamedTuple):
@@ -106,6 +106,7 @@ def choose_folder(out: Path, resume: bool, overwrite: bool) -> Path:
     out = expanded(out)
     if not resume and not overwrite:
         out = _newest(out) if was_restarted() else _next_free(out)
+    check_utf8(out, "--out")
     if overwrite or not RunFolder(out).recipe.exists():  # a run that is there may be finished, and nothing is written
         check_place(out, "--out", is_folder=True)
     if out.is_dir() and any(out.iterdir()) and not RunFolder(out).recipe.exists():

@@ -25,7 +25,7 @@ from swav_cli.exports.lines import loading_lines, notices
 from swav_cli.files import clear_left_behind, held, part_beside
 from swav_cli.run.folder import RunFolder
 from swav_cli.run.newest import newest_run
-from swav_cli.writable import check_moved_place, check_place
+from swav_cli.writable import check_moved_place, check_place, check_utf8
 from swav_cli.zoo.load import check_known, load_model
 
 WRITERS: dict[str, Callable[[Path, SwAV, About, ExportRequest], None]] = {
@@ -196,6 +196,7 @@ def check_free(out: Path, request: ExportRequest, overwrite: bool) -> None:
         UserError: something is there that is not to be replaced, or the folder can't be written.
     """
     beside = [out.with_suffix(".json")] if request.kind.is_bare else []
+    check_utf8(out, "--out")
     for path in (out, *beside):
         check_moved_place(path, "--out")
         if os.path.exists(path) and not overwrite:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from swav_cli.errors import Interrupted, UserError
 from swav_cli.evaluate import extraction, unfinished
 from swav_cli.evaluate.extraction import extract
 from swav_cli.evaluate.features import extract_features
+from swav_cli.evaluate.writers import FORMATS
 from tests.data.tars import make_tar, png
 
 ABOUT = About("resnet18", width=4, stem="small", hidden_dim=16, embedding_dim=8, prototypes=12, size=32, source="tiny")
@@ -398,6 +400,15 @@ def test_another_file_is_not_overwritten_unasked(model: SwAV, feats: Path, photo
     run(model, FilePictures(photos / "plain", ["00.png"], 3, "one"), feats, layer="scores", overwrite=True)
     assert np.load(feats).shape == (1, 12)
     assert files(feats) == {"feats.npy", "feats.json", "feats.paths.txt"}, "labels of the former pictures are gone"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names there are text")
+@pytest.mark.parametrize("name", sorted({"f" + suffix for suffix in FORMATS}))
+def test_below_a_folder_whose_name_is_no_utf8(name: str, model: SwAV, tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"f\xff")
+    folder.mkdir()
+    assert run(model, shapes(4), folder / name)["rows"] == 4
+    assert (folder / name).stat().st_size > 4 * 32
 
 
 @pytest.mark.parametrize("name", ["feats.npy", "feats.json", "feats.paths.txt", "feats.npy.part"])

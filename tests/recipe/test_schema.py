@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import subprocess
 import sys
 from typing import Any
@@ -99,6 +100,11 @@ def test_a_contradiction_names_both_values(overrides: list[str], parts: list[str
 def test_no_source_of_pictures_at_all() -> None:
     with pytest.raises(UserError, match=r"data\.train = '': should be text that is not empty"):
         parse_recipe(copy.deepcopy(TINY) | {"data": {"train": ""}}, "tiny.yaml")
+
+
+def test_a_name_of_a_file_that_is_no_utf8() -> None:
+    with pytest.raises(UserError, match=r"data\.train = 'ph\\udcffotos': is no UTF-8, .*; rename it, or name a link"):
+        parse_recipe(copy.deepcopy(TINY) | {"data": {"train": os.fsdecode(b"ph\xffotos")}}, "tiny.yaml")
 
 
 def test_all_contradictions_are_told_a_line_each() -> None:

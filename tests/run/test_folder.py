@@ -3,7 +3,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from swav_cli.run.folder import RunFolder
+import pytest
+
+from swav_cli.errors import UserError
+from swav_cli.run.folder import RunFolder, choose_folder
 from swav_cli.run.results import add_results, read_results
 from tests.processes import start
 
@@ -23,6 +26,12 @@ def test_of_two_commands_that_end_at_once_both_results_are_kept(tmp_path: Path) 
     found = json.loads((tmp_path / "results.json").read_text())
     assert len(found) == 40
     assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
+
+
+def test_a_folder_whose_name_is_no_utf8(tmp_path: Path) -> None:
+    """Its model would be written, and read by nobody: safetensors takes no such path."""
+    with pytest.raises(UserError, match=r"--out .*/f\udcff: is no UTF-8, .*; name another"):
+        choose_folder(tmp_path / "f\udcff", resume=True, overwrite=False)
 
 
 def test_results_that_cannot_be_written_are_told(tmp_path: Path) -> None:
