@@ -17,7 +17,8 @@ from swav_cli.data.decoding.formats import BadPicture
 from swav_cli.data.pictures import Pictures
 from swav_cli.errors import UserError, counted
 from swav_cli.recipe.classifier_schema import ClassifierRecipe
-from swav_cli.recipe.schema import Part, Recipe, settled
+from swav_cli.recipe.part import Part
+from swav_cli.recipe.schema import Recipe, settled
 from swav_cli.recipe.words import explain
 
 Kind = TypeVar("Kind", bound=Part)

@@ -7,20 +7,30 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from swav_cli.recipe.schema import (
+from swav_cli.recipe.part import (
+    Accumulate,
+    Area,
     Auto,
-    CheckpointRecipe,
+    BatchSize,
     ContradictionError,
     Count,
+    InMemory,
+    LogEvery,
+    MostBad,
     NotNegative,
-    OptimizerRecipe,
+    OptimizerName,
     Part,
     Positive,
+    Precision,
+    Reference,
+    RunName,
+    Seed,
     Share,
-    ordered_scale,
+    Workers,
 )
+from swav_cli.recipe.schema import CheckpointRecipe, OptimizerRecipe
 
 
 class LabelledRecipe(Part):
@@ -34,21 +44,16 @@ class LabelledRecipe(Part):
     labels: str = Field(
         default="all", description="which are used: all, a share such as 10%, a number a class, or a list of files"
     )
-    cache: bool | Auto = Field(default="auto", description="keep decoded pictures in memory; auto: where they fit")
-    max_bad: Share = Field(default=0.01, description="share of unreadable pictures at which the run stops")
+    cache: InMemory = "auto"
+    max_bad: MostBad = 0.01
 
 
 class TrainingCropRecipe(Part):
     size: Annotated[int, Field(ge=4)] | Auto = Field(
         default="auto", description="height and width, pixels; auto: the size at which the model is judged"
     )
-    scale: tuple[Positive, Positive] = Field(default=(0.08, 1.0), description="least and most of the picture's area")
+    scale: Area = (0.08, 1.0)
     flip: Share = Field(default=0.5, description="probability of a horizontal flip")
-
-    @field_validator("scale")
-    @classmethod
-    def _ordered(cls, scale: tuple[float, float]) -> tuple[float, float]:
-        return ordered_scale(scale)
 
 
 class ClassifierScheduleRecipe(Part):
@@ -60,16 +65,14 @@ class ClassifierScheduleRecipe(Part):
 
 class ClassifierTrainingRecipe(Part):
     epochs: Count = Field(description="passes over the pictures")
-    batch_size: Count | Auto = Field(description="pictures a step, over all processes and accumulated parts")
-    accumulate: Count = Field(default=1, description="parts in which a step's batch goes through the network")
-    precision: Literal["auto", "float32", "bf16", "float64"] = Field(
-        default="auto", description="auto: bf16 where the hardware is good at it, else float32"
-    )
-    workers: Annotated[int, Field(ge=0)] | Auto = Field(default="auto", description="processes that read pictures")
-    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = Field(
+    batch_size: BatchSize
+    accumulate: Accumulate = 1
+    precision: Precision = "auto"
+    workers: Workers = "auto"
+    seed: Seed = Field(
         default=0, description="of the new layer, of which pictures keep their labels, of order and crops"
     )
-    log_every: Count = Field(default=10, description="steps between lines of metrics.jsonl")
+    log_every: LogEvery = 10
 
 
 class ClassifierEvaluationRecipe(Part):
@@ -77,7 +80,7 @@ class ClassifierEvaluationRecipe(Part):
 
 
 class ProbeOptimizerRecipe(OptimizerRecipe):
-    name: Literal["lars", "sgd", "adamw"] = Field(default="sgd", description="lars, sgd or adamw")
+    name: OptimizerName = "sgd"
     lr: Positive = Field(description="learning rate of the classifier, per 256 pictures")
     weight_decay: NotNegative = Field(default=0.0, description="on every trained parameter")
 
@@ -101,10 +104,8 @@ class CachedRecipe(Part):
 class ClassifierRecipe(Part):
     """What both kinds share."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="names the run's folder")
-    reference: str | None = Field(
-        default=None, description="the published result or what was measured, for `swav recipes`"
-    )
+    name: RunName
+    reference: Reference = None
     model: str | None = Field(default=None, description="what it is trained on; null: the newest run")
     data: LabelledRecipe = Field(default=LabelledRecipe())
     crop: TrainingCropRecipe = Field(default=TrainingCropRecipe())

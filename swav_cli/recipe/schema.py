@@ -6,48 +6,35 @@ A recipe is one YAML file, complete and without inheritance. Values that depend 
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from swav_cli.data.shards.names import is_stream
 from swav_cli.errors import nearest
 from swav_cli.recipe.architectures import ARCHITECTURES, Stem
-
-Auto = Literal["auto"]
-Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=1)]
-Deviation = Annotated[float, Field(gt=0, le=1)]
-
-
-class Part(BaseModel):
-    """A part of a recipe: frozen, and unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _truth_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
-        """pydantic would take `epochs: true` for 1."""
-        given = value if isinstance(value, list) else [value]
-        if any(isinstance(item, bool) for item in given) and not _takes_truth(cls, info.field_name or ""):
-            raise ValueError("true or false is no number")
-        return value
-
-
-def _takes_truth(part: type[BaseModel], name: str) -> bool:
-    annotation = part.model_fields[name].annotation
-    return bool in (annotation, *get_args(annotation))
-
-
-class ContradictionError(ValueError):
-    """What a recipe says in one place is denied by another; `problems` holds a line for each."""
-
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("; ".join(problems))
-        self.problems = problems
+from swav_cli.recipe.part import (
+    Accumulate,
+    Area,
+    Auto,
+    BatchSize,
+    ContradictionError,
+    Count,
+    Deviation,
+    InMemory,
+    LogEvery,
+    MostBad,
+    NotNegative,
+    OptimizerName,
+    Part,
+    Positive,
+    Precision,
+    Reference,
+    RunName,
+    Seed,
+    Share,
+    Workers,
+)
 
 
 class ModelRecipe(Part):
@@ -89,7 +76,7 @@ class DataRecipe(Part):
     bank: str | None = Field(
         default=None, description="labelled pictures that k-NN learns from; the training pictures where nothing is said"
     )
-    cache: bool | Auto = Field(default="auto", description="keep decoded pictures in memory; auto: where they fit")
+    cache: InMemory = "auto"
     limit: Count | None = Field(default=None, description="the first N pictures of a shuffle fixed by the seed")
     stream_pictures: Count | None = Field(
         default=None, description="pictures of a stream, which can't be counted; an epoch is so many"
@@ -106,26 +93,14 @@ class DataRecipe(Part):
     std: list[Deviation] | Auto = Field(
         default=[0.229, 0.224, 0.225], description="deviation of each channel, of pictures from 0 to 1; auto: measured"
     )
-    max_bad: Share = Field(default=0.01, description="share of unreadable pictures at which the run stops")
-
-
-def ordered_scale(scale: tuple[float, float]) -> tuple[float, float]:
-    """The same; raises ValueError where it does not run from small to large."""
-    if not scale[0] <= scale[1] <= 1:
-        raise ValueError(f"scale runs from small to large within (0, 1], got {scale[0]} to {scale[1]}")
-    return scale
+    max_bad: MostBad = 0.01
 
 
 class CropRecipe(Part):
     count: Count = Field(description="how many crops of this kind a picture")
     size: Annotated[int, Field(ge=4)] = Field(description="height and width, pixels")
-    scale: tuple[Positive, Positive] = Field(description="least and most of the picture's area in a crop")
+    scale: Area
     assign: bool = Field(default=False, description="codes are computed from these crops")
-
-    @field_validator("scale")
-    @classmethod
-    def _ordered(cls, scale: tuple[float, float]) -> tuple[float, float]:
-        return ordered_scale(scale)
 
 
 class AugmentRecipe(Part):
@@ -165,7 +140,7 @@ class LossRecipe(Part):
 
 
 class OptimizerRecipe(Part):
-    name: Literal["lars", "sgd", "adamw"] = Field(default="lars", description="lars, sgd or adamw")
+    name: OptimizerName = "lars"
     lr: Positive | Auto = Field(description="learning rate per 256 pictures; scaled linearly with batch_size")
     momentum: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.9, description="momentum; adamw's first beta")
     weight_decay: NotNegative = Field(default=1e-6, description="on every parameter")
@@ -182,18 +157,12 @@ class ScheduleRecipe(Part):
 
 class TrainingRecipe(Part):
     epochs: Count | Auto = Field(description="passes over the pictures")
-    batch_size: Count | Auto = Field(description="pictures a step, over all processes and accumulated parts")
-    accumulate: Count = Field(
-        default=1, description="parts in which a step's batch goes through the network, to save memory"
-    )
-    precision: Literal["auto", "float32", "bf16", "float64"] = Field(
-        default="auto", description="auto: bf16 where the hardware is good at it, else float32"
-    )
+    batch_size: BatchSize
+    accumulate: Accumulate = 1
+    precision: Precision = "auto"
     compile: bool = Field(default=False, description="torch.compile the network: slower to start, faster on a GPU")
-    workers: Annotated[int, Field(ge=0)] | Auto = Field(default="auto", description="processes that read pictures")
-    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = Field(
-        default=0, description="of weights, order of pictures, and crops"
-    )
+    workers: Workers = "auto"
+    seed: Seed = Field(default=0, description="of weights, order of pictures, and crops")
     sync_batchnorm: bool | Count = Field(
         default=False,
         description="batch normalisation over all processes, or in groups of so many; not with accumulate",
@@ -201,7 +170,7 @@ class TrainingRecipe(Part):
     timeout_minutes: Positive = Field(
         default=30.0, description="after which processes no longer wait for one that does not come"
     )
-    log_every: Count = Field(default=10, description="steps between lines of metrics.jsonl")
+    log_every: LogEvery = 10
 
 
 class EvaluationRecipe(Part):
@@ -224,10 +193,8 @@ class CheckpointRecipe(Part):
 class Recipe(Part):
     """All that a run of `swav pretrain` is."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="names the run's folder")
-    reference: str | None = Field(
-        default=None, description="the published result or what was measured, for `swav recipes`"
-    )
+    name: RunName
+    reference: Reference = None
     model: ModelRecipe = Field(default=ModelRecipe())
     data: DataRecipe
     crops: Annotated[list[CropRecipe], Field(min_length=1)]

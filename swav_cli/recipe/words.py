@@ -11,7 +11,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from swav_cli.errors import nearest
-from swav_cli.recipe.schema import ContradictionError, Recipe
+from swav_cli.recipe.part import ContradictionError
+from swav_cli.recipe.schema import Recipe
 
 
 class Key(NamedTuple):

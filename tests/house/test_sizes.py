@@ -15,7 +15,7 @@ from typing import Any, get_args
 
 import swav_cli
 from swav_cli.app import app
-from swav_cli.recipe.schema import Part
+from swav_cli.recipe.part import Part
 from tests.house.tree import PACKAGE, Function, functions, modules, parsed
 
 MOST_PARAMETERS = 7

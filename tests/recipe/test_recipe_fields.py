@@ -14,7 +14,8 @@ import torch
 from swav_cli.core.derive import derive
 from swav_cli.data.sources import open_pictures
 from swav_cli.recipe.classifier_schema import CachedRecipe, FinetuneRecipe, LinearRecipe
-from swav_cli.recipe.schema import Part, Recipe
+from swav_cli.recipe.part import Part
+from swav_cli.recipe.schema import Recipe
 from swav_cli.report.console import Screen
 from swav_cli.tasks.classifier import train_classifier
 from swav_cli.tasks.linear_eval_cached import probe_classifier
