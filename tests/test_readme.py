@@ -28,13 +28,13 @@ def test_there_are_commands() -> None:
     assert len(commands()) >= 8
 
 
-def make_run(folder: Path) -> None:
+def make_run(folder: Path, *overrides: str) -> None:
     """A run's folder with a small network that has learnt nothing."""
     from swav_cli.core.plan import make_model
     from swav_cli.core.weights import about, save_model
     from swav_cli.recipe.file import dump_recipe
 
-    recipe = tiny_recipe("data.train=shapes:480")
+    recipe = tiny_recipe("data.train=shapes:480", *overrides)
     save_model(folder / "model.safetensors", make_model(recipe), about(recipe))
     (folder / "recipe.yaml").write_text(dump_recipe(recipe))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -101,8 +102,12 @@ def _name_axes(graph: Any) -> None:
 
 
 def read_onnx(path: Path, request: ExportRequest) -> Reader:
+    # Newer ones report their use to their makers, and keep a number for this machine in the home folder, from their
+    # import on where this does not stop them.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
+    onnxruntime.disable_telemetry_events()  # on Windows
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
