@@ -47,7 +47,7 @@ def steps(*overrides: str) -> list[tuple[float, float]]:
     """Losses and norms of gradients."""
     recipe = tiny_recipe(*OURS, *overrides)
     trainer = Trainer(recipe, ShapePictures(COUNT, 0, "train"), torch.device("cpu"))
-    trainer.train_mode()
+    trainer.model.train()
     parts = recipe.training.accumulate
     order = Order(COUNT, BATCH, 3, 0, 0, parts, distributed.local_share)
     batches = load_batches(trainer.pictures, trainer.multicrop, order, 0)

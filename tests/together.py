@@ -20,15 +20,17 @@ import torch
 from torch import Tensor
 
 from swav_cli.core.swav import Trainer
-from swav_cli.data.reading.loader import Order, load_batches
+from swav_cli.data.reading.loader import load_batches
 from swav_cli.data.sources import ShapePictures
 from swav_cli.errors import Interrupted
 from swav_cli.parallel import distributed
 from swav_cli.parallel.processes import joined_processes
 from swav_cli.run.checkpoint import load_checkpoint
 from swav_cli.run.folder import RunFolder
+from swav_cli.run.metrics import Step
 from tests.conftest import tiny_recipe
 from tests.processes import start_together
+from tests.training import train
 
 CPU = torch.device("cpu")
 COUNT, BATCH = 144, 24  # pictures in all, and of a step
@@ -52,23 +54,18 @@ def steps(*overrides: str, count: int = 14) -> dict[str, Any]:
     """Losses and gradient norms of some steps, across the start of the queue, and the state after them."""
     recipe = tiny_recipe(*RUN, *overrides)
     trainer = Trainer(recipe, ShapePictures(COUNT, 0, "train"), CPU)
-    trainer.train_mode()
+    trainer.model.train()
     found = []
     parts = recipe.training.accumulate
     batches = _batches(trainer)
     for _ in range(count):
         found.append(trainer.train_step([next(batches) for _ in range(parts)]))
     health = trainer.meter.read()
-    assert health is not None
     return {**trainer.state(), "steps": torch.tensor(found, dtype=torch.float64), "health": list(health)}
 
 
 def _batches(trainer: Trainer) -> Any:
-    training = trainer.recipe.training
-    order = Order(
-        COUNT, BATCH, 3, training.seed, trainer.course.step, training.accumulate, distributed.local_share,
-    )  # fmt: skip
-    return load_batches(trainer.pictures, trainer.multicrop, order, 0)
+    return load_batches(trainer.pictures, trainer.multicrop, trainer.course.order(), 0)
 
 
 class Counted(ShapePictures):
@@ -92,19 +89,19 @@ def a_stretch() -> dict[str, Any]:
         trainer.restore(load_checkpoint(folder.last))
     until = trainer.course.step + int(os.environ["STEPS"])
 
-    def stop_there(progress: Any) -> None:
-        if progress.step == until and distributed.rank() == distributed.world_size() - 1:
+    def stop_there(step: Step) -> None:
+        if step.number == until and distributed.rank() == distributed.world_size() - 1:
             os.kill(os.getpid(), signal.SIGUSR1)  # to one process alone: all have to stop after the same step
 
     with suppress(Interrupted):
-        trainer.run(folder, 0, stop_there, lambda epoch, health, loss: {})
+        train(trainer, folder.path, stop_there)
     return trainer.state()
 
 
 def statistics() -> dict[str, Any]:
     """Running means after a step as they are kept, and of every process before they were averaged."""
     trainer = Trainer(tiny_recipe(*RUN, "training.precision=float64"), ShapePictures(COUNT, 0, "train"), CPU)
-    trainer.train_mode()
+    trainer.model.train()
     norm, average, own = trainer.model.bn1, distributed.average_running_statistics, []
 
     def listen(model: torch.nn.Module) -> None:

@@ -156,9 +156,9 @@ def print_plan(recipe: LinearRecipe | FinetuneRecipe, devices: int | None, devic
 def tell(work: Callable[[Screen], dict[str, Any]], plot: Path | None, as_json: bool) -> None:
     """Do the work with a screen; of several processes the first one speaks for all."""
     from swav_cli.parallel.processes import is_first
-    from swav_cli.report.console import Console, Screen
+    from swav_cli.report.console import Screen
 
-    results = work(Console("loss") if is_first() else Screen())
+    results = work(Screen(is_first(), "loss"))
     if is_first() and as_json:
         print(json.dumps(results), flush=True)
     if is_first() and plot is not None:

@@ -71,9 +71,9 @@ def evaluate(
     plot = checked_plot(plot)
     start_processes(devices, device)
     from swav_cli.parallel.processes import is_first
-    from swav_cli.report.console import Console, Screen
+    from swav_cli.report.console import Screen
 
-    screen = Console() if is_first() else Screen()
+    screen = Screen(speaks=is_first())
     if svm:
         from swav_cli.tasks.eval_svm import judge_by_svm
 

@@ -113,13 +113,13 @@ def pretrain(
         return
     start_processes(devices, device)
     from swav_cli.parallel.processes import is_first
-    from swav_cli.report.console import Console, Screen
+    from swav_cli.report.console import Screen
     from swav_cli.tasks.pretrain import pretrain as train
 
     results = train(
         settings, out, device=device, resume=resume, overwrite=overwrite, init_from=init_from,
         micro_batch=_micro_batch(micro_batch),
-        screen=Console() if is_first() else Screen(),
+        screen=Screen(speaks=is_first()),
     )  # fmt: skip
     if as_json and is_first():
         print(json.dumps(results), flush=True)

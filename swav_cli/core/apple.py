@@ -49,7 +49,7 @@ def _small_step(device: torch.device) -> Iterator[tuple[str, Tensor]]:
         torch.manual_seed(0)
         model = SwAV("resnet18", width=8, stem="small", hidden_dim=32, embedding_dim=16, prototypes=10)
     model = model.to(device).train()
-    embeddings, scores = (rows.unflatten(0, (2, -1)) for rows in model([pictures, pictures.flip(-1)]))
+    embeddings, scores = (rows.unflatten(0, (2, -1)) for rows in model(torch.cat([pictures, pictures.flip(-1)])))
     yield "embeddings", embeddings.detach()
     codes = assign_codes(embeddings.detach(), model.prototypes.weight.detach(), None, 0.05, 3)
     yield "codes", codes

@@ -6,7 +6,8 @@ The state of a run, and its step. The loop, the order of pictures and their crop
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -20,18 +21,17 @@ from swav_cli.core.optimizer import make_optimizer
 from swav_cli.core.photometric import recolour
 from swav_cli.core.precision import autocast, full_precision, memory_format
 from swav_cli.core.stages import POOLED, Stages
-from swav_cli.core.train import Course, EndOfEpoch, Pace, run_steps
+from swav_cli.core.train import Course, quickest_convolutions
 from swav_cli.core.transfer import moved
 from swav_cli.core.weights import About
 from swav_cli.data.pictures import Pictures, labels_digest
-from swav_cli.data.reading.loader import Batch, Order, load_batches
+from swav_cli.data.reading.loader import Batch, load_batches
 from swav_cli.errors import Diverged
 from swav_cli.parallel import distributed
 from swav_cli.parallel.synchronised_norm import with_synchronised_norms
 from swav_cli.recipe.classifier_schema import FinetuneRecipe, LinearRecipe
 from swav_cli.recipe.schema import AugmentRecipe, CropRecipe, settled
-from swav_cli.run.folder import RunFolder
-from swav_cli.run.metrics import Progress
+from swav_cli.run.metrics import Step
 
 UNREAD = -100  # the label of a picture that could not be read: another stands in for it, whose class is its own
 
@@ -61,7 +61,9 @@ class ClassifierTrainer:
         self.about = about
         self.labels = torch.from_numpy(pictures.labels)
         self.classes = tuple(pictures.classes)
-        self.course = Course(fingerprint, pictures.contents(), labels_digest(pictures))
+        self.course = Course(
+            recipe.training, pictures, math.log(len(pictures.classes)), fingerprint, labels_digest(pictures)
+        )
         self.finetunes = isinstance(recipe, FinetuneRecipe)
         precise = torch.float64 if recipe.training.precision == "float64" else torch.float32
         self.model = model.to(device, precise).to(memory_format=memory_format(device)).eval()
@@ -71,9 +73,10 @@ class ClassifierTrainer:
         self.heads = self._new_heads().to(device, precise)
         self.optimizer = self._new_optimizer()
         self.best: dict[str, Any] = {}  # the epoch that was best on the held-out pictures
-        self.size = settled(recipe.crop.size)
+        crop = CropRecipe(count=1, size=settled(recipe.crop.size), scale=recipe.crop.scale)
+        augment = AugmentRecipe(flip=recipe.crop.flip, jitter=0, grayscale=0, blur=0)
+        self.multicrop = MultiCrop([crop], augment, recipe.training.seed)
         self.mean, self.std = (torch.tensor(values, device=device) for values in (about.mean, about.std))
-        self.steps_per_epoch = len(pictures) // settled(recipe.training.batch_size)
 
     def _new_heads(self) -> nn.ModuleDict:
         """A linear layer for each layer judged: weights normal with deviation 0.01, biases 0, as published."""
@@ -138,17 +141,29 @@ class ClassifierTrainer:
     def _classifier_parts(self) -> tuple[SwAV, About, nn.Module, tuple[str, ...]]:
         return self.model, self.about, self.heads[POOLED], self.classes
 
-    # --- one step --------------------------------------------------------------------------------------------------
+    # --- the run ---------------------------------------------------------------------------------------------------
+
+    def steps(self, workers: int) -> Generator[Step, None, None]:
+        """Train from where the run is to its end, a step at a time; see `Trainer.steps`."""
+        pin_memory = self.device.type == "cuda"
+        batches = load_batches(self.pictures, self.multicrop, self.course.order(), workers, pin_memory)
+        with quickest_convolutions(), closing(batches):
+            while self.course.step < self.course.steps:
+                # A frozen backbone stays in eval mode: its running statistics are part of what is judged.
+                self.model.train(self.finetunes)
+                parts = self.course.next_parts(batches)
+                lr = self.lr(self.course.step)
+                loss, norm = self.train_step(parts)
+                yield self.course.taken(parts, loss, norm, lr)
 
     def lr(self, step: int) -> float:
+        """Of the classifier."""
         return float(self.optimizer.param_groups[0]["peak"]) * self._share_of_rate(step)
 
     def _share_of_rate(self, step: int) -> float:
-        return rate_share(step // self.steps_per_epoch, self.recipe.training.epochs, self.recipe.schedule)
+        return rate_share(step // self.course.steps_per_epoch, self.recipe.training.epochs, self.recipe.schedule)
 
-    def train_mode(self) -> None:
-        """A frozen backbone stays in eval mode: its running statistics are part of what is judged."""
-        self.model.train(self.finetunes)
+    # --- one step --------------------------------------------------------------------------------------------------
 
     def pixels(self, batch: Batch) -> Tensor:  # -> (B, C, size, size), flipped and normalised
         crops = moved(batch.crops[0][:, 0], self.device)
@@ -189,7 +204,7 @@ class ClassifierTrainer:
         trained = [p for group in self.optimizer.param_groups for p in group["params"]]
         distributed.average_gradients(trained)
         norm = nn.utils.get_total_norm([p.grad for p in trained if p.grad is not None])
-        numbers = torch.stack([loss, norm.float()]).tolist()  # the step's one wait for the device
+        numbers = torch.stack([loss, norm.float()]).tolist()  # waits for all of the step
         if not all(map(math.isfinite, numbers)):
             raise Diverged(
                 f"step {self.course.step}: the loss is {numbers[0]:g} and its gradient's norm {numbers[1]:g}, learning "
@@ -211,27 +226,6 @@ class ClassifierTrainer:
             layer: F.cross_entropy(logits, labels, ignore_index=UNREAD, reduction="sum") / len(labels)
             for layer, logits in self.logits(self.pixels(part)).items()
         }
-
-    # --- the run ---------------------------------------------------------------------------------------------------
-
-    def run(
-        self, folder: RunFolder, workers: int, on_step: Callable[[Progress], None], end_of_epoch: EndOfEpoch
-    ) -> float:
-        """Train to the end, saving on the way; the last loss. See `run_steps` for what it raises."""
-        recipe, training = self.recipe, self.recipe.training
-        batch_size = settled(training.batch_size)
-        order = Order(
-            len(self.pictures), batch_size, training.epochs, training.seed, self.course.step, training.accumulate,
-            distributed.local_share,
-        )  # fmt: skip
-        augment = AugmentRecipe(flip=recipe.crop.flip, jitter=0, grayscale=0, blur=0)
-        crops = MultiCrop([CropRecipe(count=1, size=self.size, scale=recipe.crop.scale)], augment, training.seed)
-        batches = load_batches(self.pictures, crops, order, workers, self.device.type == "cuda")
-        pace = Pace(
-            self.steps_per_epoch * training.epochs, self.steps_per_epoch, batch_size, training.accumulate,
-            training.log_every, recipe.checkpoint, recipe.data.max_bad, math.log(len(self.classes)),
-        )  # fmt: skip
-        return run_steps(self, pace, batches, folder, on_step, end_of_epoch)
 
 
 def rate_share(epoch: int, epochs: int, schedule: Any) -> float:

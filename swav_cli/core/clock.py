@@ -12,34 +12,25 @@ class Lap(NamedTuple):
 
 
 class Clock:
-    """Times one step after another."""
+    """Times one step after another: from `start` to `stop`, whatever is done in between two of them."""
 
     def __init__(self) -> None:
-        self._rate, self._share, self._waited = 0.0, 0.0, 0.0
+        self._rate, self._share = 0.0, 0.0
         self._laps = 0
-        self._start = time.monotonic()
 
-    def restart(self) -> None:
-        """Leave out what was not training: evaluation, saving."""
-        self._start, self._waited = time.monotonic(), 0.0
+    def start(self) -> None:
+        self._began = time.monotonic()
 
-    def waiting(self) -> Clock:
-        return self
+    def has_come(self) -> None:
+        """The pictures of the step, for which it has waited until now, are there."""
+        self._waited = time.monotonic() - self._began
 
-    def __enter__(self) -> None:
-        self._wait_from = time.monotonic()
-
-    def __exit__(self, *_: object) -> None:
-        self._waited += time.monotonic() - self._wait_from
-
-    def tick(self, pictures: int) -> Lap:
-        now = time.monotonic()
-        seconds = max(now - self._start, 1e-9)
+    def stop(self, pictures: int) -> Lap:
+        seconds = max(time.monotonic() - self._began, 1e-9)
         rate, share = pictures / seconds, self._waited / seconds
         # The first step, in which kernels are looked for, says nothing of the others: the second begins anew.
         self._laps += 1
         weight = 0.1 if self._laps > 2 else 1.0
         self._rate += weight * (rate - self._rate)
         self._share += weight * (share - self._share)
-        self._start, self._waited = now, 0.0
         return Lap(self._rate, self._share)

@@ -38,10 +38,10 @@ class HealthMeter:
         self.counts += torch.bincount(nearest, minlength=len(self.counts))
         self.embeddings, self.scores = embeddings[0], scores[0]
 
-    def read(self) -> Health | None:
-        """The epoch's numbers over all processes, and a new start; None where nothing was added."""
-        if self.scores is None or self.embeddings is None:
-            return None
+    def read(self) -> Health:
+        """The epoch's numbers over all processes, and a new start."""
+        assert self.scores is not None
+        assert self.embeddings is not None
         counts = distributed.sum_over_processes(self.counts.clone()).cpu()
         shares = counts.double() / counts.sum().clamp(min=1)
         health = Health(

@@ -162,7 +162,7 @@ def _at_its_fullest(recipe: Recipe, batch: int, parts: int, world: int, device: 
     trainer.plan = trainer.plan._replace(peak_lr=0.0, final_lr=0.0, warmup_lr=0.0, frozen_steps=0, queue_from=0)
     if trainer.queue is not None:
         trainer.queue.filled.fill_(length)
-    trainer.train_mode()
+    trainer.model.train()
     return trainer
 
 

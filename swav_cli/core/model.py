@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import groupby
 from typing import Literal
 
 import torch
@@ -103,17 +102,14 @@ class SwAV(ResNet):
         return scores if self.prototypes.bias is not None else scores / self.prototypes.weight.norm(dim=1)
 
     def forward(self, crops: Tensor | Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Embeddings (V B, D) and scores (V B, K) of crops, crop after crop.
+        """Embeddings (N, D) and scores (N, K) of all crops, in their order.
 
-        Neighbouring crops of one size go through the backbone together.
+        Args:
+            crops: a tensor for each size of crops, (count B, C, size, size), or one alone; each goes through the
+                backbone by itself, and all through the head together.
         """
-        if isinstance(crops, Tensor):
-            crops = [crops]
-        features = [
-            self.features(torch.cat(list(same_size)))
-            for _, same_size in groupby(crops, key=lambda crop: crop.shape[2:])
-        ]
-        embedding = self.project(torch.cat(features))
+        sizes = [crops] if isinstance(crops, Tensor) else crops
+        embedding = self.project(torch.cat([self.features(each) for each in sizes]))
         return embedding, self.score(embedding)
 
     def project(self, features: Tensor) -> Tensor:  # (B, F) -> (B, D)

@@ -27,8 +27,13 @@ def swapped_prediction(
     loss = scores.new_zeros(())
     for code, source in zip(codes, assigned, strict=True):
         others = [crop for crop in range(crops) if crop != source]
-        loss = loss - (code * log_p[others]).sum(dim=-1).mean()
+        loss = loss - (code * chosen(log_p, others)).sum(dim=-1).mean()
     return loss / len(assigned)
+
+
+def chosen(values: Tensor, crops: Sequence[int]) -> Tensor:  # (V, ...) -> (len(crops), ...)
+    """The values of some crops. A list as an index would be copied to the device, which waits for it."""
+    return torch.stack([values[crop] for crop in crops])
 
 
 class Queue(nn.Module):
@@ -52,7 +57,7 @@ class Queue(nn.Module):
 
     @property
     def is_full(self) -> bool:
-        """Whether every row has been filled, so that it takes part in the assignment."""
+        """Whether every row has been filled, so that it takes part in the assignment. Waits for the device."""
         return int(self.filled) >= self.embeddings.shape[1]
 
     @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -23,6 +24,7 @@ class Plan(NamedTuple):
     warmup_lr: float
     frozen_steps: int
     queue_from: int  # step at which the queue begins to fill
+    ln_k: float  # the loss of a network to which all prototypes are equally likely, in nats
 
     def lr(self, step: int) -> float:
         return learning_rate(step, self.steps, self.warmup_steps, self.peak_lr, self.final_lr, self.warmup_lr)
@@ -45,6 +47,7 @@ def make_plan(recipe: Recipe, pictures: int) -> Plan:
         warmup_lr=recipe.schedule.warmup_lr * scale,
         frozen_steps=settled(recipe.loss.freeze_prototypes_steps),
         queue_from=per_epoch * settled(recipe.loss.queue.start_epoch),
+        ln_k=math.log(settled(recipe.model.prototypes)),
     )
 
 

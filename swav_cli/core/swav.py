@@ -1,44 +1,52 @@
-"""SwAV pretraining: the state of a run, and its step: crops, forward, codes, loss, backward, update."""
+"""SwAV pretraining (arXiv 2006.09882, algorithm 1): the state of a run, and its step.
+
+The step is `Trainer.train_step`: views, forward, codes, loss, backward, update. What it calls stands in a file each:
+`photometric.recolour`, `model.SwAV`, `sinkhorn.sinkhorn`, `objective.swapped_prediction`, `optimizer.LARS`.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
+from itertools import groupby
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from swav_cli.core.health import Health, HealthMeter
+from swav_cli.core.health import HealthMeter
 from swav_cli.core.multicrop import MultiCrop
-from swav_cli.core.objective import Queue, assign_codes, swapped_prediction
+from swav_cli.core.objective import Queue, assign_codes, chosen, swapped_prediction
 from swav_cli.core.optimizer import make_optimizer
 from swav_cli.core.photometric import recolour
 from swav_cli.core.plan import make_model, make_plan
 from swav_cli.core.precision import autocast, memory_format
-from swav_cli.core.train import Course, Pace, run_steps
+from swav_cli.core.train import Course, quickest_convolutions
 from swav_cli.core.transfer import moved
 from swav_cli.data.pictures import Pictures
-from swav_cli.data.reading.loader import Batch, Order, load_batches
+from swav_cli.data.reading.loader import Batch, load_batches
 from swav_cli.data.shards.streams import StreamPictures, load_stream
 from swav_cli.errors import Diverged
 from swav_cli.parallel import distributed
 from swav_cli.parallel.synchronised_norm import with_synchronised_norms
 from swav_cli.recipe.schema import Recipe, settled
-from swav_cli.run.folder import RunFolder
-from swav_cli.run.metrics import Progress
+from swav_cli.run.metrics import Step
 
 
 class Trainer:
-    """A run in progress: the network and all that a checkpoint holds of it."""
+    """A run in progress: the network and all that a checkpoint holds of it.
+
+    Args:
+        recipe: settled; no value says `auto` any more.
+    """
 
     def __init__(self, recipe: Recipe, pictures: Pictures, device: torch.device) -> None:
         self.recipe, self.pictures, self.device = recipe, pictures, device
-        self.course = Course(pictures.fingerprint(), pictures.contents())
         self.plan = make_plan(recipe, len(pictures))
-        precise = torch.float64 if recipe.training.precision == "float64" else torch.float32
-        model = make_model(recipe).to(device, precise).to(memory_format=memory_format(device))
+        self.course = Course(recipe.training, pictures, self.plan.ln_k)
+        self.precise = torch.float64 if recipe.training.precision == "float64" else torch.float32
+        model = make_model(recipe).to(device, self.precise).to(memory_format=memory_format(device))
         self.model = with_synchronised_norms(model, recipe.training.sync_batchnorm)
         # What is compiled at its first step within DistributedDataParallel is cut at the buckets of gradients, each of
         # which is sent while the next is computed; the same graphs come of compiling around it.
@@ -48,8 +56,8 @@ class Trainer:
         self.queue: Queue | None = None
         if recipe.loss.queue.length:
             queue = Queue(len(recipe.assigned_crops), settled(recipe.loss.queue.length), recipe.model.embedding_dim)
-            self.queue = queue.to(device, precise)
-        self.meter = HealthMeter(self.model.prototypes.out_features, device)
+            self.queue = queue.to(device, self.precise)
+        self.meter = HealthMeter(settled(recipe.model.prototypes), device)
         self.mean = torch.tensor(settled(recipe.data.mean), device=device)
         self.std = torch.tensor(settled(recipe.data.std), device=device)
         self.multicrop = MultiCrop(recipe.crops, recipe.augment, recipe.training.seed)
@@ -81,77 +89,41 @@ class Trainer:
         training = self.recipe.training
         return settled(training.batch_size) // training.accumulate // distributed.world_size()
 
+    # --- the run ---------------------------------------------------------------------------------------------------
+
+    def steps(self, workers: int) -> Generator[Step, None, None]:
+        """Train from where the run is to its end, a step at a time; to be closed, which ends the workers.
+
+        Args:
+            workers: processes that read pictures.
+
+        Raises:
+            Diverged: the loss is no longer finite.
+        """
+        with quickest_convolutions(), closing(self._batches(workers)) as batches:
+            while self.course.step < self.plan.steps:
+                self.model.train()  # whatever was done with it since the last step
+                parts = self.course.next_parts(batches)
+                lr = self.plan.lr(self.course.step)
+                loss, norm = self.train_step(parts)
+                yield self.course.taken(parts, loss, norm, lr)
+
+    def _batches(self, workers: int) -> Generator[Batch, None, None]:
+        order, pin_memory = self.course.order(), self.device.type == "cuda"
+        if not isinstance(self.pictures, StreamPictures):
+            return load_batches(self.pictures, self.multicrop, order, workers, pin_memory)
+        return load_stream(
+            self.pictures, self.multicrop, order, self.course.finished_shards, workers, pin_memory,
+            max_bad=self.recipe.data.max_bad, rank=distributed.rank(), processes=distributed.world_size(),
+        )  # fmt: skip
+
     # --- one step --------------------------------------------------------------------------------------------------
 
-    def views(self, batch: Batch) -> list[Tensor]:
-        """The crops of a batch as the network takes them: V tensors (B, C, size, size), coloured and normalised."""
-        views: list[Tensor] = []
-        precise = next(self.model.parameters()).dtype
-        for crops in batch.crops:
-            size, count = crops.shape[0], crops.shape[1]
-            first = len(views)
-            flat = moved(crops, self.device).transpose(0, 1).flatten(0, 1)
-            numbers = batch.numbers[:, first : first + count].transpose(0, 1).flatten(0, 1)
-            coloured = recolour(flat, numbers, self.mean, self.std).to(precise)
-            views += coloured.contiguous(memory_format=memory_format(self.device)).split(size)
-        return views
-
-    def backward(self, parts: list[Batch]) -> Tensor:
-        """Gradients of a whole batch, which may come in several parts; its loss."""
-        if len(parts) == 1:
-            return self._backward_whole(self.views(parts[0]))
-        return self._backward_in_parts(parts)
-
-    def _backward_whole(self, views: list[Tensor]) -> Tensor:
-        embeddings, scores = self._forward(views)
-        codes = self._codes(embeddings, scores)
-        loss = swapped_prediction(scores, codes, self.recipe.assigned_crops, self.recipe.loss.temperature)
-        loss.backward()
-        return loss.detach()
-
-    def _backward_in_parts(self, parts: list[Batch]) -> Tensor:
-        """Codes come from the whole batch: a first pass without gradient embeds it, a second one trains part by part.
-
-        Every part is normalised by its own statistics, as on a process of its own. The first pass takes all crops,
-        since the head's normalisation sees them together and codes would else differ from those of many processes.
-        """
-        assigned = self.recipe.assigned_crops
-        embedded, scored = [], []
-        with torch.no_grad(), statistics_left_alone(self.model):
-            for part in parts:
-                embeddings, scores = self._forward(self.views(part))
-                embedded.append(embeddings[assigned])
-                scored.append(scores[assigned])
-        everything = torch.cat(embedded, dim=1)
-        codes = self._codes_of(everything, torch.cat(scored, dim=1))
-        total = torch.zeros((), device=self.device, dtype=everything.dtype)
-        for number, (part, own) in enumerate(zip(parts, codes.chunk(len(parts), dim=1), strict=True), 1):
-            last = number == len(parts)
-            with nullcontext() if last else distributed.gradients_kept_back(self.network):
-                _, scores = self._forward(self.views(part))
-                loss = swapped_prediction(scores, own, assigned, self.recipe.loss.temperature) / len(parts)
-                loss.backward()
-            total += loss.detach()
-        return total
-
-    def _forward(self, views: list[Tensor]) -> tuple[Tensor, Tensor]:  # (V, B, D) and (V, B, K)
-        with autocast(self.device, self.recipe.training.precision):
-            embeddings, scores = self.network(views)
-        return embeddings.unflatten(0, (len(views), -1)), scores.unflatten(0, (len(views), -1))
-
-    def _codes(self, embeddings: Tensor, scores: Tensor) -> Tensor:
-        assigned = self.recipe.assigned_crops
-        return self._codes_of(embeddings.detach()[assigned], scores.detach()[assigned])
-
-    def _codes_of(self, embeddings: Tensor, scores: Tensor) -> Tensor:
-        self.meter.add(embeddings, scores)
-        queue = self.queue if self.course.step >= self.plan.queue_from else None
-        loss = self.recipe.loss
-        prototypes = self.model.prototypes.weight.detach()
-        return assign_codes(embeddings, prototypes, queue, loss.epsilon, loss.sinkhorn_iterations)
-
     def train_step(self, parts: list[Batch]) -> tuple[float, float]:
-        """One step of SwAV: the loss, and the norm of its gradient.
+        """One step of SwAV: the loss, in nats, and the norm of its gradient.
+
+        Args:
+            parts: this process's pictures of the step, in the parts in which they go through the network.
 
         Raises:
             Diverged: one of them is not finite; the weights are left as they were.
@@ -160,17 +132,78 @@ class Trainer:
             group["lr"] = self.plan.lr(self.course.step)
         self.model.normalize_prototypes()
         self.optimizer.zero_grad()
-        loss = distributed.mean_over_processes(self.backward(parts))
+        if len(parts) == 1:
+            embeddings, scores = self.forward(self.views(parts[0]))  # (V, B, D) and (V, B, K)
+            assigned = self.recipe.assigned_crops
+            codes = self.codes(chosen(embeddings.detach(), assigned), chosen(scores.detach(), assigned))  # (A, B, K)
+            loss = swapped_prediction(scores, codes, assigned, self.recipe.loss.temperature)
+            loss.backward()
+        else:
+            loss = self.backward_in_parts(parts)
+        loss = distributed.mean_over_processes(loss.detach())
         distributed.average_running_statistics(self.model)
         if self.course.step < self.plan.frozen_steps:
             self.model.prototypes.weight.grad = None  # optimizers leave out what has no gradient
         norm = nn.utils.get_total_norm([p.grad for p in self.model.parameters() if p.grad is not None])
-        numbers = torch.stack([loss.float(), norm.float()]).tolist()  # the step's one wait for the device
+        numbers = torch.stack([loss.float(), norm.float()]).tolist()  # waits for all of the step
         if not all(map(math.isfinite, numbers)):
             raise Diverged(self._explain_divergence(numbers, parts))
         self.optimizer.step()
         self.course.step += 1
         return numbers[0], numbers[1]
+
+    def views(self, batch: Batch) -> list[Tensor]:
+        """The crops of a batch as the network takes them: of each size (count B, C, size, size), crop after crop."""
+        views: list[Tensor] = []
+        first = 0
+        for crops in batch.crops:  # (B, count, C, size, size), uint8
+            last = first + crops.shape[1]
+            flat = moved(crops, self.device).transpose(0, 1).flatten(0, 1)
+            numbers = batch.numbers[:, first:last].transpose(0, 1).flatten(0, 1)
+            coloured = recolour(flat, numbers, self.mean, self.std).to(self.precise)
+            views.append(coloured.contiguous(memory_format=memory_format(self.device)))
+            first = last
+        return _joined(views)
+
+    def forward(self, views: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Embeddings (V, B, D) and scores (V, B, K) of each crop."""
+        with autocast(self.device, self.recipe.training.precision):
+            embeddings, scores = self.network(views)
+        by_crop = (self.recipe.crop_count, -1)
+        return embeddings.unflatten(0, by_crop), scores.unflatten(0, by_crop)
+
+    def codes(self, embeddings: Tensor, scores: Tensor) -> Tensor:  # (A, B, D) and (A, B, K) -> (A, B, K)
+        """Codes of the assigned crops, which are looked at for the run's health as well."""
+        self.meter.add(embeddings, scores)  # waits: torch asks for the largest count
+        queue = self.queue if self.course.step >= self.plan.queue_from else None
+        loss = self.recipe.loss
+        prototypes = self.model.prototypes.weight.detach()
+        return assign_codes(embeddings, prototypes, queue, loss.epsilon, loss.sinkhorn_iterations)
+
+    def backward_in_parts(self, parts: list[Batch]) -> Tensor:
+        """Gradients of a batch that comes in several parts; its loss.
+
+        Codes come from the whole batch: a first pass without gradient embeds it, a second one trains part by part.
+        Every part is normalised by its own statistics, as on a process of its own. The first pass takes all crops,
+        since the head's normalisation sees them together and codes would else differ from those of many processes.
+        """
+        assigned = self.recipe.assigned_crops
+        embedded, scored = [], []
+        with torch.no_grad(), statistics_left_alone(self.model):
+            for part in parts:
+                embeddings, scores = self.forward(self.views(part))
+                embedded.append(chosen(embeddings, assigned))
+                scored.append(chosen(scores, assigned))
+        codes = self.codes(torch.cat(embedded, dim=1), torch.cat(scored, dim=1))
+        total = torch.zeros((), device=self.device, dtype=self.precise)
+        for number, (part, own) in enumerate(zip(parts, codes.chunk(len(parts), dim=1), strict=True), 1):
+            last = number == len(parts)
+            with nullcontext() if last else distributed.gradients_kept_back(self.network):
+                _, scores = self.forward(self.views(part))
+                loss = swapped_prediction(scores, own, assigned, self.recipe.loss.temperature) / len(parts)
+                loss.backward()
+            total += loss.detach()
+        return total
 
     def _explain_divergence(self, numbers: list[float], parts: list[Batch]) -> str:
         names = [self.pictures.name(int(index)) for part in parts for index in part.indices]
@@ -183,56 +216,11 @@ class Trainer:
             f"with a lower --set optimizer.lr and --init-from, or --set training.precision=float32. Pictures: {shown}"
         )
 
-    # --- the run ---------------------------------------------------------------------------------------------------
 
-    def lr(self, step: int) -> float:
-        return self.plan.lr(step)
-
-    def train_mode(self) -> None:
-        self.model.train()
-
-    def run(
-        self,
-        folder: RunFolder,
-        workers: int,
-        on_step: Callable[[Progress], None],
-        on_epoch: Callable[[int, Health, float], dict[str, Any]],
-    ) -> float:
-        """Train to the end, saving on the way; the last loss. See `run_steps` for what it raises.
-
-        Args:
-            on_step: told of each step.
-            on_epoch: told of each epoch's health and mean loss; what it returns joins the epoch's metrics.
-        """
-        recipe, plan = self.recipe, self.plan
-        batch_size, parts = settled(recipe.training.batch_size), recipe.training.accumulate
-        order = Order(
-            len(self.pictures), batch_size, settled(recipe.training.epochs), recipe.training.seed, self.course.step,
-            parts, distributed.local_share,
-        )  # fmt: skip
-        batches = self._batches(order, workers)
-        ln_k = math.log(self.model.prototypes.out_features)
-        pace = Pace(
-            plan.steps, plan.steps_per_epoch, batch_size, parts, recipe.training.log_every, recipe.checkpoint,
-            recipe.data.max_bad, ln_k,
-        )  # fmt: skip
-
-        def end_of_epoch(epoch: int, mean_loss: float) -> dict[str, Any]:
-            health = self.meter.read()
-            assert health is not None
-            found = on_epoch(epoch, health, mean_loss)
-            return {"loss_over_ln_k": mean_loss / ln_k, **health._asdict(), **found}
-
-        return run_steps(self, pace, batches, folder, on_step, end_of_epoch)
-
-    def _batches(self, order: Order, workers: int) -> Generator[Batch, None, None]:
-        pin_memory = self.device.type == "cuda"
-        if not isinstance(self.pictures, StreamPictures):
-            return load_batches(self.pictures, self.multicrop, order, workers, pin_memory)
-        return load_stream(
-            self.pictures, self.multicrop, order, self.course.finished_shards, workers, pin_memory,
-            max_bad=self.recipe.data.max_bad, rank=distributed.rank(), processes=distributed.world_size(),
-        )  # fmt: skip
+def _joined(views: list[Tensor]) -> list[Tensor]:
+    """Neighbours of one size together, where a recipe has crops of one size and several scales; others as they are."""
+    sizes = [list(alike) for _, alike in groupby(views, key=lambda view: view.shape[2:])]
+    return [torch.cat(alike) if len(alike) > 1 else alike[0] for alike in sizes]
 
 
 class statistics_left_alone:  # noqa: N801  (reads as what it does: with statistics_left_alone(model): ...)

@@ -1,48 +1,95 @@
-"""The training loop: load, step, log, save, in the order in which they happen; the same for every kind of training."""
+"""What every kind of training has in common: how far a run has come, and what is known of each step.
+
+A trainer gives steps one after another: `Trainer.steps` of SwAV, `ClassifierTrainer.steps`. Around them stands a plain
+`for` of a task's, which shows, logs, judges and saves; see `swav_cli.core.keeper`.
+"""
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 
 from swav_cli.core.clock import Clock
-from swav_cli.data.lists.tables import one_line
 from swav_cli.data.pictures import Pictures
-from swav_cli.data.reading.loader import Batch
-from swav_cli.errors import Interrupted, UserError
-from swav_cli.files import write_text
+from swav_cli.data.reading.loader import Batch, Order
 from swav_cli.parallel import distributed
-from swav_cli.parallel.processes import first_decides
-from swav_cli.parallel.stopping import StopSignal
-from swav_cli.recipe.schema import CheckpointRecipe
-from swav_cli.run.checkpoint import save_checkpoint
-from swav_cli.run.folder import RunFolder
-from swav_cli.run.metrics import MetricsFile, Progress
-
-EndOfEpoch = Callable[[int, float], dict[str, Any]]  # epoch and mean loss to what joins the epoch's line of metrics
+from swav_cli.recipe.classifier_schema import ClassifierTrainingRecipe
+from swav_cli.recipe.schema import TrainingRecipe, settled
+from swav_cli.run.metrics import Step
 
 
 class Course:
-    """How far a run has come: what its checkpoints hold beside weights."""
+    """How long a run is and how far it has come: what its checkpoints hold beside weights.
 
-    def __init__(self, fingerprint: str, contents: list[str], labels: str = "") -> None:
-        # Digests of what is trained on.
-        self.fingerprint, self.contents, self.labels = fingerprint, contents, labels
-        self.step = 0
+    Args:
+        start_loss: of a network that knows nothing, in nats: ln K, or ln of the number of classes.
+        fingerprint: of all that the weights follow from; of the pictures where nothing is said.
+        labels: digest of the classes, where those are learnt.
+    """
+
+    def __init__(
+        self,
+        training: TrainingRecipe | ClassifierTrainingRecipe,
+        pictures: Pictures,
+        start_loss: float,
+        fingerprint: str | None = None,
+        labels: str = "",
+    ) -> None:
+        self.training, self.pictures = training, len(pictures)
+        self.batch_size = settled(training.batch_size)
+        self.steps_per_epoch = self.pictures // self.batch_size
+        self.steps = self.steps_per_epoch * settled(training.epochs)
+        self.start_loss = start_loss
+        self.fingerprint = pictures.fingerprint() if fingerprint is None else fingerprint
+        self.contents, self.labels = pictures.contents(), labels
+        self.step = 0  # how many have been taken
         self.epoch_losses: list[float] = []
         self.bad: dict[int, str] = {}
         self.finished_shards: set[int] = set()  # of a stream, in this epoch
         self._began, self._seconds_before = time.monotonic(), 0.0
+        self._clock = Clock()
 
     @property
     def seconds(self) -> float:
         """How long the run has taken, with the times before it was stopped."""
         return self._seconds_before + time.monotonic() - self._began
+
+    def order(self) -> Order:
+        """Which pictures this process takes, from the next step on."""
+        training = self.training
+        return Order(
+            self.pictures, self.batch_size, settled(training.epochs), training.seed,
+            first_step=self.step, parts=training.accumulate, share=distributed.local_share,
+        )  # fmt: skip
+
+    def next_parts(self, batches: Generator[Batch, None, None]) -> list[Batch]:
+        """The pictures of the next step, in its parts."""
+        self._clock.start()
+        parts = [next(batches) for _ in range(self.training.accumulate)]
+        self._clock.has_come()
+        return parts
+
+    def taken(self, parts: list[Batch], loss: float, gradient_norm: float, lr: float) -> Step:
+        """What is to be known of the step that was taken last, with these pictures."""
+        lap = self._clock.stop(self.batch_size)
+        epoch, in_epoch = divmod(self.step - 1, self.steps_per_epoch)
+        self.epoch_losses.append(loss)
+        self.finished_shards.update(shard for part in parts for shard in part.finished)
+        epoch_loss = None
+        if in_epoch + 1 == self.steps_per_epoch:
+            epoch_loss = sum(self.epoch_losses) / len(self.epoch_losses)
+            self.epoch_losses.clear()
+            self.finished_shards.clear()
+        return Step(
+            number=self.step, steps=self.steps, epoch=epoch, epochs=settled(self.training.epochs),
+            loss=loss, start_loss=self.start_loss, epoch_loss=epoch_loss, lr=lr, gradient_norm=gradient_norm,
+            pictures_per_second=lap.rate, waiting=lap.waiting, seconds=self.seconds,
+            bad=dict(pair for part in parts for pair in part.bad),
+        )  # fmt: skip
 
     def state(self) -> dict[str, Any]:
         return {
@@ -64,97 +111,6 @@ class Course:
         torch.set_rng_state(state["generator"])
 
 
-class Pace(NamedTuple):
-    """How long a run is, and how often it logs and saves."""
-
-    steps: int
-    steps_per_epoch: int
-    batch_size: int  # pictures a step, over all processes and parts
-    parts: int  # in which a step's batch comes
-    log_every: int
-    checkpoint: CheckpointRecipe
-    max_bad: float  # share of unreadable pictures that ends the run
-    start_loss: float  # of a network that knows nothing: ln K, or ln of the number of classes
-
-
-class Trains(Protocol):
-    """What the loop drives."""
-
-    course: Course
-    pictures: Pictures
-
-    def train_step(self, parts: list[Batch]) -> tuple[float, float]:
-        """One step, which it counts in `course.step`: the loss, and the norm of its gradient."""
-
-    def lr(self, step: int) -> float:
-        """The rate of a step, for the log."""
-
-    def train_mode(self) -> None:
-        """Whatever was done in between, the network trains again."""
-
-    def state(self) -> dict[str, Any]:
-        """All that a checkpoint holds."""
-
-
-def run_steps(
-    trainer: Trains,
-    pace: Pace,
-    batches: Generator[Batch, None, None],
-    folder: RunFolder,
-    on_step: Callable[[Progress], None],
-    end_of_epoch: EndOfEpoch,
-) -> float:
-    """Train to the end, saving on the way; the last loss.
-
-    Raises:
-        Interrupted: a signal came; all is saved.
-        Diverged: the loss is no longer finite.
-        UserError: more pictures than the recipe bears can't be read.
-    """
-    course = trainer.course
-    metrics = MetricsFile(folder.metrics, course.step)
-    trainer.train_mode()
-    clock = Clock()
-    loss, saved_at = math.nan, time.monotonic()
-    with StopSignal() as stop, closing(batches), quickest_convolutions():  # however the run ends, its workers end
-        while course.step < pace.steps:
-            with clock.waiting():
-                parts = [next(batches) for _ in range(pace.parts)]
-            loss, norm = trainer.train_step(parts)
-            course.epoch_losses.append(loss)
-            course.finished_shards.update(shard for part in parts for shard in part.finished)
-            done = clock.tick(pace.batch_size)
-            epoch, in_epoch = divmod(course.step - 1, pace.steps_per_epoch)
-            ends = in_epoch + 1 == pace.steps_per_epoch
-            share = loss / pace.start_loss
-            progress = Progress(course.step, pace.steps, epoch, loss, share, done.rate, done.waiting)
-            on_step(progress)
-            if course.step % pace.log_every == 0 or course.step in (1, pace.steps):
-                metrics.write_step(progress, trainer.lr(course.step - 1), norm, course.seconds)
-            if ends:
-                mean_loss = sum(course.epoch_losses) / len(course.epoch_losses)
-                metrics.write_epoch(course.step, epoch, end_of_epoch(epoch, mean_loss))
-                course.epoch_losses.clear()
-                course.finished_shards.clear()
-                trainer.train_mode()
-                clock.restart()
-            # All processes save and stop after the same step, and know of the same pictures.
-            received, overdue, any_bad = distributed.largest_of_all(
-                stop.received,
-                time.monotonic() - saved_at > 60 * pace.checkpoint.every_minutes,
-                any(part.bad for part in parts),
-            )
-            if any_bad:
-                _note_bad(trainer, parts, folder, pace.max_bad)
-            if ends or overdue or received:
-                save(trainer, folder, _kept_name(pace, epoch + 1) if ends else None)
-                saved_at = time.monotonic()
-                clock.restart()
-            if received and course.step < pace.steps:
-                raise Interrupted(f"stopped at step {course.step} of {pace.steps}; all is saved", received)
-    return loss
-
-
 @contextmanager
 def quickest_convolutions() -> Iterator[None]:
     """Within it cuDNN tries its ways for each size of crops, of which there are few; it may add up in another order."""
@@ -164,37 +120,3 @@ def quickest_convolutions() -> Iterator[None]:
         yield
     finally:
         torch.backends.cudnn.benchmark = before
-
-
-def _kept_name(pace: Pace, epochs_done: int) -> str | None:
-    keep = pace.checkpoint.keep_epochs
-    return f"epoch-{epochs_done:04d}.pt" if keep and epochs_done % keep == 0 else None
-
-
-def save(trainer: Trains, folder: RunFolder, kept: str | None) -> None:
-    """Every process brings its share; the first one writes, and what it meets, all meet."""
-    state = trainer.state()
-    first_decides(lambda: save_checkpoint(folder, state, kept))
-
-
-def _note_bad(trainer: Trains, parts: list[Batch], folder: RunFolder, most: float) -> None:
-    """Remember pictures that could not be read.
-
-    Raises:
-        UserError: they are more than the recipe bears.
-    """
-    bad, pictures = trainer.course.bad, trainer.pictures
-    seen = {index: why for part in parts for index, why in part.bad if index not in bad}
-    fresh = {index: why for of_one in distributed.objects_of_all(seen) for index, why in of_one.items()}
-    if not fresh:
-        return
-    bad |= fresh
-    names = [one_line(f"{pictures.name(index)}: {why}") for index, why in sorted(bad.items())]
-    if distributed.is_writer():
-        write_text(folder.bad_pictures, "\n".join(names) + "\n")
-    if len(bad) > most * len(pictures):
-        shown = "\n  ".join(names[:10])
-        raise UserError(
-            f"{len(bad)} of {len(pictures)} pictures can't be read, more than data.max_bad ({most:g}); "
-            f"mend or remove them, or raise it. All seen so far are in {folder.bad_pictures}, first:\n  {shown}"
-        )

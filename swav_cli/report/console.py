@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tqdm import tqdm
 
-from swav_cli.errors import Told, counted, silent
+from swav_cli.errors import Told, counted
 from swav_cli.parallel import distributed
 from swav_cli.recipe.schema import Recipe, settled
 from swav_cli.report.printable import printable, printable_lines
@@ -24,63 +24,31 @@ if TYPE_CHECKING:
     from swav_cli.core.health import Health
     from swav_cli.core.plan import Plan
     from swav_cli.data.pictures import Pictures
-    from swav_cli.run.metrics import Progress
+    from swav_cli.run.metrics import Step
 
 PLAIN_SECONDS = 15.0  # between lines where there is no terminal
 SHOWN = 3  # pictures that could not be read, of those in a file
 
 
 class Screen:
-    """Says nothing; what a library call uses."""
+    """What a run says: to standard error, as a person at a terminal or a log file wants it, or to nobody.
 
-    def opening(
-        self, recipe: Recipe, derived: list[Derived], plan: Plan, pictures: Pictures, device: torch.device, path: Path
-    ) -> None:
-        """What is about to be trained."""
+    Args:
+        speaks: False keeps it silent, as a call from Python is, and all processes of a run but the first.
+        measure: of the loss that is shown after a step.
+    """
 
-    def notice(self, text: str) -> None:
-        """Something worth knowing."""
-
-    def warn(self, text: str) -> None:
-        """Something that looks wrong."""
-
-    @contextmanager
-    def working(self, what: str) -> Iterator[None]:
-        """Around work of some seconds that is not training."""
-        yield
-
-    @contextmanager
-    def counting(self, unit: str = "img") -> Iterator[Told]:
-        """Around work that tells how much of it is done: of so many, so many."""
-        yield silent
-
-    @contextmanager
-    def training(self, step: int, steps: int, first: str | None = None) -> Iterator[None]:
-        """Around the steps of a run; `first` says why the first one takes long."""
-        yield
-
-    def step(self, progress: Progress) -> None:
-        """After each step."""
-
-    def epoch(self, epoch: int, epochs: int, share_of_ln_k: float, health: Health, knn: float | None) -> None:
-        """After each epoch."""
-
-    def closing(self, recipe: Recipe, results: dict[str, Any], path: Path) -> None:
-        """What came of it, and what to type next."""
-
-
-class Console(Screen):
-    """Writes to standard error, as a person at a terminal or a log file wants it."""
-
-    def __init__(self, measure: Literal["loss/ln K", "loss"] = "loss/ln K") -> None:
-        self.measure = measure
+    def __init__(self, speaks: bool = False, measure: Literal["loss/ln K", "loss"] = "loss/ln K") -> None:
+        self.speaks, self.measure = speaks, measure
         self.stream = sys.stderr
-        self.is_terminal = self.stream.isatty()
+        self.is_terminal = speaks and self.stream.isatty()
         self._bar: tqdm[Any] | None = None
         self._last_line = 0.0
         self._timed_from: tuple[float, int] | None = None  # when, and after which step
 
     def _say(self, text: str) -> None:
+        if not self.speaks:
+            return
         if self._bar is not None:
             self._bar.clear()
         print(printable_lines(text), file=self.stream, flush=True)
@@ -90,6 +58,7 @@ class Console(Screen):
     def opening(
         self, recipe: Recipe, derived: list[Derived], plan: Plan, pictures: Pictures, device: torch.device, path: Path
     ) -> None:
+        """What is about to be trained."""
         self._say(f"{recipe.name}: {describe_run(recipe, plan, pictures, device)}")
         for value in derived:
             self._say(f"  {value.key} = {value.value}  ({value.reason})")
@@ -97,13 +66,16 @@ class Console(Screen):
         self._say(f"  run: {path}")
 
     def notice(self, text: str) -> None:
+        """Something worth knowing."""
         self._say(text)
 
     def warn(self, text: str) -> None:
+        """Something that looks wrong."""
         self._say(f"warning: {text}")
 
     @contextmanager
     def working(self, what: str) -> Iterator[None]:
+        """Around work of some seconds that is not training."""
         started = time.monotonic()
         if self.is_terminal:
             print(f"{what} ...", end="\r", file=self.stream, flush=True)
@@ -116,6 +88,7 @@ class Console(Screen):
 
     @contextmanager
     def counting(self, unit: str = "img") -> Iterator[Told]:
+        """Around work that tells how much of it is done: of so many, so many."""
         bar: tqdm[Any] | None = None
         told = time.monotonic()
 
@@ -139,6 +112,7 @@ class Console(Screen):
 
     @contextmanager
     def training(self, step: int, steps: int, first: str | None = None) -> Iterator[None]:
+        """Around the steps of a run; `first` says why the first one takes long."""
         self._timed_from = None
         if first is not None and step < steps:
             self._say(f"first step: {first}")
@@ -149,43 +123,44 @@ class Console(Screen):
                 self._bar.close()
                 self._bar = None
 
-    def step(self, progress: Progress) -> None:
-        loss = progress.loss if self.measure == "loss" else progress.share_of_ln_k
-        told = f"{self.measure} {loss:.3f}, {progress.pictures_per_second:,.0f} img/s, wait {progress.waiting:.0%}"
+    def step(self, step: Step) -> None:
+        """After each step."""
+        loss = step.loss if self.measure == "loss" else step.share
+        told = f"{self.measure} {loss:.3f}, {step.pictures_per_second:,.0f} img/s, wait {step.waiting:.0%}"
         if self._timed_from is None:  # the first step is like no other, and no time is told by it
-            self._timed_from = time.monotonic(), progress.step
+            self._timed_from = time.monotonic(), step.number
             if self.is_terminal:
                 self._bar = tqdm(
-                    total=progress.steps, initial=progress.step, unit="step", file=self.stream, dynamic_ncols=True,
+                    total=step.steps, initial=step.number, unit="step", file=self.stream, dynamic_ncols=True,
                     leave=False,
                 )  # fmt: skip
         if self._bar is not None:
             self._bar.set_postfix_str(told, refresh=False)
-            self._bar.update(progress.step - self._bar.n)
-        elif time.monotonic() - self._last_line > PLAIN_SECONDS or progress.step == progress.steps:
+            self._bar.update(step.number - self._bar.n)
+        elif time.monotonic() - self._last_line > PLAIN_SECONDS or step.number == step.steps:
             self._last_line = time.monotonic()
-            self._say(
-                f"step {progress.step}/{progress.steps} epoch {progress.epoch + 1}: {told}{self._time_left(progress)}"
-            )
+            self._say(f"step {step.number}/{step.steps} epoch {step.epoch + 1}: {told}{self._time_left(step)}")
 
-    def _time_left(self, progress: Progress) -> str:
+    def _time_left(self, step: Step) -> str:
         """By the steps after the first one; nothing where there is none."""
         assert self._timed_from is not None
         began, first = self._timed_from
-        if progress.step == first:
+        if step.number == first:
             return ""
-        left = (time.monotonic() - began) / (progress.step - first) * (progress.steps - progress.step)
+        left = (time.monotonic() - began) / (step.number - first) * (step.steps - step.number)
         return f", {duration(left)} left"
 
-    def epoch(self, epoch: int, epochs: int, share_of_ln_k: float, health: Health, knn: float | None) -> None:
+    def epoch(self, step: Step, health: Health, knn: float | None) -> None:
+        """After the last step of each epoch."""
         judged = f", k-NN {knn:.1f} %" if knn is not None else ""
         self._say(
-            f"epoch {epoch + 1}/{epochs}: loss/ln K {share_of_ln_k:.3f}, "
+            f"epoch {step.epoch + 1}/{step.epochs}: loss/ln K {step.epoch_share:.3f}, "
             f"{counted(health.used_prototypes, 'prototype')} used (perplexity {health.perplexity:.0f}), "
             f"spread {health.spread:.3f}, rank {health.rank:.1f}{judged}"
         )
 
     def closing(self, recipe: Recipe, results: dict[str, Any], path: Path) -> None:
+        """What came of it, and what to type next."""
         self._say(describe_results(results, path))
 
 

@@ -10,16 +10,37 @@ from swav_cli.files import json_ready, write_text
 from swav_cli.parallel import distributed
 
 
-class Progress(NamedTuple):
-    """What a screen shows after a step."""
+class Step(NamedTuple):
+    """A step of training that was taken."""
 
-    step: int
-    steps: int
-    epoch: int
-    loss: float
-    share_of_ln_k: float  # of the loss of a network that knows nothing
+    number: int  # from 1
+    steps: int  # how many the run has
+    epoch: int  # from 0
+    epochs: int  # how many the run has
+    loss: float  # in nats
+    start_loss: float  # of a network that knows nothing
+    epoch_loss: float | None  # the mean over the epoch that ends with this step; None within one
+    lr: float
+    gradient_norm: float
     pictures_per_second: float
     waiting: float  # share of the time spent waiting for pictures
+    seconds: float  # since the run began
+    bad: dict[int, str]  # pictures that could not be read, with the reason
+
+    @property
+    def ends_epoch(self) -> bool:
+        return self.epoch_loss is not None
+
+    @property
+    def share(self) -> float:
+        """Of the loss of a network that knows nothing."""
+        return self.loss / self.start_loss
+
+    @property
+    def epoch_share(self) -> float:
+        """The same of the mean over the epoch that ends with this step."""
+        assert self.epoch_loss is not None
+        return self.epoch_loss / self.start_loss
 
 
 class MetricsFile:
@@ -30,24 +51,24 @@ class MetricsFile:
         if distributed.is_writer():
             write_text(path, "".join(line + "\n" for line in _lines_until(path, step)))
 
-    def write_step(self, progress: Progress, lr: float, gradient_norm: float, seconds: float) -> None:
+    def write_step(self, step: Step) -> None:
         self._write(
             {
                 "kind": "step",
-                "epoch": progress.epoch,
-                "step": progress.step,
-                "loss": progress.loss,
-                "loss_over_ln_k": progress.share_of_ln_k,
-                "lr": lr,
-                "gradient_norm": gradient_norm,
-                "images_per_second": round(progress.pictures_per_second, 1),
-                "data_wait": round(progress.waiting, 4),
-                "seconds": round(seconds, 2),
+                "epoch": step.epoch,
+                "step": step.number,
+                "loss": step.loss,
+                "loss_over_ln_k": step.share,
+                "lr": step.lr,
+                "gradient_norm": step.gradient_norm,
+                "images_per_second": round(step.pictures_per_second, 1),
+                "data_wait": round(step.waiting, 4),
+                "seconds": round(step.seconds, 2),
             }
         )
 
-    def write_epoch(self, step: int, epoch: int, facts: dict[str, Any]) -> None:
-        self._write({"kind": "epoch", "epoch": epoch, "step": step, **facts})
+    def write_epoch(self, step: Step, facts: dict[str, Any]) -> None:
+        self._write({"kind": "epoch", "epoch": step.epoch, "step": step.number, **facts})
 
     def _write(self, line: dict[str, Any]) -> None:
         if distributed.is_writer():

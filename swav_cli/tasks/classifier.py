@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 
 from swav_cli.core.classifier import ClassifierTrainer
 from swav_cli.core.device import joined_on
+from swav_cli.core.keeper import Keeper
 from swav_cli.core.stages import POOLED
 from swav_cli.core.weights import About, save_model
 from swav_cli.data.lists.tables import one_line
@@ -28,6 +30,7 @@ from swav_cli.report.confusion import save_confusion
 from swav_cli.report.console import Screen, why_the_first_step_is_long
 from swav_cli.run.checkpoint import newest_checkpoint
 from swav_cli.run.folder import RunFolder, choose_folder, clear, only_run_in
+from swav_cli.run.metrics import Step
 from swav_cli.run.origin import refuse_other_origin, refuse_other_recipe
 from swav_cli.run.pictures import run_of
 from swav_cli.run.results import add_results, change_results, finished_results
@@ -107,9 +110,8 @@ def _train(job: Job, folder: RunFolder, overwrite: bool, screen: Screen) -> dict
         first_decides(lambda: write_beginning(job, folder, overwrite))
         for line in [*job.opening(), f"  run: {folder.path}"]:
             screen.notice(line)
-        steps = trainer.steps_per_epoch * recipe.training.epochs
         if state is not None:
-            screen.notice(f"going on at step {trainer.course.step} of {steps}")
+            screen.notice(f"going on at step {trainer.course.step} of {trainer.course.steps}")
         with screen.working("reading pictures"):
             trainer.pictures = cached(job.train, recipe.data.cache)
             val = cached(job.val, recipe.data.cache)
@@ -128,26 +130,27 @@ def write_beginning(job: Job, folder: RunFolder, overwrite: bool) -> None:
 
 def _run_and_judge(trainer: ClassifierTrainer, job: Job, folder: RunFolder, screen: Screen) -> dict[str, Any]:
     recipe = job.recipe
-    epochs = recipe.training.epochs
     tallies: dict[str, Tally] = {}
     unread = Unread(job.val)
-
-    def end_of_epoch(epoch: int, loss: float) -> dict[str, Any]:
-        found: dict[str, Any] = {"loss": loss}
-        if (epoch + 1) % recipe.evaluation.every == 0 or epoch + 1 == epochs:
-            tallies.update(_judge(trainer, job, unread))
-            if tallies[POOLED].count:
-                found |= {"top1": tallies[POOLED].top1, "top5": tallies[POOLED].top5}
-            if found.get("top1", -1.0) > trainer.best.get("top1", -1.0):
-                trainer.best = {"epoch": epoch + 1, "top1": found["top1"], "top5": found["top5"]}
-        screen.notice(describe_epoch(epoch, epochs, loss, found.get("top1")))
-        return found
-
     try:
-        steps = trainer.steps_per_epoch * epochs
-        with screen.training(trainer.course.step, steps, why_the_first_step_is_long(job.device)):
-            workers = pick_workers(recipe.training.workers, trainer.pictures, job.device)
-            trainer.run(folder, workers, screen.step, end_of_epoch)
+        workers = pick_workers(recipe.training.workers, trainer.pictures, job.device)
+        with (
+            screen.training(trainer.course.step, trainer.course.steps, why_the_first_step_is_long(job.device)),
+            Keeper(folder, trainer) as keeper,
+            closing(trainer.steps(workers)) as steps,
+        ):
+            for step in steps:
+                screen.step(step)
+                keeper.log(step)
+                if step.ends_epoch:
+                    found = {}
+                    if (step.epoch + 1) % recipe.evaluation.every == 0 or step.number == step.steps:
+                        tallies = _judge(trainer, job, unread)
+                        found = _noted(trainer, tallies[POOLED], step)
+                    assert step.epoch_loss is not None
+                    screen.notice(describe_epoch(step.epoch, step.epochs, step.epoch_loss, found.get("top1")))
+                    keeper.log_epoch(step, {"loss": step.epoch_loss, **found})
+                keeper.save_where_due(step)
     except Interrupted:
         first_decides(lambda: save_model(folder.model, *trainer.classifier()))
         raise
@@ -162,6 +165,16 @@ def _run_and_judge(trainer: ClassifierTrainer, job: Job, folder: RunFolder, scre
         first_decides(lambda: finish(job, results, last[POOLED], folder, screen.notice))
     screen.notice(describe_outcome(results, folder.path))
     return results
+
+
+def _noted(trainer: ClassifierTrainer, tally: Tally, step: Step) -> dict[str, float]:
+    """Top-1 and top-5 after an epoch, for its line of the log; the best so far is kept with the run."""
+    if not tally.count:
+        return {}
+    found = {"top1": tally.top1, "top5": tally.top5}
+    if found["top1"] > trainer.best.get("top1", -1.0):
+        trainer.best = {"epoch": step.epoch + 1, **found}
+    return found
 
 
 def _judge(trainer: ClassifierTrainer, job: Job, unread: Unread) -> dict[str, Tally]:

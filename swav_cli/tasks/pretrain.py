@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +11,8 @@ from torch import Tensor
 
 from swav_cli.core.derive import Derived, derive, with_value
 from swav_cli.core.device import joined_on, own_device
-from swav_cli.core.health import Health, warning
+from swav_cli.core.health import warning
+from swav_cli.core.keeper import Keeper
 from swav_cli.core.micro_batch import MicroBatch, in_micro_batches
 from swav_cli.core.swav import Trainer
 from swav_cli.core.weights import about, save_model, weights_digest
@@ -32,6 +32,7 @@ from swav_cli.recipe.schema import Recipe, settled
 from swav_cli.report.console import Screen, why_the_first_step_is_long
 from swav_cli.run.checkpoint import newest_checkpoint
 from swav_cli.run.folder import RunFolder, choose_folder, clear, only_run_in
+from swav_cli.run.metrics import Step
 from swav_cli.run.origin import Origin, refuse_other_origin, refuse_other_recipe
 from swav_cli.run.results import change_results, finished_results
 from swav_cli.run.seen import checkpoint_seen, pictures_seen, recipe_seen
@@ -101,7 +102,8 @@ def preview_views(run: Settled) -> tuple[list[Tensor], Tensor, Tensor]:
     crops = Crops(pictures, trainer.multicrop)
     order = epoch_order(len(pictures), recipe.training.seed, 0)
     batch = crops.__getitems__([(0, int(index)) for index in order[:PREVIEWED]])
-    return trainer.views(batch), trainer.mean, trainer.std
+    views = [crop for each in trainer.views(batch) for crop in each.split(len(batch.indices))]
+    return views, trainer.mean, trainer.std
 
 
 def pretrain(
@@ -134,13 +136,13 @@ def pretrain(
         Diverged: the loss is no longer finite.
     """
     screen = screen or Screen()
+    overwrite = overwrite and not was_restarted()
     with joined_on(device, recipe.training.timeout_minutes):
         place = expanded(out) if out else Path("runs") / recipe.name
         with screen.working("looking for what fits into memory") if micro_batch == "auto" else nullcontext():
             run = settle(recipe, device, micro_batch, place if resume and not overwrite else None)
         check_processes(run.recipe, distributed.world_size())
         tell(run.pictures, screen.notice)
-        overwrite = overwrite and not was_restarted()
         folder, moved = first_decides(lambda: _free_folder(run, place, resume, overwrite))
         finished = first_decides(lambda: finished_results(folder))
         if finished is not None and not overwrite:
@@ -148,7 +150,15 @@ def pretrain(
             return finished
         for line in moved:
             screen.notice(f"{line}, from here on")
-        return _train(run, folder, overwrite, init_from, screen)
+        trainer, words = _trainer(run, folder, overwrite, init_from, screen)
+        # All is checked; from here on files are written.
+        with only_run_in(folder):
+            _open(trainer, run, folder, overwrite, screen)
+            for line in words:
+                screen.notice(line)
+            _keep_in_memory(trainer, run, screen)
+            _train(trainer, run.judge, folder, screen)
+            return _come_to(trainer, run.judge, folder, screen)
 
 
 def _free_folder(run: Settled, place: Path, resume: bool, overwrite: bool) -> tuple[RunFolder, list[str]]:
@@ -180,37 +190,22 @@ def check_processes(recipe: Recipe, world: int) -> None:
         )
 
 
-def _train(
+def _trainer(
     run: Settled, folder: RunFolder, overwrite: bool, init_from: str | Path | None, screen: Screen
-) -> dict[str, Any]:
-    recipe, device = run.recipe, run.device
-    trainer = Trainer(recipe, run.pictures, device)
+) -> tuple[Trainer, list[str]]:
+    """The run's trainer where it begins or goes on, and what is to be said of that."""
+    trainer = Trainer(run.recipe, run.pictures, run.device)
     state = None if overwrite else newest_checkpoint(folder, screen.notice)
-    started_with = None
+    words = []
     _refuse_disagreement(run, state)
     if state is not None:
         refuse_other_origin(folder, state, run.origin)
         trainer.restore(state)
+        words.append(f"going on at step {trainer.course.step} of {trainer.plan.steps}")
     elif init_from is not None:
-        started_with = start_from(trainer.model, init_from, screen.notice)
-    refuse_disagreement(lambda: {"weights to start from": weights_digest(trainer.model, about(recipe))[:8]})
-    # All is checked; from here on files are written.
-    with only_run_in(folder):
-        if distributed.is_writer():
-            if overwrite:
-                clear(folder)
-            write_text(folder.recipe, dump_recipe(recipe))
-        screen.opening(run.recipe, run.derived, trainer.plan, run.pictures, device, folder.path)
-        if started_with:
-            screen.notice(f"started from {init_from}: {started_with}")
-        if state is not None:
-            screen.notice(f"going on at step {trainer.course.step} of {trainer.plan.steps}")
-        with screen.working("reading pictures"):
-            if not isinstance(run.pictures, StreamPictures):
-                trainer.pictures = cached(run.pictures, recipe.data.cache)
-            if run.judge is not None:
-                run.judge.keep_in_memory(trainer.pictures)
-        return _run_and_judge(trainer, run.judge, folder, screen)
+        words.append(f"started from {init_from}: {start_from(trainer.model, init_from, screen.notice)}")
+    refuse_disagreement(lambda: {"weights to start from": weights_digest(trainer.model, about(run.recipe))[:8]})
+    return trainer, words
 
 
 def _refuse_disagreement(run: Settled, state: dict[str, Any] | None) -> None:
@@ -230,36 +225,74 @@ def _refuse_disagreement(run: Settled, state: dict[str, Any] | None) -> None:
     )
 
 
-def _run_and_judge(trainer: Trainer, judge: Judge | None, folder: RunFolder, screen: Screen) -> dict[str, Any]:
-    recipe, plan = trainer.recipe, trainer.plan
-    every = recipe.evaluation.knn_every
-    epochs = plan.steps // plan.steps_per_epoch
+def _open(trainer: Trainer, run: Settled, folder: RunFolder, overwrite: bool, screen: Screen) -> None:
+    """Write the recipe, and say what is trained."""
+    if distributed.is_writer():
+        if overwrite:
+            clear(folder)
+        write_text(folder.recipe, dump_recipe(run.recipe))
+    screen.opening(run.recipe, run.derived, trainer.plan, run.pictures, run.device, folder.path)
+
+
+def _keep_in_memory(trainer: Trainer, run: Settled, screen: Screen) -> None:
+    """The pictures that fit are decoded once."""
+    with screen.working("reading pictures"):
+        if not isinstance(run.pictures, StreamPictures):
+            trainer.pictures = cached(run.pictures, run.recipe.data.cache)
+        if run.judge is not None:
+            run.judge.keep_in_memory(trainer.pictures)
+
+
+def _train(trainer: Trainer, judge: Judge | None, folder: RunFolder, screen: Screen) -> None:
+    """Train to the end, judging on the way where the recipe asks for it; the weights are saved however it ends."""
+    training, course = trainer.recipe.training, trainer.course
+    workers = pick_workers(training.workers, trainer.pictures, trainer.device)
     warned = False
-
-    def on_epoch(epoch: int, health: Health, loss: float) -> dict[str, Any]:
-        nonlocal warned
-        found: dict[str, Any] = {}
-        if judge is not None and every and (epoch + 1) % every == 0 and epoch + 1 < epochs:
-            found |= judged_on_the_way(lambda: {"knn": judge.accuracy(trainer.model)}, epoch, screen)
-        share = loss / math.log(trainer.model.prototypes.out_features)
-        screen.epoch(epoch, epochs, share, health, found.get("knn"))
-        warm = trainer.course.step > max(plan.frozen_steps, plan.warmup_steps) + plan.steps_per_epoch
-        advice = warning(health, share, epoch, warm)
-        if advice and not warned:
-            screen.warn(advice)
-            warned = True
-        return found
-
     try:
-        with screen.training(
-            trainer.course.step, plan.steps, why_the_first_step_is_long(trainer.device, recipe.training.compile)
+        with (
+            screen.training(course.step, course.steps, why_the_first_step_is_long(trainer.device, training.compile)),
+            Keeper(folder, trainer) as keeper,
+            closing(trainer.steps(workers)) as steps,
         ):
-            workers = pick_workers(recipe.training.workers, trainer.pictures, trainer.device)
-            trainer.run(folder, workers, screen.step, on_epoch)
+            for step in steps:
+                screen.step(step)
+                keeper.log(step)
+                if step.ends_epoch:
+                    health = trainer.meter.read()
+                    found = _judged_on_the_way(trainer, judge, step, screen)
+                    screen.epoch(step, health, found.get("knn"))
+                    advice = warning(health, step.epoch_share, step.epoch, _is_warm(trainer))
+                    if advice and not warned:
+                        screen.warn(advice)
+                        warned = True
+                    keeper.log_epoch(step, {"loss_over_ln_k": step.epoch_share, **health._asdict(), **found})
+                keeper.save_where_due(step)
     except Interrupted:
-        first_decides(lambda: save_model(folder.model, trainer.model, about(recipe)))
+        _save_model(trainer, folder)
         raise
-    first_decides(lambda: save_model(folder.model, trainer.model, about(recipe)))
+    _save_model(trainer, folder)
+
+
+def _save_model(trainer: Trainer, folder: RunFolder) -> None:
+    first_decides(lambda: save_model(folder.model, trainer.model, about(trainer.recipe)))
+
+
+def _judged_on_the_way(trainer: Trainer, judge: Judge | None, step: Step, screen: Screen) -> dict[str, Any]:
+    """k-NN after an epoch, where the recipe asks for it; after the last one it comes with all else."""
+    every = trainer.recipe.evaluation.knn_every
+    if judge is None or not every or (step.epoch + 1) % every or step.number == step.steps:
+        return {}
+    return judged_on_the_way(lambda: {"knn": judge.accuracy(trainer.model)}, step.epoch, screen)
+
+
+def _is_warm(trainer: Trainer) -> bool:
+    """An epoch after prototypes and learning rate have reached what they are to be."""
+    plan = trainer.plan
+    return trainer.course.step > max(plan.frozen_steps, plan.warmup_steps) + plan.steps_per_epoch
+
+
+def _come_to(trainer: Trainer, judge: Judge | None, folder: RunFolder, screen: Screen) -> dict[str, Any]:
+    """What the run has come to, judged and drawn, in its folder and on the screen."""
     results = training_results(trainer, folder)
     with training_is_saved(folder, screen):
         if judge is not None:
@@ -269,7 +302,7 @@ def _run_and_judge(trainer: Trainer, judge: Judge | None, folder: RunFolder, scr
             _draw_prototypes(trainer, folder, screen)
         results["seconds"] = round(trainer.course.seconds, 1)
         first_decides(lambda: change_results(folder, lambda known: {**known, **results}))
-    screen.closing(recipe, results, folder.path)
+    screen.closing(trainer.recipe, results, folder.path)
     return results
 
 

@@ -147,13 +147,12 @@ def training_results(trainer: Trainer, folder: RunFolder) -> dict[str, Any]:
     """What is known without judging: the last epoch's loss and health."""
     lines = read_metrics(folder.metrics)
     last_epoch: dict[str, Any] = next((line for line in reversed(lines) if line["kind"] == "epoch"), {})
-    ln_k = math.log(trainer.model.prototypes.out_features)
     share = last_epoch.get("loss_over_ln_k", math.nan)
     return {
         "recipe": trainer.recipe.name,
         "epochs": trainer.recipe.training.epochs,
         "pictures": len(trainer.pictures),
-        "loss": share * ln_k,
+        "loss": share * trainer.plan.ln_k,
         "loss_over_ln_k": share,
         "health": {key: last_epoch.get(key) for key in Health._fields},
         "bad_pictures": len(trainer.course.bad),

@@ -19,10 +19,12 @@ from swav_cli.errors import Interrupted, UserError
 from swav_cli.recipe.file import dump_recipe, load_recipe
 from swav_cli.run.checkpoint import load_checkpoint
 from swav_cli.run.folder import RunFolder
+from swav_cli.run.metrics import Step
 from swav_cli.run.pictures import training_pictures
 from tests.conftest import TINY, Command, Run, tiny_recipe
 from tests.data.serving import serve
 from tests.data.tars import sample_tar
+from tests.training import train
 
 SHARDS, EACH = 6, 8
 COUNT = SHARDS * EACH
@@ -80,24 +82,24 @@ def test_from_a_command_by_two_processes(swav: Run, here: Path) -> None:
 def test_a_run_that_was_stopped_reads_no_finished_shard_again(here: Path) -> None:
     recipe = tiny_recipe(*OURS, "data.shuffle_buffer=2", "data.max_bad=0")
 
-    def train(stop_at: int | None) -> dict[str, Any]:
+    def until(stop_at: int | None) -> dict[str, Any]:
         pictures = open_stream(recipe.data.train, COUNT, 2)
         trainer = Trainer(recipe, pictures, torch.device("cpu"))
         if RunFolder(here / "run").last.exists():
             trainer.restore(load_checkpoint(RunFolder(here / "run").last))
 
-        def on_step(progress: Any) -> None:
-            if progress.step == stop_at:
+        def stop(step: Step) -> None:
+            if step.number == stop_at:
                 os.kill(os.getpid(), signal.SIGUSR1)
 
         try:
-            trainer.run(RunFolder(here / "run"), 0, on_step, lambda epoch, health, loss: {})
+            train(trainer, here / "run", stop)
         except Interrupted:
             assert stop_at is not None
         return trainer.state()
 
     (here / "run").mkdir()
-    stopped = train(stop_at=16)
+    stopped = until(stop_at=16)
     assert stopped["step"] == 16
     assert stopped["finished_shards"]
     for shard in stopped["finished_shards"]:

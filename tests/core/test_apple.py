@@ -69,7 +69,7 @@ def test_a_step_and_an_epochs_health_need_no_float64(accumulate: int) -> None:
     )
     with WithoutFloat64():
         trainer = Trainer(recipe, pictures, APPLE)
-        trainer.train_mode()
+        trainer.model.train()
         parts = [Crops(pictures, trainer.multicrop).__getitems__([(0, i) for i in range(8 // accumulate)])] * accumulate
         trainer.train_step(parts)
         trainer.course.step = trainer.plan.queue_from
@@ -84,7 +84,7 @@ def test_a_classifiers_step_needs_no_float64(schema: Any) -> None:
     recipe = classifier_recipe(schema)
     with WithoutFloat64():
         trainer = ClassifierTrainer(recipe, ABOUT.build(), ABOUT, pictures, "", APPLE)
-        trainer.train_mode()
+        trainer.model.train()
         augment = AugmentRecipe(jitter=0, grayscale=0, blur=0)
         crops = MultiCrop([CropRecipe(count=1, size=16, scale=(0.5, 1.0))], augment, 0)
         trainer.train_step([Crops(pictures, crops).__getitems__([(0, index) for index in range(8)])])

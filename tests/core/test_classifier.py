@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 
 from swav_cli.core.classifier import ClassifierTrainer, rate_share, with_classifier
-from swav_cli.core.train import EndOfEpoch
 from swav_cli.core.weights import About
 from swav_cli.data.decoding.formats import BadPicture
 from swav_cli.data.reading.loader import Batch
@@ -18,9 +17,10 @@ from swav_cli.errors import Diverged, Interrupted, UserError
 from swav_cli.recipe.classifier_schema import ClassifierScheduleRecipe, FinetuneRecipe, LinearRecipe
 from swav_cli.run.checkpoint import newest_checkpoint, save_checkpoint
 from swav_cli.run.folder import RunFolder
-from swav_cli.run.metrics import Progress
+from swav_cli.run.metrics import Step
 from tests.conftest import classifier_recipe
 from tests.core.test_swav import same_state
+from tests.training import train
 
 CPU = torch.device("cpu")
 ABOUT = About(
@@ -51,18 +51,11 @@ def finetune(*overrides: str) -> FinetuneRecipe:
     return classifier_recipe(FinetuneRecipe, *overrides)
 
 
-nothing: EndOfEpoch = lambda epoch, loss: {}  # noqa: E731
-
-
-def run(trainer: ClassifierTrainer, folder: Path, on_step: Any = lambda progress: None) -> float:
-    return trainer.run(RunFolder(folder), 0, on_step, nothing)
-
-
 def test_a_frozen_backbone_stays_as_it_was_bit_for_bit(tmp_path: Path) -> None:
     trainer = trainer_of(linear("layers=[layer2]"))
     before = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
     heads = {name: tensor.clone() for name, tensor in trainer.heads.state_dict().items()}
-    run(trainer, tmp_path)
+    train(trainer, tmp_path)
     assert same_state(before, dict(trainer.model.state_dict()))
     assert all(not torch.equal(heads[name], tensor) for name, tensor in trainer.heads.state_dict().items())
     assert all(parameter.grad is None for parameter in trainer.model.parameters())
@@ -91,7 +84,7 @@ def test_a_checkpoint_that_holds_the_backbone_twice_as_they_did_before_is_gone_o
 def test_fine_tuning_moves_the_backbone_and_leaves_head_and_prototypes(tmp_path: Path) -> None:
     trainer = trainer_of(finetune())
     before = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
-    run(trainer, tmp_path)
+    train(trainer, tmp_path)
     for name, tensor in trainer.model.state_dict().items():
         aside = name.startswith(("projection_head", "prototypes"))
         assert torch.equal(before[name], tensor) == aside, name
@@ -167,21 +160,21 @@ def test_the_rate_falls_as_published() -> None:
 def test_a_stopped_run_goes_on_as_if_it_never_was(tmp_path: Path, task: str, stop_at: int) -> None:
     recipe = linear("layers=[layer1]") if task == "linear" else finetune()
     undisturbed = trainer_of(recipe)
-    run(undisturbed, tmp_path / "a")
+    train(undisturbed, tmp_path / "a")
     folder = RunFolder(tmp_path / "b")
 
-    def interrupt(progress: Progress) -> None:
-        if progress.step == stop_at:
+    def interrupt(step: Step) -> None:
+        if step.number == stop_at:
             signal.raise_signal(signal.SIGTERM)
 
     with pytest.raises(Interrupted):
-        trainer_of(recipe).run(folder, 0, interrupt, nothing)
+        train(trainer_of(recipe), folder.path, interrupt)
     state = newest_checkpoint(folder, print)
     assert state is not None
     again = trainer_of(recipe)
     again.restore(state)
     assert again.course.step == stop_at
-    again.run(folder, 0, lambda progress: None, nothing)
+    train(again, folder.path)
     ours, theirs = again.state(), undisturbed.state()
     for each in (ours, theirs):
         del each["seconds"]
@@ -191,7 +184,7 @@ def test_a_stopped_run_goes_on_as_if_it_never_was(tmp_path: Path, task: str, sto
 def test_the_classifier_says_what_was_trained(tmp_path: Path) -> None:
     for recipe in (linear(), finetune()):
         trainer = trainer_of(recipe)
-        run(trainer, tmp_path / recipe.task)
+        train(trainer, tmp_path / recipe.task)
         made, about = trainer.classifier()
         x = torch.randn(3, 3, 16, 16)
         trainer.model.eval()
@@ -232,5 +225,5 @@ def test_an_unreadable_picture_is_noted_and_its_class_not_learnt(tmp_path: Path)
         return original(index)
 
     trainer.pictures.read = read  # type: ignore[method-assign]
-    run(trainer, tmp_path)
+    train(trainer, tmp_path)
     assert list(trainer.course.bad) == [7]

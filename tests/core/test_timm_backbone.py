@@ -12,8 +12,8 @@ from swav_cli import SwAV, UserError, load_model
 from swav_cli.core.swav import Trainer
 from swav_cli.core.weights import about, save_model
 from swav_cli.data.sources import open_pictures
-from swav_cli.run.folder import RunFolder
 from tests.conftest import tiny_recipe
+from tests.training import train
 
 timm = pytest.importorskip("timm")
 
@@ -38,7 +38,7 @@ SHAPE = ("model.width=64", "model.stem=imagenet", "crops.0.size=48", "crops.1.si
 def test_a_network_of_timm_trains_and_comes_back(tmp_path: Path, name: str) -> None:
     recipe = tiny_recipe(f"model.backbone=timm:{name}", *SHAPE)
     trainer = Trainer(recipe, open_pictures(recipe.data.train), torch.device("cpu"))
-    loss = trainer.run(RunFolder(tmp_path), 0, lambda progress: None, lambda epoch, health, loss: {})
+    loss = train(trainer, tmp_path)[-1].loss
     assert math.isfinite(loss)
     save_model(tmp_path / "model.safetensors", trainer.model, about(recipe))
     model = load_model(tmp_path)

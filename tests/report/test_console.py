@@ -9,14 +9,21 @@ from swav_cli.core.plan import make_plan
 from swav_cli.data.sources import ShapePictures
 from swav_cli.report import console as module
 from swav_cli.report.console import (
-    Console,
+    Screen,
     describe_results,
     describe_run,
     duration,
     why_the_first_step_is_long,
 )
-from swav_cli.run.metrics import Progress
+from swav_cli.run.metrics import Step
 from tests.conftest import tiny_recipe
+
+
+def step_of(number: int, steps: int) -> Step:
+    return Step(
+        number=number, steps=steps, epoch=0, epochs=1, loss=1.0, start_loss=2.0, epoch_loss=None, lr=0.1,
+        gradient_norm=1.0, pictures_per_second=10.0, waiting=0.25, seconds=1.0, bad={},
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -37,10 +44,10 @@ def test_no_accuracy_without_labels() -> None:
 
 
 def test_plain_lines_come_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
-    console = Console()
+    console = Screen(speaks=True)
     with console.training(0, 100):
         for step in range(1, 101):
-            console.step(Progress(step, 100, 0, 1.0, 0.5, 10.0, 0.25))
+            console.step(step_of(step, 100))
     said = capsys.readouterr()
     assert said.out == ""
     lines = said.err.splitlines()
@@ -57,16 +64,16 @@ def test_the_first_step_is_explained_and_the_time_left_goes_by_the_others(
     """36 seconds for the first step, half a second for each other: a minute is left of 120, not an hour."""
     now = 1000.0
     monkeypatch.setattr(module.time, "monotonic", lambda: now)
-    console = Console()
+    console = Screen(speaks=True)
     console.is_terminal = is_terminal
     with console.training(3, 123, why_the_first_step_is_long(torch.device("cuda"))):
         assert capsys.readouterr().err == "first step: cuDNN tries its kernels, once; up to a minute\n"
         now += 36
-        console.step(Progress(4, 123, 0, 1.0, 0.5, 10.0, 0.25))
+        console.step(step_of(4, 123))
         first = capsys.readouterr().err
         for step in range(5, 44):
             now += 0.5
-            console.step(Progress(step, 123, 0, 1.0, 0.5, 10.0, 0.25))
+            console.step(step_of(step, 123))
         if is_terminal:
             assert console._bar is not None
             assert (console._bar.initial, console._bar.n, console._bar.total) == (4, 43, 123)
@@ -87,7 +94,7 @@ def test_what_the_first_step_does(device: str, compiles: bool, said: str | None)
 
 
 def test_nothing_is_said_of_a_first_step_where_none_is_left(capsys: pytest.CaptureFixture[str]) -> None:
-    with Console().training(100, 100, "long"):
+    with Screen(speaks=True).training(100, 100, "long"):
         pass
     assert capsys.readouterr().err == ""
 

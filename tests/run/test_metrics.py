@@ -4,18 +4,19 @@ import json
 from pathlib import Path
 
 from swav_cli.core.health import Health
-from swav_cli.run.metrics import MetricsFile, Progress, read_metrics
+from swav_cli.run.metrics import MetricsFile, Step, read_metrics
 
-PROGRESS = Progress(
-    step=3, steps=9, epoch=0, loss=float("nan"), share_of_ln_k=0.5, pictures_per_second=10.0, waiting=0.1
-)
+STEP = Step(
+    number=3, steps=9, epoch=0, epochs=3, loss=float("nan"), start_loss=2.0, epoch_loss=1.0, lr=0.1, gradient_norm=2.0,
+    pictures_per_second=10.0, waiting=0.1, seconds=5.0, bad={},
+)  # fmt: skip
 HEALTH = Health(used_prototypes=2, perplexity=1.5, spread=0.1, rank=float("inf"))
 
 
 def test_lines_are_json_whatever_the_numbers(tmp_path: Path) -> None:
     metrics = MetricsFile(tmp_path / "m.jsonl", 0)
-    metrics.write_step(PROGRESS, 0.1, 2.0, 5.0)
-    metrics.write_epoch(3, 0, {"loss_over_ln_k": 0.5, **HEALTH._asdict(), "knn": 40.0})
+    metrics.write_step(STEP)
+    metrics.write_epoch(STEP, {"loss_over_ln_k": STEP.epoch_share, **HEALTH._asdict(), "knn": 40.0})
     step, epoch = (json.loads(line) for line in (tmp_path / "m.jsonl").read_text().splitlines())
     assert step["loss"] is None
     assert epoch["rank"] is None

@@ -24,7 +24,7 @@ from swav_cli.recipe.schema import Recipe
 from swav_cli.report.console import Screen
 from swav_cli.run.checkpoint import load_checkpoint, save_checkpoint
 from swav_cli.run.folder import RunFolder
-from swav_cli.run.metrics import Progress
+from swav_cli.run.metrics import Step
 from swav_cli.tasks.classifier import train_classifier
 from swav_cli.tasks.pretrain import pretrain, settle
 from swav_cli.zoo.load import load
@@ -38,13 +38,14 @@ class Watching(Screen):
     """Notes what is said, and sends the run a signal after so many steps."""
 
     def __init__(self, steps: int | None = None) -> None:
+        super().__init__()
         self.steps, self.said = steps, list[str]()
 
     def notice(self, text: str) -> None:
         self.said.append(text)
 
-    def step(self, progress: Progress) -> None:
-        if progress.step == self.steps:
+    def step(self, step: Step) -> None:
+        if step.number == self.steps:
             os.kill(os.getpid(), signal.SIGUSR1)
 
 
@@ -303,9 +304,9 @@ def test_how_convolutions_are_chosen_stays_as_it_was(before: bool, here: Path, m
     within = []
 
     class Looking(Watching):
-        def step(self, progress: Progress) -> None:
+        def step(self, step: Step) -> None:
             within.append(cudnn.benchmark)
-            super().step(progress)
+            super().step(step)
 
     with pytest.raises(Interrupted):
         pretrain(of("photos"), "run", device="cpu", screen=Looking(1))
