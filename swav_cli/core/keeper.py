@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from types import TracebackType
 from typing import Any
 
 from swav_cli.core.classifier import ClassifierTrainer
@@ -35,10 +34,8 @@ class Keeper:
         self._signals.__enter__()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._signals.__exit__(kind, error, traceback)
+    def __exit__(self, *error: object) -> None:
+        self._signals.__exit__(*error)
 
     def log(self, step: Step) -> None:
         """A line of `metrics.jsonl`, every so many steps."""

@@ -99,7 +99,7 @@ def assign_codes(
 ) -> Tensor:  # (A, B, K)
     """Codes of the batch, crop by crop; a full queue's embeddings share in the assignment. The batch is then queued."""
     rows = embeddings
-    if queue is not None and queue.is_full:
+    if queue is not None and queue.is_full:  # waits for the device
         rows = torch.cat([queue.embeddings.to(embeddings), embeddings], dim=1)
     scores = rows @ prototypes.to(embeddings).T
     codes = sinkhorn(scores, epsilon, iterations)[:, -embeddings.shape[1] :]
