@@ -20,7 +20,7 @@ from swav_cli.commands.predict import predict
 from swav_cli.commands.pretrain import pretrain
 from swav_cli.commands.recipes import recipes
 from swav_cli.errors import Interrupted, MemoryFull, UserError, is_memory_full
-from swav_cli.parallel.place import adopt_place, check_place
+from swav_cli.parallel.place import adopt_place, check_environment
 from swav_cli.parallel.stopping import Terminated, clear_away_when_ended
 from swav_cli.report.printable import printable_lines, write_any_character
 
@@ -76,7 +76,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         write_any_character(stream)
     try:
-        check_place()
+        check_environment()
         app()
     except UserError as error:
         _leave("" if _is_told(error.told) else str(error), error.exit_code, error)

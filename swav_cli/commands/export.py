@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from swav_cli.commands.classifier_options import Linear
-from swav_cli.exports.formats import FORMATS, LAYERS, ExportRequest, format_of
+from swav_cli.exports.formats import EXPORT_FORMATS, LAYERS, ExportRequest, export_format
 
 if TYPE_CHECKING:
     from swav_cli.tasks.export import Exported
 
 
 def _formats(incomplete: str) -> list[str]:
-    return [name for name in FORMATS if name.startswith(incomplete)]
+    return [name for name in EXPORT_FORMATS if name.startswith(incomplete)]
 
 
 def _layers(incomplete: str) -> list[str]:
@@ -39,7 +39,7 @@ def export(
         typer.Option(
             "--format",
             metavar="FORMAT",
-            help=f"{', '.join(FORMATS)}; else by the ending of --out, else onnx.",
+            help=f"{', '.join(EXPORT_FORMATS)}; else by the ending of --out, else onnx.",
             autocompletion=_formats,
         ),
     ] = None,
@@ -87,7 +87,7 @@ def export(
 
     Prints the lines of Python that load it.
     """
-    request = ExportRequest(format_ or format_of(str(out or "")), layer, preprocess, half, static)
+    request = ExportRequest(format_ or export_format(str(out or "")), layer, preprocess, half, static)
     from swav_cli.tasks.export import export as write
 
     done = write(model, request, out, overwrite, notice=lambda text: print(text, file=sys.stderr), linear=linear)

@@ -11,7 +11,7 @@ import torch
 
 from swav_cli.errors import UserError
 from swav_cli.parallel.gpus import own_gpu
-from swav_cli.parallel.place import check_place
+from swav_cli.parallel.place import check_environment
 from swav_cli.parallel.processes import LONG, joined_processes
 
 
@@ -76,7 +76,7 @@ def joined_on(device: str, minutes: float = LONG) -> Iterator[None]:
     Raises:
         UserError: there is no such device, or what `joined_processes` raises.
     """
-    if check_place() == 1:
+    if check_environment() == 1:
         yield
         return
     with joined_processes(own_device(device), minutes):

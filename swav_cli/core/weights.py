@@ -21,7 +21,7 @@ from swav_cli.files import write_whole
 from swav_cli.recipe.architectures import ARCHITECTURES, Stem
 from swav_cli.recipe.schema import Recipe, settled
 
-FORMAT = "swav-model-1"
+MODEL_FORMAT = "swav-model-1"
 LARGEST, LARGEST_SIZE = 2**20, 2**14  # of any number in a description; of the pixels of a side
 CROP_PCT = 224 / 256  # as published: the middle 224 pixels of pictures whose shorter side has 256
 LATER = {"prototypes_bias": False, "crop_pct": CROP_PCT}  # left out where they are as usual: earlier versions lack them
@@ -76,7 +76,7 @@ class About:
         for name, usual in LATER.items():
             if said[name] == usual:
                 del said[name]
-        return json.dumps({"format": FORMAT, **said})
+        return json.dumps({"format": MODEL_FORMAT, **said})
 
     @classmethod
     def from_json(cls, text: str) -> About:
@@ -85,7 +85,7 @@ class About:
             ValueError: the text is no description of ours, or one that nothing can be built from.
         """
         content = json.loads(text)
-        if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
+        if not isinstance(content, dict) or content.pop("format", None) != MODEL_FORMAT:
             raise ValueError("holds no description of a swav model")
         known = {field.name for field in fields(cls)}
         if not content.keys() <= known:

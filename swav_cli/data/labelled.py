@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from swav_cli.data.lists.label_lists import listed_among
 from swav_cli.data.lists.record_pictures import parts_of_records
 from swav_cli.data.paths import expanded
-from swav_cli.data.pictures import PARTS, Chosen, Pictures
+from swav_cli.data.pictures import SPLIT_NAMES, Chosen, Pictures
 from swav_cli.errors import UserError, counted, nearest
 
 HELD_OUT = 0.2  # of the pictures of each class, where nobody names others to judge by
@@ -72,7 +72,7 @@ def why_unlabelled(pictures: Pictures, otherwise: str) -> str:
 def train_and_val_in(source: str) -> tuple[str, str] | None:
     """The two parts of a folder that holds `train` and `val` (or `test`); None where it doesn't."""
     found = {}
-    for part, names in PARTS.items():
+    for part, names in SPLIT_NAMES.items():
         there = [name for name in names if os.path.isdir(expanded(source) / name)]
         if not there:
             return parts_of_records(expanded(source)) if os.path.isdir(expanded(source)) else None

@@ -18,8 +18,8 @@ from swav_cli.errors import counted
 
 Split = Literal["train", "val"]
 # What parts of data sets are called, in names of files and folders; of several to judge by the first counts.
-PARTS: dict[Split, tuple[str, ...]] = {"train": ("train",), "val": ("val", "valid", "validation", "test", "dev")}
-PART_NAMES = frozenset(chain.from_iterable(PARTS.values()))
+SPLIT_NAMES: dict[Split, tuple[str, ...]] = {"train": ("train",), "val": ("val", "valid", "validation", "test", "dev")}
+PART_NAMES = frozenset(chain.from_iterable(SPLIT_NAMES.values()))
 SAMPLED = 32  # whose contents are looked at to tell pictures from others with the same names
 NUMBER = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?")
 

@@ -21,7 +21,7 @@ from swav_cli.data.pictures import Pictures, Split
 from swav_cli.errors import UserError, nearest
 
 # What data sets of torchvision call their parts, the likeliest first.
-PARTS: dict[Split, tuple[str, ...]] = {
+SPLITS_OF_TORCHVISION: dict[Split, tuple[str, ...]] = {
     "train": ("train", "trainval", "train-standard"),
     "val": ("test", "val", "valid"),
 }
@@ -123,7 +123,7 @@ def _make_dataset(maker: Any, source: str, split: Split, part: str) -> Any:
         if split == "val" and "train" not in takes:
             raise UserError(f"{source}: has no held-out part to judge by; name another source as data.val, or none")
     refusal: Exception | None = None
-    for choice in ([part] if part else PARTS[split]) if "split" in takes else [None]:
+    for choice in ([part] if part else SPLITS_OF_TORCHVISION[split]) if "split" in takes else [None]:
         try:
             with contextlib.redirect_stdout(sys.stderr):  # standard output is for results
                 return maker(**options, **({"split": choice} if choice else {}))

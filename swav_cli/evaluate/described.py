@@ -12,7 +12,7 @@ from swav_cli.errors import UserError
 from swav_cli.evaluate.writers import Output
 from swav_cli.files import json_ready
 
-FORMAT = "swav-features-1"
+FEATURES_FORMAT = "swav-features-1"
 # Settings whose values tell nobody anything.
 ANOTHER = {
     "model": "other weights", "pictures": "other pictures", "contents": "other pictures of the same names",
@@ -46,7 +46,7 @@ def describe(
     """
     labelled = pictures.labels is not None
     return {
-        "format": FORMAT,
+        "format": FEATURES_FORMAT,
         "file": output.path.name,
         "rows": settings.shape[0],
         "shape": list(settings.shape),
@@ -89,7 +89,11 @@ def described(output: Output) -> dict[str, Any]:
         content = json.loads(output.description.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    ours = isinstance(content, dict) and content.get("format") == FORMAT and content.get("file") == output.path.name
+    ours = (
+        isinstance(content, dict)
+        and content.get("format") == FEATURES_FORMAT
+        and content.get("file") == output.path.name
+    )
     return content if ours else {}
 
 

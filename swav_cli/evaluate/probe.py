@@ -24,6 +24,7 @@ from torch import Tensor
 from swav_cli.core.optimizer import learning_rate
 from swav_cli.data.reading.loader import epoch_order
 from swav_cli.errors import Diverged, Told, UserError, silent
+from swav_cli.recipe.classifier_schema import CachedRecipe
 
 NUMBERS_AT_ONCE = 2**26  # weights trained together: a quarter of a gigabyte, and as much for their velocity
 ROWS_AT_ONCE = 4096
@@ -36,15 +37,11 @@ Advance = Callable[[], None]  # called after each step
 
 
 class ProbeSettings(NamedTuple):
-    """How probes are trained: the recipe's `cached`, with its optimiser's momentum and its seed."""
+    """How probes are trained."""
 
-    lrs: tuple[float, ...]  # per 256 pictures
-    weight_decays: tuple[float, ...]
-    epochs: int
-    batch_size: int
+    cached: CachedRecipe  # its `holdout` is of each class
     momentum: float
     seed: int
-    holdout: float  # share of each class by which the best pair is chosen
 
 
 class Tried(NamedTuple):
@@ -75,7 +72,7 @@ class Scaling(NamedTuple):
     factor: Tensor  # (F,) float64; 0 for a feature that is constant
 
 
-class Samples(NamedTuple):
+class LabelledFeatures(NamedTuple):
     """Pictures' features and classes, gathered as they are needed: features are copied neither whole nor wider."""
 
     features: Features  # (N, F), in memory or on the disk
@@ -135,10 +132,10 @@ def train_probe(
         UserError: nothing to try, or nothing to learn from.
         Diverged: every pair did.
     """
-    samples = Samples(features, labels.cpu().long(), classes, device)
+    samples = LabelledFeatures(features, labels.cpu().long(), classes, device)
     read = readable(samples)
-    pairs = list(itertools.product(settings.lrs, settings.weight_decays))
-    _check(samples, read, pairs)
+    pairs = list(itertools.product(settings.cached.lrs, settings.cached.weight_decays))
+    _check(samples, read)
     rest, held_out = (read, read[:0]) if len(pairs) == 1 else split(read, samples.labels, settings)
     groups = _groups(pairs, (samples.width + 1) * classes) if len(held_out) else []
     advance = _counting(progress, len(groups) * _steps(len(rest), settings) + _steps(len(read), settings))
@@ -157,10 +154,8 @@ def train_probe(
     return Probe(weight, bias, best.lr, best.weight_decay, grid, len(read), len(held_out), len(labels) - len(read))
 
 
-def _check(samples: Samples, read: Indices, pairs: list[Pair]) -> None:
+def _check(samples: LabelledFeatures, read: Indices) -> None:
     labels = samples.labels
-    if not pairs:
-        raise UserError("cached.lrs and cached.weight_decays: one of them is empty; name at least one value in each")
     if len(labels) != len(samples.features):
         raise ValueError(f"{len(samples.features)} rows of features, but {len(labels)} labels")
     outside = labels[(labels < 0) | (labels >= samples.classes)]
@@ -175,7 +170,7 @@ def _check(samples: Samples, read: Indices, pairs: list[Pair]) -> None:
 # --- pictures ------------------------------------------------------------------------------------------------------
 
 
-def readable(samples: Samples) -> Indices:
+def readable(samples: LabelledFeatures) -> Indices:
     """Pictures whose features are all finite, in their order."""
     every = np.arange(len(samples.features))
     found = [own[part.isfinite().all(dim=1).numpy()] for own, part in samples.parts(every)]
@@ -191,13 +186,13 @@ def split(rows: Indices, labels: Tensor, settings: ProbeSettings) -> tuple[Indic
     out = [rows[:0]]
     for number, count in zip(*np.unique(own, return_counts=True), strict=True):
         drawn = np.random.Generator(np.random.Philox(key=[settings.seed, number])).permutation(count)
-        wanted = min(max(1, round(settings.holdout * int(count))), int(count) - 1)
+        wanted = min(max(1, round(settings.cached.holdout * int(count))), int(count) - 1)
         out.append(rows[own == number][drawn[:wanted]])
     held_out = np.sort(np.concatenate(out))
     return np.setdiff1d(rows, held_out), held_out
 
 
-def scaling_of(samples: Samples, rows: Indices) -> Scaling:
+def scaling_of(samples: LabelledFeatures, rows: Indices) -> Scaling:
     """What gives those pictures' features mean 0 and deviation 1 / sqrt(F), from sums in float64."""
     first = samples.raw(rows[:1]).cpu().double()[0]  # sums of differences from it lose nothing where means are large
     total, squares = torch.zeros_like(first), torch.zeros_like(first)
@@ -223,7 +218,12 @@ def fold(weights: Tensor, scaling: Scaling) -> tuple[Tensor, Tensor]:  # (F + 1,
 
 
 def train_pairs(
-    samples: Samples, rows: Indices, scaling: Scaling, pairs: list[Pair], settings: ProbeSettings, advance: Advance
+    samples: LabelledFeatures,
+    rows: Indices,
+    scaling: Scaling,
+    pairs: list[Pair],
+    settings: ProbeSettings,
+    advance: Advance,
 ) -> Tensor:  # (F + 1, C, G)
     """A classifier for each of G pairs, each trained as if alone, from zero (the loss is convex).
 
@@ -231,7 +231,7 @@ def train_pairs(
     with half a cosine to 0, step by step. Each epoch is a permutation of its own, whose last pictures that don't fill
     a batch are left out, as everywhere; a batch is at most all pictures, and the rate goes by its size.
     """
-    size, per_epoch = min(settings.batch_size, len(rows)), _steps(len(rows), settings) // settings.epochs
+    size, per_epoch = min(settings.cached.batch_size, len(rows)), _steps(len(rows), settings) // settings.cached.epochs
     rates, decays = (
         torch.tensor(each, dtype=samples.dtype, device=samples.device).repeat(samples.classes)
         for each in zip(*pairs, strict=True)
@@ -241,7 +241,8 @@ def train_pairs(
     weights = torch.zeros(samples.width + 1, len(rates), dtype=samples.dtype, device=samples.device)
     velocity = torch.zeros_like(weights)
     every = torch.arange(size, device=samples.device)
-    for step in range(per_epoch * settings.epochs):
+    steps = per_epoch * settings.cached.epochs
+    for step in range(steps):
         epoch, position = divmod(step, per_epoch)
         if position == 0:
             order = rows[epoch_order(len(rows), settings.seed, epoch)]
@@ -250,14 +251,14 @@ def train_pairs(
         errors[every, labels] -= 1
         torch.addmm(velocity, z.T, errors.view(size, -1), beta=settings.momentum, alpha=1 / size, out=velocity)
         velocity.addcmul_(weights, decays)
-        weights.addcmul_(velocity, rates, value=-learning_rate(step, per_epoch * settings.epochs, 0, 1.0, 0.0, 0.0))
+        weights.addcmul_(velocity, rates, value=-learning_rate(step, steps, 0, 1.0, 0.0, 0.0))
         advance()
     return weights.view(len(weights), -1, len(pairs))
 
 
 def _steps(count: int, settings: ProbeSettings) -> int:
     """Of one run on so many pictures."""
-    return settings.epochs * (count // min(settings.batch_size, count))
+    return settings.cached.epochs * (count // min(settings.cached.batch_size, count))
 
 
 def _groups(pairs: list[Pair], numbers: int) -> list[list[Pair]]:
@@ -279,7 +280,7 @@ def _counting(progress: Told, count: int) -> Advance:
 
 
 def _top1(
-    samples: Samples,
+    samples: LabelledFeatures,
     rows: Indices,
     scaling: Scaling,
     weights: Tensor,  # (F + 1, C, G)

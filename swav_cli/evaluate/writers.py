@@ -127,7 +127,7 @@ def write_lines(path: Path, table: Table) -> None:
             file.writelines(one_line(name) + "\n" for name in table.paths(rows))
 
 
-class Format(NamedTuple):
+class FeatureFormat(NamedTuple):
     """How a suffix is written."""
 
     write: Callable[[Path, Table], None] | None  # None: the rows themselves are the file
@@ -135,13 +135,13 @@ class Format(NamedTuple):
     holds_paths: bool
 
 
-FORMATS = {
-    ".npy": Format(None, 0, holds_paths=False),
-    ".npz": Format(write_npz, 4, holds_paths=True),
-    ".safetensors": Format(write_safetensors, 4, holds_paths=False),
-    ".parquet": Format(write_parquet, 4, holds_paths=True),
-    ".csv": Format(write_csv, 13, holds_paths=True),
-    ".pt": Format(write_pt, 4, holds_paths=True),
+FEATURE_FORMATS = {
+    ".npy": FeatureFormat(None, 0, holds_paths=False),
+    ".npz": FeatureFormat(write_npz, 4, holds_paths=True),
+    ".safetensors": FeatureFormat(write_safetensors, 4, holds_paths=False),
+    ".parquet": FeatureFormat(write_parquet, 4, holds_paths=True),
+    ".csv": FeatureFormat(write_csv, 13, holds_paths=True),
+    ".pt": FeatureFormat(write_pt, 4, holds_paths=True),
 }
 
 
@@ -151,8 +151,8 @@ class Output(NamedTuple):
     path: Path
 
     @property
-    def format(self) -> Format:
-        return FORMATS[self.path.suffix.lower()]
+    def format(self) -> FeatureFormat:
+        return FEATURE_FORMATS[self.path.suffix.lower()]
 
     def _beside(self, ending: str) -> Path:
         whole = self.path.suffix.lower() != ".npy"  # files of other formats may lie beside feats.npy
@@ -203,10 +203,10 @@ def open_output(path: Path, is_map: bool) -> Output:
         UserError: no such format or folder, or it can't be written to.
     """
     suffix = path.suffix.lower()
-    if suffix not in FORMATS:
-        known = ", ".join(FORMATS)
+    if suffix not in FEATURE_FORMATS:
+        known = ", ".join(FEATURE_FORMATS)
         said = f"'{path.suffix}' is no format of features" if suffix else "the name tells no format"
-        raise UserError(f"--out {path}: {said}.{nearest(suffix, FORMATS)} Known are {known}")
+        raise UserError(f"--out {path}: {said}.{nearest(suffix, FEATURE_FORMATS)} Known are {known}")
     if os.path.isdir(path):
         raise UserError(f"--out {path}: is a folder; name a file, such as {path / 'features.npy'}")
     if not os.path.isdir(path.parent):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from swav_cli.core.weights import About
 
 
-class Format(NamedTuple):
+class ExportFormat(NamedTuple):
     """Where a format is kept and what it takes to write it."""
 
     suffix: str  # behind a name of our choosing
@@ -27,14 +27,14 @@ class Format(NamedTuple):
 
 
 PICKLES = (".pth", ".pt", ".tar", ".bin")
-FORMATS = {
-    "onnx": Format(".onnx", (".onnx",), ("onnx", "onnxruntime", "onnxscript"), "onnx", is_graph=True),
-    "torch-export": Format(".pt2", (".pt2",), is_graph=True),
-    "safetensors": Format(".safetensors", (".safetensors",)),
-    "torchvision": Format(".torchvision.pth", PICKLES, is_bare=True),
-    "timm": Format(".timm", (), ("timm",), "timm"),
-    "mmpretrain": Format(".mmpretrain.pth", PICKLES),
-    "official": Format(".official.pth", PICKLES, is_bare=True),
+EXPORT_FORMATS = {
+    "onnx": ExportFormat(".onnx", (".onnx",), ("onnx", "onnxruntime", "onnxscript"), "onnx", is_graph=True),
+    "torch-export": ExportFormat(".pt2", (".pt2",), is_graph=True),
+    "safetensors": ExportFormat(".safetensors", (".safetensors",)),
+    "torchvision": ExportFormat(".torchvision.pth", PICKLES, is_bare=True),
+    "timm": ExportFormat(".timm", (), ("timm",), "timm"),
+    "mmpretrain": ExportFormat(".mmpretrain.pth", PICKLES),
+    "official": ExportFormat(".official.pth", PICKLES, is_bare=True),
 }
 LAYERS = {"pooled": "", "embedding": "projection_head", "scores": "prototypes", "probabilities": "fc"}  # what it needs
 TORCHVISION = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "wide_resnet50_2")  # timm's names too
@@ -48,7 +48,7 @@ class ExportRequest:
     """How a model is to be exported.
 
     Args:
-        format: one of `FORMATS`.
+        format: one of `EXPORT_FORMATS`.
         layer: of a graph, what it puts out: one of `LAYERS`.
         preprocess: a graph takes uint8 pictures, and scales and normalises them itself.
         half: weights in float16, and in a graph the arithmetic too; inputs and outputs stay float32.
@@ -65,9 +65,10 @@ class ExportRequest:
     static: int | None = None
 
     def __post_init__(self) -> None:
-        if self.format not in FORMATS:
+        if self.format not in EXPORT_FORMATS:
             raise UserError(
-                f"no export format '{self.format}'.{nearest(self.format, FORMATS)} There are: {', '.join(FORMATS)}"
+                f"no export format '{self.format}'.{nearest(self.format, EXPORT_FORMATS)} "
+                f"There are: {', '.join(EXPORT_FORMATS)}"
             )
         if self.layer not in LAYERS:
             raise UserError(f"no layer '{self.layer}'.{nearest(self.layer, LAYERS)} There are: {', '.join(LAYERS)}")
@@ -78,9 +79,9 @@ class ExportRequest:
             raise UserError(f"--static {self.static}: a number of pictures from 1 on")
 
     @property
-    def kind(self) -> Format:
+    def kind(self) -> ExportFormat:
         """What is known of the format."""
-        return FORMATS[self.format]
+        return EXPORT_FORMATS[self.format]
 
     @property
     def tolerance(self) -> float:
@@ -88,12 +89,12 @@ class ExportRequest:
         return 2e-2 if self.half else 1e-4
 
 
-def format_of(name: str) -> str:
+def export_format(name: str) -> str:
     """The format that a file's ending stands for; onnx where it tells nothing."""
     ending = Path(name).suffix
     if ending in PICKLES:
         raise UserError(f"{name}: say which with --format torchvision, mmpretrain or official")
-    return next((key for key, kind in FORMATS.items() if kind.suffix == ending), "onnx")
+    return next((key for key, kind in EXPORT_FORMATS.items() if kind.suffix == ending), "onnx")
 
 
 def check_installed(request: ExportRequest) -> None:
@@ -119,7 +120,7 @@ def check_fits(request: ExportRequest, about: About, parameters: int) -> None:
         lacks = "no classifier" if request.layer == "probabilities" else f"no {LAYERS[request.layer].replace('_', ' ')}"
         raise UserError(f"--layer {request.layer}: this model has {lacks}; it has {', '.join(there)}")
     if why := _unlike(request.format, about):
-        others = [name for name in FORMATS if not _unlike(name, about)]
+        others = [name for name in EXPORT_FORMATS if not _unlike(name, about)]
         raise UserError(f"--format {request.format} can't hold this model: {why}. These can: {', '.join(others)}")
     if request.format == "onnx" and parameters * (2 if request.half else 4) > LARGEST_ONNX:
         advice = "take torch-export" if request.half else "--half halves it, torch-export has no such limit"

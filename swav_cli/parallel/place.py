@@ -24,7 +24,7 @@ def adopt_place(variables: MutableMapping[str, str] = os.environ) -> None:
     adopt_slurm(variables)
 
 
-def check_place(variables: Mapping[str, str] = os.environ) -> int:
+def check_environment(variables: Mapping[str, str] = os.environ) -> int:
     """How many processes there are, of which this is one.
 
     Raises:

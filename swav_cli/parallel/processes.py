@@ -21,7 +21,7 @@ from swav_cli.errors import Interrupted, MemoryFull, PeerLost, UserError, is_mem
 from swav_cli.parallel import distributed
 from swav_cli.parallel.gpus import refuse_shared_gpus, taken_gpu
 from swav_cli.parallel.peers import Peers
-from swav_cli.parallel.place import check_place
+from swav_cli.parallel.place import check_environment
 
 T = TypeVar("T")
 _PEERS: list[Peers] = []  # the others, while they are joined
@@ -55,7 +55,7 @@ def joined_processes(where: torch.device = CPU, minutes: float = LONG) -> Iterat
         PeerLost: another process ended, or did not come in time.
         MemoryFull: this process has no room for its pictures.
     """
-    if dist.is_initialized() or check_place() == 1:
+    if dist.is_initialized() or check_environment() == 1:
         yield
         return
     peers = Peers(_join(where, minutes))

@@ -101,7 +101,7 @@ class CachedRecipe(Part):
     )
 
 
-class ClassifierRecipe(Part):
+class _BothKinds(Part):
     """What both kinds share."""
 
     name: RunName
@@ -116,14 +116,14 @@ class ClassifierRecipe(Part):
     checkpoint: CheckpointRecipe = Field(default=CheckpointRecipe())
 
     @model_validator(mode="after")
-    def _no_contradictions(self) -> ClassifierRecipe:
+    def _no_contradictions(self) -> _BothKinds:
         problems = [*_in_schedule(self), *_in_batch(self)]
         if problems:
             raise ContradictionError(problems)
         return self
 
 
-class LinearRecipe(ClassifierRecipe):
+class LinearRecipe(_BothKinds):
     """A linear classifier on frozen features."""
 
     task: Literal["linear"] = Field(default="linear", description="linear: a classifier on frozen features")
@@ -133,7 +133,7 @@ class LinearRecipe(ClassifierRecipe):
     cached: CachedRecipe
 
 
-class FinetuneRecipe(ClassifierRecipe):
+class FinetuneRecipe(_BothKinds):
     """The whole network trained further with labels."""
 
     task: Literal["finetune"] = Field(default="finetune", description="finetune: the backbone is trained too")
@@ -141,14 +141,17 @@ class FinetuneRecipe(ClassifierRecipe):
     sync_batchnorm: bool = Field(default=True, description="batch normalisation over all processes")
 
 
-def _in_schedule(recipe: ClassifierRecipe) -> list[str]:
+ClassifierRecipe = LinearRecipe | FinetuneRecipe
+
+
+def _in_schedule(recipe: _BothKinds) -> list[str]:
     late = [epoch for epoch in recipe.schedule.drop_epochs if epoch >= recipe.training.epochs]
     if late:
         return [f"schedule.drop_epochs ({late[0]}) is not within training.epochs ({recipe.training.epochs})"]
     return []
 
 
-def _in_batch(recipe: ClassifierRecipe) -> list[str]:
+def _in_batch(recipe: _BothKinds) -> list[str]:
     batch, parts = recipe.training.batch_size, recipe.training.accumulate
     if batch != "auto" and batch % parts:
         return [f"training.batch_size ({batch}) does not divide into training.accumulate ({parts}) equal parts"]

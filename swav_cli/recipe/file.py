@@ -16,12 +16,12 @@ from pydantic import BaseModel, ValidationError
 from swav_cli.data.paths import expanded
 from swav_cli.data.shards.names import is_stream, runs_command
 from swav_cli.errors import UserError, nearest
-from swav_cli.recipe.classifier_schema import FinetuneRecipe, LinearRecipe
+from swav_cli.recipe.classifier_schema import ClassifierRecipe, FinetuneRecipe, LinearRecipe
 from swav_cli.recipe.part import Part
 from swav_cli.recipe.schema import Recipe
 from swav_cli.recipe.words import explain, place_of, takes_null, takes_text
 
-AnyRecipe = Recipe | LinearRecipe | FinetuneRecipe
+AnyRecipe = Recipe | ClassifierRecipe
 Schema = TypeVar("Schema", bound=Part)
 COMMANDS: dict[type[Part], str] = {Recipe: "pretrain", LinearRecipe: "linear-eval", FinetuneRecipe: "finetune"}
 

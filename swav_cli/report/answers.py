@@ -16,33 +16,35 @@ from swav_cli.evaluate.answer import Answer, Kind
 from swav_cli.report.printable import printable
 from swav_cli.report.tables import render
 
-Format = Literal["table", "json", "jsonl", "csv"]
-FORMATS: tuple[Format, ...] = get_args(Format)
-SUFFIXES: dict[str, Format] = {".json": "json", ".jsonl": "jsonl", ".csv": "csv", ".txt": "table"}
+AnswerFormat = Literal["table", "json", "jsonl", "csv"]
+ANSWER_FORMATS: tuple[AnswerFormat, ...] = get_args(AnswerFormat)
+ANSWER_SUFFIXES: dict[str, AnswerFormat] = {".json": "json", ".jsonl": "jsonl", ".csv": "csv", ".txt": "table"}
 BLOCK = 50  # pictures of a table that are laid out together
 
 
-def pick_format(written: str | None, as_json: bool, out: Path | None) -> Format:
+def pick_format(written: str | None, as_json: bool, out: Path | None) -> AnswerFormat:
     """The format that the options ask for; by the file's name where they don't.
 
     Raises:
         UserError: unknown, or two that differ.
     """
-    if written is not None and written not in FORMATS:
-        raise UserError(f"--format {written}: use {', '.join(FORMATS)}")
+    if written is not None and written not in ANSWER_FORMATS:
+        raise UserError(f"--format {written}: use {', '.join(ANSWER_FORMATS)}")
     if as_json and written not in (None, "json"):
         raise UserError(f"--json means --format json; leave out one of --json and --format {written}")
     if as_json or written:
-        return next(each for each in FORMATS if each == ("json" if as_json else written))
+        return next(each for each in ANSWER_FORMATS if each == ("json" if as_json else written))
     if out is None:
         return "table"
-    if out.suffix.lower() not in SUFFIXES:
-        raise UserError(f"--out {out}: name it {', '.join(SUFFIXES)}, or say --format {'|'.join(FORMATS)}")
-    return SUFFIXES[out.suffix.lower()]
+    if out.suffix.lower() not in ANSWER_SUFFIXES:
+        raise UserError(
+            f"--out {out}: name it {', '.join(ANSWER_SUFFIXES)}, or say --format {'|'.join(ANSWER_FORMATS)}"
+        )
+    return ANSWER_SUFFIXES[out.suffix.lower()]
 
 
 def write_answers(
-    stream: TextIO, answers: Iterable[Answer], written: Format, kind: Kind, top_k: int, about: dict[str, Any]
+    stream: TextIO, answers: Iterable[Answer], written: AnswerFormat, kind: Kind, top_k: int, about: dict[str, Any]
 ) -> None:
     """Write all of them, and flush so that a reader that went away is noticed here.
 

@@ -15,14 +15,14 @@ from swav_cli.core.derive import Derived
 from swav_cli.core.weights import About
 from swav_cli.data.pictures import Pictures
 from swav_cli.errors import UserError, counted
-from swav_cli.recipe.classifier_schema import ClassifierRecipe, FinetuneRecipe, LinearRecipe
+from swav_cli.recipe.classifier_schema import ClassifierRecipe, FinetuneRecipe
 from swav_cli.recipe.schema import settled
 from swav_cli.report.console import describe_bad, duration
 
 WORST = 3  # classes told of by name
 
 
-def describe_job(recipe: LinearRecipe | FinetuneRecipe, source: str, train: Pictures, val: Pictures) -> str:
+def describe_job(recipe: ClassifierRecipe, source: str, train: Pictures, val: Pictures) -> str:
     """What is about to be trained, on what."""
     classes = len(train.classes or [])
     what = "the whole network of" if isinstance(recipe, FinetuneRecipe) else "a linear layer on the frozen features of"
@@ -34,7 +34,7 @@ def describe_job(recipe: LinearRecipe | FinetuneRecipe, source: str, train: Pict
     )
 
 
-def describe_training(recipe: LinearRecipe | FinetuneRecipe, derived: list[Derived], device: str) -> list[str]:
+def describe_training(recipe: ClassifierRecipe, derived: list[Derived], device: str) -> list[str]:
     """Derived values with their reasons, and how long and how fast it trains."""
     return [
         *(f"  {value.key} = {value.value}  ({value.reason})" for value in derived),
@@ -56,7 +56,7 @@ def rate_words(recipe: ClassifierRecipe) -> str:
     return f"{words}, then half a cosine to 0, an epoch at a time"
 
 
-def protocol(recipe: LinearRecipe | FinetuneRecipe, about: About) -> str:
+def protocol(recipe: ClassifierRecipe, about: About) -> str:
     """All that a reader needs to compare a number with another."""
     settings, size = recipe.optimizer, settled(recipe.crop.size)
     least, most = recipe.crop.scale

@@ -16,7 +16,7 @@ from swav_cli.report.marked import SOFTWARE
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-SUFFIXES = (".png", ".pdf", ".svg")
+PLOT_SUFFIXES = (".png", ".pdf", ".svg")
 NUMBERED = 15  # classes up to which each cell says how many pictures it stands for
 NAMED = 120  # classes up to which their names can be read
 LONGEST = 28  # characters of a name
@@ -76,8 +76,10 @@ def check_drawing(path: Path) -> None:
     Raises:
         UserError: matplotlib is not installed, or another suffix.
     """
-    if path.suffix.lower() not in SUFFIXES:
-        raise UserError(f"{path}: a confusion is drawn as {', '.join(SUFFIXES)}.{nearest(path.suffix, SUFFIXES)}")
+    if path.suffix.lower() not in PLOT_SUFFIXES:
+        raise UserError(
+            f"{path}: a confusion is drawn as {', '.join(PLOT_SUFFIXES)}.{nearest(path.suffix, PLOT_SUFFIXES)}"
+        )
     try:
         import matplotlib  # noqa: F401  (whether it is there)
     except ImportError:

@@ -18,14 +18,14 @@ from swav_cli.errors import UserError
 from swav_cli.files import write_whole
 from swav_cli.run.folder import RunFolder
 
-FORMAT = "swav-run-1"
+CHECKPOINT_FORMAT = "swav-run-1"
 
 
 def save_checkpoint(folder: RunFolder, state: dict[str, Any], keep_as: str | None = None) -> None:
     """Write the state as `last.pt`, and under a name of its own where it is to be kept for good."""
     folder.checkpoints.mkdir(parents=True, exist_ok=True)
     fresh = folder.checkpoints / "next.pt"
-    write_whole(fresh, lambda beside: torch.save({"format": FORMAT, **state}, beside))
+    write_whole(fresh, lambda beside: torch.save({"format": CHECKPOINT_FORMAT, **state}, beside))
     if folder.last.exists():
         os.replace(folder.last, folder.previous)
     os.replace(fresh, folder.last)
@@ -35,7 +35,7 @@ def save_checkpoint(folder: RunFolder, state: dict[str, Any], keep_as: str | Non
         try:
             os.link(folder.last, kept)  # the same bytes under a second name, which moving `last.pt` leaves alone
         except OSError:
-            write_whole(kept, lambda beside: torch.save({"format": FORMAT, **state}, beside))
+            write_whole(kept, lambda beside: torch.save({"format": CHECKPOINT_FORMAT, **state}, beside))
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (zipfile.BadZipFile, EOFError, OSError, RuntimeError) as error:
         raise ValueError(f"damaged ({str(error).splitlines()[0]})") from None
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
+    if not isinstance(state, dict) or state.get("format") != CHECKPOINT_FORMAT:
         raise ValueError("not a checkpoint of a swav run")
     return state
 

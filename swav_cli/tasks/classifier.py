@@ -24,6 +24,7 @@ from swav_cli.evaluate.unread import Unread
 from swav_cli.files import write_text
 from swav_cli.parallel import distributed
 from swav_cli.parallel.processes import first_decides, was_restarted
+from swav_cli.recipe.classifier_schema import ClassifierRecipe
 from swav_cli.recipe.file import dump_recipe
 from swav_cli.report.classifier import confusion_text, describe_epoch, describe_outcome, protocol, read_confusion
 from swav_cli.report.confusion import save_confusion
@@ -36,7 +37,6 @@ from swav_cli.run.pictures import run_of
 from swav_cli.run.results import add_results, change_results, finished_results
 from swav_cli.tasks.after_training import training_is_saved
 from swav_cli.tasks.classifier_job import (
-    ClassifierRecipe,
     Job,
     check_processes,
     default_folder,

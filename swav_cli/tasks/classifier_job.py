@@ -21,7 +21,7 @@ from swav_cli.data.sources import open_pictures
 from swav_cli.errors import Notice, UserError, counted, silent
 from swav_cli.parallel import distributed
 from swav_cli.parallel.agreement import refuse_disagreement
-from swav_cli.recipe.classifier_schema import FinetuneRecipe, LinearRecipe
+from swav_cli.recipe.classifier_schema import ClassifierRecipe
 from swav_cli.recipe.schema import settled
 from swav_cli.report.classifier import describe_job, describe_training, protocol
 from swav_cli.run.newest import newest_run
@@ -29,8 +29,6 @@ from swav_cli.run.origin import Origin
 from swav_cli.run.pictures import named_by, pretraining_of, run_of
 from swav_cli.run.seen import checkpoint_seen, pictures_seen, recipe_seen
 from swav_cli.zoo.load import Loaded, load
-
-ClassifierRecipe = LinearRecipe | FinetuneRecipe
 
 
 class Job(NamedTuple):
@@ -170,7 +168,7 @@ def default_folder(job: Job, cached_features: bool = False) -> Path:
     return Path("runs") / f"{name}-{job.recipe.name}{'-cached' if cached_features else ''}"
 
 
-def check_processes(recipe: LinearRecipe | FinetuneRecipe, world: int) -> None:
+def check_processes(recipe: ClassifierRecipe, world: int) -> None:
     """
     Raises:
         UserError: so many processes do not divide the recipe's batch evenly.

@@ -99,10 +99,7 @@ def _train(
     started: float,
 ) -> dict[str, Any]:
     grid = recipe.cached
-    settings = ProbeSettings(
-        lrs=tuple(grid.lrs), weight_decays=tuple(grid.weight_decays), epochs=grid.epochs, batch_size=grid.batch_size,
-        momentum=recipe.optimizer.momentum, seed=recipe.training.seed, holdout=grid.holdout,
-    )  # fmt: skip
+    settings = ProbeSettings(grid, recipe.optimizer.momentum, recipe.training.seed)
     assert job.train.labels is not None
     labels = torch.from_numpy(job.train.labels)
     count = len(grid.lrs) * len(grid.weight_decays)

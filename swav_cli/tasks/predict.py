@@ -22,7 +22,7 @@ from swav_cli.evaluate.prediction import predict
 from swav_cli.evaluate.sorting import Sorting
 from swav_cli.evaluate.unread import FEW
 from swav_cli.files import write_as_text
-from swav_cli.report.answers import Format, pick_format, write_answers
+from swav_cli.report.answers import AnswerFormat, pick_format, write_answers
 from swav_cli.report.labelled_sheet import MOST, save_labelled
 from swav_cli.report.printable import printable
 from swav_cli.writable import check_place, is_pipe_or_device
@@ -36,7 +36,7 @@ def write_predictions(
     linear: str | Path | None = None,
     out: str | Path | None = None,
     stream: TextIO | None = None,
-    written: Format | None = None,
+    written: AnswerFormat | None = None,
     top_k: int = 5,
     sort_into: str | Path | None = None,
     copy: bool = False,

@@ -17,7 +17,7 @@ from swav_cli.core.weights import About, about, not_finite, read_model, rebuilt,
 from swav_cli.data.paths import expanded
 from swav_cli.errors import Notice, UserError, nearest, silent
 from swav_cli.recipe.file import parse_recipe, read_yaml
-from swav_cli.run.checkpoint import FORMAT
+from swav_cli.run.checkpoint import CHECKPOINT_FORMAT
 from swav_cli.run.folder import RunFolder
 from swav_cli.run.newest import newest_run
 from swav_cli.zoo import catalogue
@@ -158,7 +158,7 @@ def _load_path(path: Path, source: str, notice: Notice) -> Loaded:
     if _is_ours(path):
         return Loaded(*read_model(path), "swav model", "")
     content = None if path.suffix == ".safetensors" else _with_description(path, read_foreign(path))
-    if isinstance(content, dict) and content.get("format") == FORMAT:
+    if isinstance(content, dict) and content.get("format") == CHECKPOINT_FORMAT:
         return _from_checkpoint(path, content)
     entry = catalogue.entry_named(path.name)
     return _described(_read_foreign_network(path, entry, notice, content), entry, source, notice)

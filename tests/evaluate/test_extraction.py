@@ -26,7 +26,7 @@ from swav_cli.errors import Interrupted, UserError
 from swav_cli.evaluate import extraction, unfinished
 from swav_cli.evaluate.extraction import extract
 from swav_cli.evaluate.features import extract_features
-from swav_cli.evaluate.writers import FORMATS
+from swav_cli.evaluate.writers import FEATURE_FORMATS
 from tests.data.tars import make_tar, png
 
 ABOUT = About("resnet18", width=4, stem="small", hidden_dim=16, embedding_dim=8, prototypes=12, size=32, source="tiny")
@@ -403,7 +403,7 @@ def test_another_file_is_not_overwritten_unasked(model: SwAV, feats: Path, photo
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names there are text")
-@pytest.mark.parametrize("name", sorted({"f" + suffix for suffix in FORMATS}))
+@pytest.mark.parametrize("name", sorted({"f" + suffix for suffix in FEATURE_FORMATS}))
 def test_below_a_folder_whose_name_is_no_utf8(name: str, model: SwAV, tmp_path: Path) -> None:
     folder = tmp_path / os.fsdecode(b"f\xff")
     folder.mkdir()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,9 +17,9 @@ from swav_cli.data.reading.loader import epoch_order
 from swav_cli.errors import Diverged, UserError
 from swav_cli.evaluate import probe as module
 from swav_cli.evaluate.probe import (
+    LabelledFeatures,
     Probe,
     ProbeSettings,
-    Samples,
     Scaling,
     Tried,
     fold,
@@ -28,11 +29,18 @@ from swav_cli.evaluate.probe import (
     train_pairs,
     train_probe,
 )
+from swav_cli.recipe.classifier_schema import CachedRecipe
 
 CPU = torch.device("cpu")
 SETTINGS = ProbeSettings(
-    lrs=(1.0, 10.0, 30.0), weight_decays=(1e-3, 1e-2), epochs=4, batch_size=32, momentum=0.9, seed=3, holdout=0.2
-)
+    CachedRecipe(lrs=[1.0, 10.0, 30.0], weight_decays=[1e-3, 1e-2], epochs=4, batch_size=32, holdout=0.2),
+    momentum=0.9, seed=3,
+)  # fmt: skip
+
+
+def changed(settings: ProbeSettings = SETTINGS, **values: Any) -> ProbeSettings:
+    """The same settings but for values of the recipe's `cached`."""
+    return settings._replace(cached=settings.cached.model_copy(update=values))
 
 
 def problem(count: int, width: int = 12, classes: int = 4, seed: int = 0, noise: float = 2.0) -> tuple[Tensor, Tensor]:
@@ -45,8 +53,8 @@ def problem(count: int, width: int = 12, classes: int = 4, seed: int = 0, noise:
     return features * torch.logspace(-2, 2, width) + torch.linspace(-50, 50, width), labels
 
 
-def samples_of(features: Tensor, labels: Tensor) -> Samples:
-    return Samples(features, labels, int(labels.max()) + 1, CPU)
+def samples_of(features: Tensor, labels: Tensor) -> LabelledFeatures:
+    return LabelledFeatures(features, labels, int(labels.max()) + 1, CPU)
 
 
 def nothing() -> None:
@@ -63,13 +71,13 @@ def trained_alone(features: Tensor, labels: Tensor, lr: float, decay: float, set
     layer = nn.Linear(features.shape[1], int(labels.max()) + 1, dtype=features.dtype)
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
-    size = min(settings.batch_size, len(labels))
+    size = min(settings.cached.batch_size, len(labels))
     peak, per_epoch = lr * size / 256, len(labels) // size
     optimizer = torch.optim.SGD(layer.parameters(), peak, settings.momentum, weight_decay=decay)
-    for step in range(settings.epochs * per_epoch):
+    for step in range(settings.cached.epochs * per_epoch):
         order = epoch_order(len(labels), settings.seed, step // per_epoch)
         rows = order[step % per_epoch * size :][:size]
-        optimizer.param_groups[0]["lr"] = learning_rate(step, settings.epochs * per_epoch, 0, peak, 0.0, 0.0)
+        optimizer.param_groups[0]["lr"] = learning_rate(step, settings.cached.epochs * per_epoch, 0, peak, 0.0, 0.0)
         optimizer.zero_grad()
         F.cross_entropy(layer(features[rows]), labels[rows]).backward()
         optimizer.step()
@@ -83,7 +91,7 @@ def trained_alone(features: Tensor, labels: Tensor, lr: float, decay: float, set
 def test_each_pair_is_trained_as_if_alone(count: int) -> None:
     features, labels = problem(count)
     samples, every = samples_of(features, labels), np.arange(count)
-    pairs = list(itertools.product(SETTINGS.lrs, SETTINGS.weight_decays))
+    pairs = list(itertools.product(SETTINGS.cached.lrs, SETTINGS.cached.weight_decays))
     together = train_pairs(samples, every, scaling_of(samples, every), pairs, SETTINGS, nothing)
     for position, (lr, decay) in enumerate(pairs):
         layer = trained_alone(standardised(features, features), labels, lr, decay, SETTINGS)
@@ -96,7 +104,7 @@ def test_the_optimum_is_scikit_learns() -> None:
     linear_model = pytest.importorskip("sklearn.linear_model")
     (features, labels), (others, answers) = problem(3000, 24, 6), problem(5000, 24, 6, seed=1)
     decay = 1e-4
-    settings = SETTINGS._replace(lrs=(30.0,), weight_decays=(decay,), epochs=40, batch_size=256)
+    settings = changed(lrs=[30.0], weight_decays=[decay], epochs=40, batch_size=256)
     probe = train_probe(features, labels, 6, settings, CPU)
     z, z_others = standardised(features, features), standardised(others, features)
     theirs = linear_model.LogisticRegression(C=1 / (decay * len(z)), tol=1e-8, max_iter=5000).fit(z, labels)
@@ -215,7 +223,7 @@ def test_the_split_is_stratified_disjoint_and_fixed_by_the_seed() -> None:
     again, other = split(rows, labels, SETTINGS), split(rows, labels, SETTINGS._replace(seed=8))
     assert again[1].tolist() == held_out.tolist()
     assert other[1].tolist() != held_out.tolist()
-    largest = split(rows, labels, SETTINGS._replace(holdout=0.9))[0]
+    largest = split(rows, labels, changed(holdout=0.9))[0]
     assert torch.bincount(labels[largest], minlength=5).min() == 1
 
 
@@ -245,14 +253,14 @@ def scaling_of_all(features: Tensor, labels: Tensor) -> Scaling:
 def test_of_equals_the_one_with_more_decay_and_then_the_lower_rate_is_taken() -> None:
     # Far apart: every pair is right on all held-out pictures.
     features, labels = problem(200, noise=0.01)
-    probe = train_probe(features, labels, 4, SETTINGS._replace(epochs=30), CPU)
+    probe = train_probe(features, labels, 4, changed(epochs=30), CPU)
     assert {tried.top1 for tried in probe.grid} == {100.0}
     assert (probe.lr, probe.weight_decay) == (1.0, 1e-2)
 
 
 def test_a_pair_that_diverged_is_passed_over() -> None:
     features, labels = problem(300)
-    settings = SETTINGS._replace(lrs=(1.0, 1e4), weight_decays=(1e-3, 10.0), epochs=60)
+    settings = changed(lrs=(1.0, 1e4), weight_decays=(1e-3, 10.0), epochs=60)
     probe = train_probe(features.float(), labels, 4, settings, CPU)
     lost = [(tried.lr, tried.weight_decay) for tried in probe.grid if tried.top1 is None]
     assert lost == [(1e4, 10.0)]
@@ -260,13 +268,13 @@ def test_a_pair_that_diverged_is_passed_over() -> None:
     assert probe.weight.isfinite().all()
     for lrs in ((1e4, 1e5), (1e4,)):
         with pytest.raises(Diverged, match=r"try rates below 10000"):
-            train_probe(features.float(), labels, 4, settings._replace(lrs=lrs, weight_decays=(10.0,)), CPU)
+            train_probe(features.float(), labels, 4, changed(settings, lrs=lrs, weight_decays=(10.0,)), CPU)
 
 
 def test_a_single_pair_needs_nothing_held_out() -> None:
     features, labels = problem(4, width=6)
     labels = torch.arange(4)
-    single = SETTINGS._replace(lrs=(1.0,), weight_decays=(0.0,))
+    single = changed(lrs=(1.0,), weight_decays=(0.0,))
     probe = train_probe(features, labels, 4, single, CPU)
     assert probe.grid == [Tried(1.0, 0.0, None)]
     assert (probe.train_count, probe.holdout_count) == (4, 0)
@@ -274,11 +282,11 @@ def test_a_single_pair_needs_nothing_held_out() -> None:
 
 def test_where_no_class_has_two_pictures_the_middle_of_the_grid_is_trained() -> None:
     features, _ = problem(4, width=6)
-    settings = SETTINGS._replace(lrs=(10.0, 0.1, 1.0), weight_decays=(1e-3, 0.0))
+    settings = changed(lrs=(10.0, 0.1, 1.0), weight_decays=(1e-3, 0.0))
     probe = train_probe(features, torch.arange(4), 4, settings, CPU)
     assert (probe.lr, probe.weight_decay, probe.holdout_count) == (1.0, 1e-3, 0)
     assert len(probe.grid) == 6
-    alone = train_probe(features, torch.arange(4), 4, settings._replace(lrs=(1.0,), weight_decays=(1e-3,)), CPU)
+    alone = train_probe(features, torch.arange(4), 4, changed(settings, lrs=(1.0,), weight_decays=(1e-3,)), CPU)
     assert torch.equal(probe.weight, alone.weight)
 
 
@@ -304,7 +312,6 @@ def test_pictures_without_features_are_left_out() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"settings": SETTINGS._replace(lrs=())}, "cached.lrs and cached.weight_decays: one of them is empty"),
         ({"labels": torch.tensor([0, 1, 4, 1])}, "a picture has the label 4, but classes are 0 to 3"),
         ({"labels": torch.tensor([0, 1, -1, 1])}, "a picture has the label -1"),
         ({"features": torch.full((4, 3), torch.nan)}, "none of 4 pictures has features that are finite"),

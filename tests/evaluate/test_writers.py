@@ -14,7 +14,7 @@ from safetensors import safe_open
 
 from swav_cli.errors import UserError
 from swav_cli.evaluate import writers
-from swav_cli.evaluate.writers import FORMATS, Output, Table, open_output
+from swav_cli.evaluate.writers import FEATURE_FORMATS, Output, Table, open_output
 
 NAMES = ["a/1.png", 'a/comma, and "quote".png', "b/3.png"]
 FEATURES = np.array([[0.1, -2.0, 1e-30], [np.nan] * 3, [1 / 3, 1e30, 7.0]], dtype=np.float32)
@@ -102,7 +102,7 @@ def test_a_line_a_name(tmp_path: Path) -> None:
 def test_names_that_are_not_utf8(tmp_path: Path) -> None:
     odd = table()._replace(names=["a.png", "caf\udce9.png", "c.png"].__getitem__, classes=["caf\udce9", "b\udcff"])
     assert odd.labels is not None
-    for suffix, made in FORMATS.items():
+    for suffix, made in FEATURE_FORMATS.items():
         if made.write is not None:
             made.write(tmp_path / f"f{suffix}", odd)
 

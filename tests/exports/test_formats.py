@@ -11,7 +11,7 @@ import pytest
 from swav_cli.core.weights import About
 from swav_cli.errors import UserError
 from swav_cli.exports import formats
-from swav_cli.exports.formats import ExportRequest, check_fits, format_of
+from swav_cli.exports.formats import ExportRequest, check_fits, export_format
 from swav_cli.tasks.export import export_model, settle_path
 
 TINY = About("resnet18", width=4, stem="small", hidden_dim=16, embedding_dim=8, prototypes=12, size=16)
@@ -113,9 +113,9 @@ def test_a_name_that_does_not_suit_the_format(tmp_path: Path) -> None:
     [("", "onnx"), ("a.pt2", "torch-export"), ("b/a.safetensors", "safetensors"), ("x.timm", "timm")],
 )
 def test_the_ending_tells_the_format(name: str, format_: str) -> None:
-    assert format_of(name) == format_
+    assert export_format(name) == format_
 
 
 def test_an_ending_of_several_formats_is_asked_about() -> None:
     with pytest.raises(UserError, match="say which with --format torchvision, mmpretrain or official"):
-        format_of("a.pth")
+        export_format("a.pth")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from swav_cli.errors import UserError
-from swav_cli.parallel.place import adopt_place, check_place
+from swav_cli.parallel.place import adopt_place, check_environment
 from tests.conftest import Command
 
 OPEN_MPI = {
@@ -23,7 +23,7 @@ def test_a_process_of_mpirun_knows_its_place(launched: dict[str, str]) -> None:
     adopt_place(variables)
     assert {name: variables[name] for name in PLACE} == PLACE
     with pytest.raises(UserError, match=r"MASTER_ADDR not set, so that the 4 processes don't know where to meet"):
-        check_place(variables)
+        check_environment(variables)
 
 
 def test_all_on_one_machine_meet_there_and_jobs_apart() -> None:
@@ -32,7 +32,7 @@ def test_all_on_one_machine_meet_there_and_jobs_apart() -> None:
         variables = {**OPEN_MPI, "OMPI_COMM_WORLD_LOCAL_SIZE": "4", "PMIX_NAMESPACE": job}
         adopt_place(variables)
         assert variables["MASTER_ADDR"] == "127.0.0.1"
-        assert check_place(variables) == 4
+        assert check_environment(variables) == 4
         ports.add(variables["MASTER_PORT"])
     assert len(ports) == 2
 
@@ -44,7 +44,7 @@ def test_mpirun_within_slurm() -> None:
     adopt_place(variables)
     assert {name: variables[name] for name in PLACE} == PLACE
     assert variables["MASTER_ADDR"] == "n3"
-    assert check_place(variables) == 4
+    assert check_environment(variables) == 4
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_what_is_empty_is_not_there() -> None:
     variables = {"WORLD_SIZE": "", "RANK": " ", "LOCAL_RANK": "", "MASTER_PORT": "", "MASTER_ADDR": "", "HOME": ""}
     adopt_place(variables)
     assert variables == {"HOME": ""}
-    assert check_place(variables) == 1
+    assert check_environment(variables) == 1
 
 
 MET = {"MASTER_ADDR": "n1", "MASTER_PORT": "29500"}
@@ -89,16 +89,16 @@ MET = {"MASTER_ADDR": "n1", "MASTER_PORT": "29500"}
 )
 def test_what_is_no_place(variables: dict[str, str], told: str) -> None:
     with pytest.raises(UserError) as caught:
-        check_place(variables)
+        check_environment(variables)
     assert told in str(caught.value)
     assert "\n" not in str(caught.value)
     assert caught.value.told is False  # each process that finds so says it, whatever its rank is
 
 
 def test_one_process_of_many_that_is_alone() -> None:
-    assert check_place({"WORLD_SIZE": "8"}) == 1  # a pod that trains by itself
-    assert check_place({"MASTER_PORT": "tcp://10.96.0.1:6443"}) == 1  # beside a service that is called so
-    assert check_place({"WORLD_SIZE": "8", "RANK": "0", **MET}) == 8
+    assert check_environment({"WORLD_SIZE": "8"}) == 1  # a pod that trains by itself
+    assert check_environment({"MASTER_PORT": "tcp://10.96.0.1:6443"}) == 1  # beside a service that is called so
+    assert check_environment({"WORLD_SIZE": "8", "RANK": "0", **MET}) == 8
 
 
 def test_a_command_says_so_in_one_line(swav_here: Command, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from swav_cli.errors import UserError
 from swav_cli.evaluate.answer import Answer, Guess, Kind
-from swav_cli.report.answers import Format, pick_format, write_answers
+from swav_cli.report.answers import AnswerFormat, pick_format, write_answers
 from swav_cli.report.printable import printable
 
 CLASSES = [
@@ -27,7 +27,7 @@ CLUSTERS = [
 
 
 def written(
-    answers: list[Answer], form: Format, kind: Kind = "class", top_k: int = 2, about: dict[str, Any] | None = None
+    answers: list[Answer], form: AnswerFormat, kind: Kind = "class", top_k: int = 2, about: dict[str, Any] | None = None
 ) -> str:
     stream = io.StringIO()
     write_answers(stream, answers, form, kind, top_k, about or {})
@@ -119,7 +119,7 @@ def test_names_can_not_write_to_the_terminal() -> None:
 
 
 @pytest.mark.parametrize("form", ["jsonl", "csv"])
-def test_rows_are_written_as_they_come(form: Format) -> None:
+def test_rows_are_written_as_they_come(form: AnswerFormat) -> None:
     """A reader of a pipe has the first before the second is asked for."""
 
     class Counted(io.StringIO):
@@ -174,7 +174,7 @@ SEPARATORS = "a\nb\rc\u2028d\u0085e\u2029f\vg\fh\x1ci.png"
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl", "json"])
-def test_names_with_any_line_end_stay_whole(form: Format) -> None:
+def test_names_with_any_line_end_stay_whole(form: AnswerFormat) -> None:
     answers = [
         Answer(0, SEPARATORS, (Guess(1, None, 0.5),), margin=0.1),
         Answer(1, "plain.png", (Guess(1, None, 0.5),)),

@@ -19,7 +19,7 @@ from swav_cli.core.weights import About, save_model
 from swav_cli.errors import UserError
 from swav_cli.exports import formats
 from swav_cli.exports.check import compare, normalise, sample
-from swav_cli.exports.formats import FORMATS, TORCHVISION, ExportRequest
+from swav_cli.exports.formats import EXPORT_FORMATS, TORCHVISION, ExportRequest
 from swav_cli.exports.weights import to_mmpretrain, to_official
 from swav_cli.tasks import export as exporting
 from swav_cli.tasks.export import Exported, check_free, export, export_model
@@ -55,14 +55,14 @@ def network(about: About) -> SwAV:
 
 
 def needs(format_: str) -> None:
-    for module in FORMATS[format_].needs:
+    for module in EXPORT_FORMATS[format_].needs:
         pytest.importorskip(module)
 
 
 def make(folder: Path, about: About, format_: str, **options: Any) -> Exported:
     needs(format_)
     request = ExportRequest(format_, **options)
-    return export_model(network(about), about, request, folder / f"out{FORMATS[format_].suffix}")
+    return export_model(network(about), about, request, folder / f"out{EXPORT_FORMATS[format_].suffix}")
 
 
 CASES = [
@@ -77,7 +77,7 @@ def test_every_export_gives_our_answers_and_so_do_its_printed_lines(tmp_path: Pa
     """In one test, and the lines in one process, since it is exporting and importing that take time."""
     wanted, scripts = {}, []
     for format_, about in CASES:
-        if any(formats.find_spec(module) is None for module in FORMATS[format_].needs):
+        if any(formats.find_spec(module) is None for module in EXPORT_FORMATS[format_].needs):
             continue
         done = make(tmp_path / f"{about.source} folder", about, format_)
         check_result(done)

@@ -24,7 +24,7 @@ from swav_cli.data.lists.tables import LABELS, NAMES, Row, cell_of, heading_word
 from swav_cli.errors import UserError
 
 PARQUET, ARROW = ".parquet", ".arrow"
-SUFFIXES = (PARQUET, ARROW)
+RECORD_SUFFIXES = (PARQUET, ARROW)
 BYTES = ("image", "bytes", "image_bytes", "img_bytes", "img", "jpg", "jpeg", "png", "webp", "content", "data")
 KEPT = 256 << 20  # bytes of row groups that a process keeps
 OPEN_FILES = 16  # of a process

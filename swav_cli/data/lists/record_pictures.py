@@ -18,10 +18,10 @@ from swav_cli.data.decoding.formats import BadPicture
 from swav_cli.data.decoding.images import decode_picture, read_picture
 from swav_cli.data.folders.file_pictures import digest_of_file
 from swav_cli.data.folders.own_results import is_sheet
-from swav_cli.data.lists.record_files import ARROW, KEPT, PARQUET, SUFFIXES, Looked, look_into, value_at
+from swav_cli.data.lists.record_files import ARROW, KEPT, PARQUET, RECORD_SUFFIXES, Looked, look_into, value_at
 from swav_cli.data.lists.tables import cell_of
 from swav_cli.data.paths import expanded, names_beside
-from swav_cli.data.pictures import PART_NAMES, PARTS, Pictures, Split, class_order, digest, evenly_spread, lacks
+from swav_cli.data.pictures import PART_NAMES, SPLIT_NAMES, Pictures, Split, class_order, digest, evenly_spread, lacks
 from swav_cli.data.shards.names import expand_braces
 from swav_cli.errors import UserError, nearest
 
@@ -122,7 +122,7 @@ def _decoded(value: Any, folder: Path, channels: int) -> Tensor:
 
 def names_records(source: str) -> bool:
     """Whether a source is of Parquet or Arrow files, by its ending."""
-    return source.lower().endswith(SUFFIXES) and not os.path.isdir(os.path.expanduser(source))
+    return source.lower().endswith(RECORD_SUFFIXES) and not os.path.isdir(os.path.expanduser(source))
 
 
 def open_records(sources: Sequence[str], channels: int = 3, source: str | None = None) -> RecordPictures:
@@ -160,13 +160,13 @@ def records_in(folder: Path, split: Split | None) -> list[str]:
     As `datasets` saves (`dataset_info.json`, `data-00000-of-00001.arrow`) or publishes them
     (`data/train-00000-of-00001.parquet`, `default/train/0000.parquet`).
     """
-    found = sorted(str(path) for suffix in SUFFIXES for path in _below(folder, suffix))
+    found = sorted(str(path) for suffix in RECORD_SUFFIXES for path in _below(folder, suffix))
     arrows = [path for path in found if path.endswith(ARROW) and not os.path.basename(path).startswith("cache-")]
     found = arrows or [path for path in found if path.endswith(PARQUET)]
     if split is None:
         return found
     parts = [_part_of(Path(path).relative_to(folder)) for path in found]
-    own = next((part for part in PARTS[split] if part in parts), None)
+    own = next((part for part in SPLIT_NAMES[split] if part in parts), None)
     if own is None:
         return [] if split == "val" and any(parts) else found
     return [path for path, part in zip(found, parts, strict=True) if part == own]

@@ -37,7 +37,7 @@ LONGEST_JSON = 1 << 24
 TOLD_EVERY = 1_000  # members between two words on how far it is
 WHOLE = re.compile(r"-?[0-9]{1,18}")
 
-Place = tuple[int, int]  # where in the tar a member's data begin, and their bytes
+Extent = tuple[int, int]  # where in the tar a member's data begin, and their bytes
 NOWHERE = (0, 0)  # of a link before it is followed
 
 
@@ -46,8 +46,8 @@ class Samples:
 
     def __init__(self) -> None:
         # A name that comes again counts as the later member, as it would where a tar is unpacked.
-        self._places: dict[str, Place] = {}
-        self._files: dict[str, Place] = {}  # all, by one way to write their names
+        self._places: dict[str, Extent] = {}
+        self._files: dict[str, Extent] = {}  # all, by one way to write their names
         self._links: dict[str, str] = {}  # of files and folders, in the same way
         self._linked: dict[str, None] = {}  # those that may be pictures or tell classes, by their own names
         self.lost: list[str] = []  # links to what is not in the tar, and files with holes
@@ -56,13 +56,13 @@ class Samples:
         self._classes: dict[str, str | None] = {}  # of keys, from .cls
         self._described: dict[str, str | None] = {}  # of keys, from .json
 
-    def take(self, name: str, place: Place, read: Callable[[], bytes]) -> None:
+    def take(self, name: str, place: Extent, read: Callable[[], bytes]) -> None:
         """A file among the members; `read` gives its data and is called for classes alone."""
         self.note(name, place)
         self._linked.pop(name, None)
         self._take(name, place, read)
 
-    def note(self, name: str, place: Place) -> None:
+    def note(self, name: str, place: Extent) -> None:
         """A file that is nothing but what links may lead to."""
         key = key_of(name)
         self._files[key] = place
@@ -75,7 +75,7 @@ class Samples:
             self._linked[name] = None
             self._take(name, NOWHERE, bytes)
 
-    def follow_links(self, read: Callable[[Place], bytes]) -> None:
+    def follow_links(self, read: Callable[[Extent], bytes]) -> None:
         """Once all members are known: pictures by link get their places; those that lead out of the tar are `lost`."""
         for name in self._linked:
             place = self._files.get(resolve(key_of(name), self._links))
@@ -84,7 +84,7 @@ class Samples:
             elif self._places.pop(name, None) is not None:
                 self.lost.append(name)
 
-    def _take(self, name: str, place: Place, read: Callable[[], bytes]) -> None:
+    def _take(self, name: str, place: Extent, read: Callable[[], bytes]) -> None:
         if os.path.splitext(name)[1].lower() in SUFFIXES:
             self.again += self._places.get(name, NOWHERE) != NOWHERE
             self._places[name] = place
@@ -96,7 +96,7 @@ class Samples:
         elif extension == "json" and place[1] <= LONGEST_JSON:
             self._described[key] = class_in_json(read())
 
-    def pictures(self) -> dict[str, Place]:
+    def pictures(self) -> dict[str, Extent]:
         """A sample's picture is the one with nothing but its suffix behind the key, else its first."""
         chosen: dict[str, str] = {}
         drawn = {split_key(name)[0] for name in self._places if not _is_array(name)}
@@ -204,7 +204,7 @@ def read_samples(path: str, advance: Callable[[int], None]) -> Samples:
     return samples
 
 
-def _data(file: BinaryIO, place: Place) -> bytes:
+def _data(file: BinaryIO, place: Extent) -> bytes:
     file.seek(place[0])
     return file.read(place[1])
 

@@ -115,7 +115,7 @@ def open_stream(source: str, number: int, buffer: int, channels: int = 3, proces
     return pictures
 
 
-class Share(NamedTuple):
+class ShardShare(NamedTuple):
     """What part of a stream is this process's, and what of it need not be read again."""
 
     rank: int = 0
@@ -205,7 +205,7 @@ class Stream(IterableDataset[Batch]):
     """A process's batches from the order's first step on; runs in the workers, each of which makes its own of them."""
 
     def __init__(
-        self, pictures: StreamPictures, make_crops: MakeCrops, order: Order, first_epoch: int, share: Share,
+        self, pictures: StreamPictures, make_crops: MakeCrops, order: Order, first_epoch: int, share: ShardShare,
         max_bad: float,
     ) -> None:  # fmt: skip
         self.pictures, self.make_crops, self.order, self.max_bad = pictures, make_crops, order, max_bad
@@ -310,7 +310,7 @@ def load_stream(
     before, first_epoch = frozenset(finished), order.first_step // order.steps_per_epoch
 
     def rest(batches: int) -> dict[str, Any]:
-        share = Share(rank, processes, before, frozenset(finished))
+        share = ShardShare(rank, processes, before, frozenset(finished))
         stream = Stream(pictures, make_crops, order.after(batches), first_epoch, share, max_bad)
         return {"dataset": stream, "batch_size": None}
 
