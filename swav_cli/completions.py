@@ -19,6 +19,13 @@ def recipe_names(incomplete: str) -> list[str]:
     return [name for name in shipped_recipes() if name.startswith(incomplete)]
 
 
+def model_names(incomplete: str) -> list[str]:
+    """Names of published models that begin so; what a shell offers where a model is wanted."""
+    from swav_cli.zoo.catalogue import all_names
+
+    return [name for name in all_names() if name.startswith(incomplete)]
+
+
 def scripts() -> dict[str, str]:
     """Name to text of the file for each shell."""
     from typer.completion import get_completion_script  # type: ignore[attr-defined]

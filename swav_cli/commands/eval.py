@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
 
-from swav_cli.commands.classifier_options import AsJson, Device, Devices, Linear, Plot, checked_plot, start_processes
+from swav_cli.commands import options
+from swav_cli.commands.output import print_json
 from swav_cli.errors import UserError
+from swav_cli.parallel.place import is_first
 
 
 def evaluate(
-    model: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="MODEL",
-            help="A run's folder, a file of weights, a URL or a published model.",
-            show_default="the newest run",
-        ),
-    ] = None,
-    linear: Linear = None,
-    data: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PATH",
-            help="Labelled pictures to judge by: a folder a class, a folder with train and val, a table with path and "
-            "label, torchvision:NAME.",
-            show_default="those of the model's run",
-        ),
-    ] = None,
+    model: Annotated[str | None, options.model_argument("the newest run")] = None,
+    linear: options.Linear = None,
+    data: Annotated[str | None, options.labelled("Labelled pictures to judge by")] = None,
     bank: Annotated[
         str | None,
         typer.Option(
@@ -44,15 +30,13 @@ def evaluate(
     svm: Annotated[
         bool, typer.Option("--svm", help="Linear SVMs on frozen features, costs chosen by cross-validation.")
     ] = False,
-    plot: Plot = None,
-    device: Device = "auto",
-    devices: Devices = None,
-    precision: Annotated[str, typer.Option(help="auto, float32 or bf16.")] = "auto",
-    batch_size: Annotated[int | None, typer.Option(help="Pictures at a time; numbers don't depend on it.", min=1)] = (
-        None
-    ),
-    workers: Annotated[int | None, typer.Option(help="Processes that read pictures.", min=0)] = None,
-    as_json: AsJson = False,
+    plot: options.Plot = None,
+    device: options.Device = "auto",
+    devices: options.Devices = None,
+    precision: options.Precision = "auto",
+    batch_size: options.BatchSize = None,
+    workers: options.Workers = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """Tell how good a model is, in numbers that can be quoted.
 
@@ -68,9 +52,7 @@ def evaluate(
     where a table's column `labels` holds several, such as dog;person.
     What is found joins results.json in the run.
     """
-    plot = checked_plot(plot)
-    start_processes(devices, device)
-    from swav_cli.parallel.processes import is_first
+    options.start_processes(devices, device)
     from swav_cli.report.console import Screen
 
     screen = Screen(speaks=is_first())
@@ -91,7 +73,5 @@ def evaluate(
             model, linear=linear, data=data, bank=bank, flip=tta, plot=plot, device=device, precision=precision,
             batch_size=batch_size, workers=workers, screen=screen,
         )  # fmt: skip
-    if as_json and is_first():
-        from swav_cli.files import json_ready
-
-        print(json.dumps(json_ready(results)), flush=True)
+    if as_json:
+        print_json(results)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from swav_cli.commands.classifier_options import Linear
+from swav_cli.commands import options
+from swav_cli.commands.output import print_json, print_result, say
 from swav_cli.exports.formats import EXPORT_FORMATS, LAYERS, ExportRequest, export_format
 
 if TYPE_CHECKING:
@@ -25,15 +24,8 @@ def _layers(incomplete: str) -> list[str]:
 
 
 def export(
-    model: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="MODEL",
-            help="A run's folder, a file of weights, a URL or a name of the zoo; else the newest run.",
-            show_default=False,
-        ),
-    ] = None,
-    linear: Linear = None,
+    model: Annotated[str | None, options.model_argument("the newest run")] = None,
+    linear: options.Linear = None,
     format_: Annotated[
         str | None,
         typer.Option(
@@ -71,8 +63,8 @@ def export(
             show_default="any batch and size",
         ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")] = False,
+    overwrite: options.Overwrite = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Write a model for another library, and see that it says the same there.
 
@@ -90,12 +82,12 @@ def export(
     request = ExportRequest(format_ or export_format(str(out or "")), layer, preprocess, half, static)
     from swav_cli.tasks.export import export as write
 
-    done = write(model, request, out, overwrite, notice=lambda text: print(text, file=sys.stderr), linear=linear)
+    done = write(model, request, out, overwrite, notice=say, linear=linear)
     if as_json:
-        print(json.dumps(done.to_json()), flush=True)
+        print_json(done.to_json())
         return
-    print(_summary(done), file=sys.stderr, flush=True)
-    print("\n".join(done.lines), flush=True)
+    say(_summary(done))
+    print_result("\n".join(done.lines))
 
 
 def _summary(done: Exported) -> str:

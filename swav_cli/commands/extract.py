@@ -2,36 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from swav_cli.commands.classifier_options import Devices, Linear, start_processes
+from swav_cli.commands import options
+from swav_cli.commands.output import print_json
+from swav_cli.parallel.place import is_first
 
 SHOWN = 10  # failures told of one by one
 
 
 def extract(
-    inputs: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="INPUT",
-            help="Pictures, folders, patterns, a list file, shards (.tar), '-' for paths on standard input, "
-            "torchvision:NAME or shapes:COUNT.",
-            show_default="the pictures of the model's own run",
-        ),
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MODEL",
-            help="A run's folder, a file of weights, or a published model.",
-            show_default="the newest run",
-        ),
-    ] = None,
-    linear: Linear = None,
+    inputs: Annotated[list[str] | None, options.inputs("the pictures of the model's own run")] = None,
+    model: Annotated[str | None, options.model_option("the newest run")] = None,
+    linear: options.Linear = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -43,22 +29,23 @@ def extract(
     layer: Annotated[
         str,
         typer.Option(
+            metavar="LAYER",
             help="pooled, embedding, scores, logits, probabilities; or a map: stem, layer1 to layer4, or a stage of "
-            "timm's by its name there, such as stages.3."
+            "timm's by its name there, such as stages.3.",
         ),
     ] = "pooled",
     normalize: Annotated[bool, typer.Option("--normalize", help="Give each row length 1.")] = False,
     multi_scale: Annotated[
         bool, typer.Option("--multi-scale", help="Average over three sizes of each picture: 1, 0.71 and 0.5.")
     ] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-    devices: Devices = None,
-    precision: Annotated[str, typer.Option(help="auto, float32 or bf16.")] = "auto",
-    batch_size: Annotated[int | None, typer.Option(help="Pictures at a time; rows don't depend on it.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes that read pictures.")] = None,
-    resume: Annotated[bool, typer.Option(help="Go on where the same command was stopped; else begin anew.")] = True,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file that is there.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")] = False,
+    device: options.Device = "auto",
+    devices: options.Devices = None,
+    precision: options.Precision = "auto",
+    batch_size: options.BatchSize = None,
+    workers: options.Workers = None,
+    resume: Annotated[bool, options.resume("begin anew")] = True,
+    overwrite: options.Overwrite = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Write features of pictures to a file, a row a picture in sorted order.
 
@@ -71,13 +58,11 @@ def extract(
     A picture that can't be read has a row of NaN.
     Work that was stopped goes on when the same command is typed again.
     """
-    start_processes(devices, device)
-    from swav_cli.parallel.processes import is_first
+    options.start_processes(devices, device)
     from swav_cli.report.progress import Progress
     from swav_cli.tasks.extract import write_features
 
-    first = is_first()  # of several processes one speaks for all
-    screen = Progress(speaks=first)
+    screen = Progress(speaks=is_first())
     try:
         result = write_features(
             inputs or [], out, model, linear=linear, layer=layer, normalize=normalize, multi_scale=multi_scale,
@@ -88,8 +73,8 @@ def extract(
         screen.close()
     for line in _closing(result):
         screen.notice(line)
-    if as_json and first:
-        print(json.dumps(result), flush=True)
+    if as_json:
+        print_json(result)
 
 
 def _closing(result: dict[str, Any]) -> list[str]:

@@ -4,33 +4,26 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
-from swav_cli.commands import classifier_options as options
+from swav_cli.commands import options
+from swav_cli.commands.output import print_classifier, print_plan, say
+from swav_cli.parallel.place import is_first
+from swav_cli.recipe.usual import FINETUNE
 
 
 def finetune(
-    model: options.ModelArgument = None,
-    recipe: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="A recipe's name or file.",
-            show_default="finetune-small for pictures up to 96 pixels, else finetune-in1k-10pct",
-            autocompletion=options.finetune_recipes,
-        ),
-    ] = None,
+    model: options.Pretrained = None,
+    recipe: Annotated[str | None, options.recipe_option(FINETUNE)] = None,
     data: options.Data = None,
     val: options.Val = None,
     labels: options.Labels = None,
     plot: options.Plot = None,
-    out: options.Out = None,
+    out: options.ClassifierFolder = None,
     assignments: options.Assignments = None,
     epochs: options.Epochs = None,
-    batch_size: options.BatchSize = None,
+    batch_size: options.RecipeBatchSize = None,
     device: options.Device = "auto",
     devices: options.Devices = None,
-    precision: options.Precision = None,
+    precision: options.RecipePrecision = None,
     workers: options.Workers = None,
     seed: options.Seed = None,
     resume: options.Resume = True,
@@ -49,23 +42,20 @@ def finetune(
     of ImageNet. Which pictures were used stands in the run's labelled.txt.
     Stopped work goes on when the same command is typed again.
     """
-    from swav_cli.recipe.classifier_schema import FinetuneRecipe
-    from swav_cli.recipe.file import load_as
+    values = options.training_values(epochs, batch_size, precision, workers, seed)
+    values |= {"data.train": data, "data.val": val, "data.labels": labels}
+    from swav_cli.tasks.recipes import finetune_recipe
 
-    named = options.overrides(model, data, val, labels, epochs, batch_size, precision, workers, seed)
-    chosen = recipe or options.usual_recipe(model, "finetune-small", "finetune-in1k-10pct")
-    settings = load_as(FinetuneRecipe, chosen, [*named, *(assignments or [])])
-    plot = options.checked_plot(plot)
+    settings = finetune_recipe(model, recipe, options.overrides(values, assignments))
     if dry_run:
-        options.print_plan(settings, devices, device, as_json)
+        from swav_cli.tasks.classifier_job import plan_classifier
+
+        print_plan(plan_classifier(settings, device, devices or 1, say), as_json)
         return
     options.start_processes(devices, device)
-    from swav_cli.tasks.classifier import train_classifier
+    from swav_cli.report.console import Screen
+    from swav_cli.tasks.finetune import finetune as train
 
-    options.tell(
-        lambda screen: train_classifier(
-            settings, out, device=device, resume=resume, overwrite=overwrite, screen=screen
-        ),
-        plot,
-        as_json,
-    )
+    screen = Screen(is_first(), "loss")
+    results = train(settings, out, device=device, resume=resume, overwrite=overwrite, screen=screen)
+    print_classifier(results, plot, as_json)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from swav_cli.errors import UserError, counted
-
-if TYPE_CHECKING:
-    from swav_cli.data.shards.index import ShardIndex
+from swav_cli.commands import options
+from swav_cli.commands.output import print_json, print_result
+from swav_cli.errors import counted
 
 
 def index(
@@ -20,7 +17,7 @@ def index(
         typer.Argument(help="Tar files, or patterns: 'shards/*.tar' or 'train-{000..146}.tar'.", metavar="SHARDS"),
     ],
     force: Annotated[bool, typer.Option("--force", help="Make indexes anew that are there already.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Note where in tar files each picture lies, so that training starts at once.
 
@@ -36,38 +33,16 @@ def index(
     NAME.cls, or in NAME.json as "label" or "class". Without any of these the
     first folders are the classes.
     """
-    from swav_cli.data.shards.pictures import index_shards
+    from swav_cli.tasks.index import index as note
 
-    found = facts(index_shards(shards, force))
-    if not found["pictures"]:
-        raise UserError(f"{' '.join(shards)}: no pictures in {counted(len(found['shards']), 'shard')}")
-    print(json.dumps(found) if as_json else "\n".join(lines(found)), flush=True)
-
-
-def facts(indexes: Sequence[ShardIndex]) -> dict[str, Any]:
-    """What is in the shards, and where their indexes lie."""
-    from swav_cli.data.shards.pictures import classes_of, remarks_on, unlabelled_in
-
-    named = classes_of(indexes)
-    rows = [
-        {
-            "shard": each.shard.path, "pictures": len(each), "bytes": each.shard.size, "passed_over": each.passed_over,
-            "index": str(each.kept) if each.kept else None, "new": each.is_new,
-        }
-        for each in indexes
-    ]  # fmt: skip
-    return {
-        "pictures": sum(map(len, indexes)),
-        "classes": None if named is None else len(named[1]),
-        "unlabelled": unlabelled_in(indexes),
-        "remarks": remarks_on(indexes),
-        "bytes": sum(each.shard.size for each in indexes),
-        "passed_over": sum(each.passed_over for each in indexes),
-        "shards": rows,
-    }
+    found = note(shards, force)
+    if as_json:
+        print_json(found)
+    else:
+        print_result("\n".join(_lines(found)))
 
 
-def lines(found: dict[str, Any]) -> list[str]:
+def _lines(found: dict[str, Any]) -> list[str]:
     """A line a shard, then all of them together."""
     told = [
         f"{row['shard']}: {counted(row['pictures'], 'picture')}; index {row['index'] or 'could not be kept'}"

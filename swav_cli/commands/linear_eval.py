@@ -6,21 +6,16 @@ from typing import Annotated
 
 import typer
 
-from swav_cli.commands import classifier_options as options
+from swav_cli.commands import options
+from swav_cli.commands.output import print_classifier, print_plan, say
 from swav_cli.errors import UserError
+from swav_cli.parallel.place import is_first
+from swav_cli.recipe.usual import LINEAR
 
 
 def linear_eval(
-    model: options.ModelArgument = None,
-    recipe: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="A recipe's name or file.",
-            show_default="linear-small for pictures up to 96 pixels, else linear-in1k",
-            autocompletion=options.linear_recipes,
-        ),
-    ] = None,
+    model: options.Pretrained = None,
+    recipe: Annotated[str | None, options.recipe_option(LINEAR)] = None,
     data: options.Data = None,
     val: options.Val = None,
     labels: options.Labels = None,
@@ -31,13 +26,13 @@ def linear_eval(
         str | None, typer.Option(metavar="A,B", help="Judge these feature maps too, such as layer2,layer3.")
     ] = None,
     plot: options.Plot = None,
-    out: options.Out = None,
+    out: options.ClassifierFolder = None,
     assignments: options.Assignments = None,
     epochs: options.Epochs = None,
-    batch_size: options.BatchSize = None,
+    batch_size: options.RecipeBatchSize = None,
     device: options.Device = "auto",
     devices: options.Devices = None,
-    precision: options.Precision = None,
+    precision: options.RecipePrecision = None,
     workers: options.Workers = None,
     seed: options.Seed = None,
     resume: options.Resume = True,
@@ -57,28 +52,25 @@ def linear_eval(
     where no others are named. The result is a model that predict, eval and
     export take. Stopped work goes on when the same command is typed again.
     """
-    from swav_cli.recipe.classifier_schema import LinearRecipe
-    from swav_cli.recipe.file import load_as
-
-    named = options.overrides(model, data, val, labels, epochs, batch_size, precision, workers, seed)
+    values = options.training_values(epochs, batch_size, precision, workers, seed)
+    values |= {"data.train": data, "data.val": val, "data.labels": labels}
     if layers is not None:
-        names = [name.strip() for name in layers.split(",") if name.strip() and name.strip() != "pooled"]
         if cached:
             raise UserError("--layers and --cached: the grid is on the pooled features; leave one out")
-        named.append(f"layers=[{', '.join(names)}]")
-    chosen = recipe or options.usual_recipe(model, "linear-small", "linear-in1k")
-    settings = load_as(LinearRecipe, chosen, [*named, *(assignments or [])])
-    plot = options.checked_plot(plot)
+        names = [name.strip() for name in layers.split(",")]
+        values["layers"] = [name for name in names if name and name != "pooled"]
+    from swav_cli.tasks.recipes import linear_recipe
+
+    settings = linear_recipe(model, recipe, options.overrides(values, assignments))
     if dry_run:
-        options.print_plan(settings, None if cached else devices, device, as_json)
+        from swav_cli.tasks.classifier_job import plan_classifier
+
+        print_plan(plan_classifier(settings, device, 1 if cached else devices or 1, say), as_json)
         return
     options.start_processes(devices, device)
-    if cached:
-        from swav_cli.tasks.linear_eval_cached import probe_classifier as train
-    else:
-        from swav_cli.tasks.classifier import train_classifier as train
-    options.tell(
-        lambda screen: train(settings, out, device=device, resume=resume, overwrite=overwrite, screen=screen),
-        plot,
-        as_json,
-    )
+    from swav_cli.report.console import Screen
+    from swav_cli.tasks.linear_eval import linear_eval as judge
+
+    screen = Screen(is_first(), "loss")
+    results = judge(settings, out, cached=cached, device=device, resume=resume, overwrite=overwrite, screen=screen)
+    print_classifier(results, plot, as_json)

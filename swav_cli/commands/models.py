@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from swav_cli.commands.classifier_options import Linear
+from swav_cli.commands import options
+from swav_cli.commands.output import print_json, print_result, say
 
 
 class _ListUnlessNamed(TyperGroup):
@@ -24,13 +23,6 @@ class _ListUnlessNamed(TyperGroup):
         return super().parse_args(ctx, args)
 
 
-def model_names(incomplete: str) -> list[str]:
-    """Names of published models that begin so, for a shell to offer."""
-    from swav_cli.zoo.catalogue import all_names
-
-    return [name for name in all_names() if name.startswith(incomplete)]
-
-
 models = typer.Typer(
     cls=_ListUnlessNamed,
     help="List the published models, or show all of one.\n\nswav models\nswav models '*w2*'\n"
@@ -41,37 +33,30 @@ models = typer.Typer(
 @models.command("list")
 def list_models(
     pattern: Annotated[str, typer.Argument(help="Only names that hold this; * and ? stand for anything.")] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the list as JSON.")] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """List the published models; the word `list` may be left out.
 
     swav models
     swav models '*w2*'
     """
-    from swav_cli.errors import UserError, nearest
-    from swav_cli.zoo.catalogue import all_names, matching
+    from swav_cli.tasks.models import published_models
 
-    found = matching(pattern)
-    if not found:
-        close = nearest(pattern.strip("*"), all_names())
-        raise UserError(f"no published model matches '{pattern}'.{close} All of them: swav models")
+    found = published_models(pattern)
     if as_json:
-        print(json.dumps([entry.facts() for entry in found]), flush=True)
+        print_json(found)
         return
     from swav_cli.report.models import models_table
 
-    print(models_table([entry.facts() for entry in found]), flush=True)
-    print("\nall of one: swav models show NAME    use it: swav predict --model NAME PICTURES", file=sys.stderr)
+    print_result(models_table(found))
+    say("\nall of one: swav models show NAME    use it: swav predict --model NAME PICTURES")
 
 
 @models.command()
 def show(
-    model: Annotated[
-        str,
-        typer.Argument(help="A published model's name, a file or a run.", metavar="MODEL", autocompletion=model_names),
-    ],
-    linear: Linear = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    model: Annotated[str, options.model_argument()],
+    linear: options.Linear = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """Show all of one model: a published one by name, or what is in a file, of whatever tool.
 
@@ -79,8 +64,12 @@ def show(
     swav models show runs/quickstart
     swav models show checkpoint.pth
     """
-    from swav_cli.report.models import facts_text
     from swav_cli.tasks.models import describe_model
 
-    facts = describe_model(model, lambda text: print(text, file=sys.stderr), linear)
-    print(json.dumps(facts) if as_json else facts_text(facts), flush=True)
+    facts = describe_model(model, say, linear)
+    if as_json:
+        print_json(facts)
+        return
+    from swav_cli.report.models import facts_text
+
+    print_result(facts_text(facts))

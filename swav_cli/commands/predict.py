@@ -9,28 +9,14 @@ from typing import Annotated, TextIO
 
 import typer
 
-from swav_cli.commands.classifier_options import Linear
+from swav_cli.commands import options
 
 
 def predict(
-    inputs: Annotated[
-        list[str],
-        typer.Argument(
-            help="Pictures, folders, patterns such as 'photos/*.jpg', list files, shards (.tar), shapes:COUNT, or - "
-            "for paths on standard input.",
-            metavar="INPUT",
-        ),
-    ],
-    model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MODEL",
-            help="A run, a file of weights or a published model. Left out: the newest run, else the published "
-            "ImageNet classifier.",
-        ),
-    ] = None,
-    linear: Linear = None,
-    top_k: Annotated[int, typer.Option(help="Classes or clusters a picture.", min=1)] = 5,
+    inputs: Annotated[list[str], options.inputs()],
+    model: Annotated[str | None, options.model_option("the newest run, else the published ImageNet classifier")] = None,
+    linear: options.Linear = None,
+    top_k: Annotated[int, typer.Option(metavar="N", min=1, help="Classes or clusters a picture.")] = 5,
     written: Annotated[
         str | None,
         typer.Option("--format", metavar="table|json|jsonl|csv", help="Left out: by the name of --out, else a table."),
@@ -49,14 +35,10 @@ def predict(
     show: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Write the pictures with their answers, at most 64.")
     ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(help="Pictures at a time. Left out: as suits the device.", min=1)
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, float32 or bf16.")] = "auto",
-    workers: Annotated[
-        int | None, typer.Option(help="Processes that read pictures. Left out: as many as help.", min=0)
-    ] = None,
+    batch_size: options.BatchSize = None,
+    device: options.Device = "auto",
+    precision: options.Precision = "auto",
+    workers: options.Workers = None,
 ) -> None:
     """Say which class each picture shows, or which pictures belong together.
 

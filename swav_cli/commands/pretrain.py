@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from swav_cli.commands.classifier_options import Devices, start_processes
+from swav_cli.commands import options
+from swav_cli.commands.output import print_json, print_plan, say
 from swav_cli.completions import recipe_names
-from swav_cli.data.paths import expanded
-from swav_cli.data.shards.names import is_stream
 from swav_cli.errors import UserError
-from swav_cli.writable import check_place
+from swav_cli.parallel.place import is_first
 
 if TYPE_CHECKING:
     from swav_cli.core.micro_batch import MicroBatch
-    from swav_cli.recipe.schema import Recipe
 
 
 def pretrain(
@@ -34,18 +29,16 @@ def pretrain(
     data: Annotated[
         str | None,
         typer.Option(
+            metavar="PATH",
             help="Pictures in place of the recipe's: folder, list of files, shards (.tar), torchvision:NAME, "
             "shapes:COUNT; or a stream of shards, https://HOST/{000..146}.tar or pipe:COMMAND, with "
-            "--set data.stream_pictures=N. Labelled ones to judge by: --set data.val=PATH."
+            "--set data.stream_pictures=N. Labelled ones to judge by: --set data.val=PATH.",
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The run's folder; else runs/<recipe name>.")] = None,
-    assignments: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Override any value of the recipe; repeatable."),
-    ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the pictures.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Pictures a step, over all processes.")] = None,
+    out: Annotated[Path | None, options.run_folder("runs/<recipe name>")] = None,
+    assignments: options.Assignments = None,
+    epochs: options.Epochs = None,
+    batch_size: options.RecipeBatchSize = None,
     micro_batch: Annotated[
         str | None,
         typer.Option(
@@ -54,27 +47,21 @@ def pretrain(
             "still come from the whole batch.",
         ),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-    devices: Devices = None,
-    workers: Annotated[int | None, typer.Option(help="Processes that read pictures.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of weights, order and crops.")] = None,
-    precision: Annotated[str | None, typer.Option(help="auto, float32 or bf16.")] = None,
-    resume: Annotated[
-        bool, typer.Option(help="Go on where the run was stopped; else begin a new one in the next free folder.")
-    ] = True,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Begin again and replace the run that is there.")
-    ] = False,
+    device: options.Device = "auto",
+    devices: options.Devices = None,
+    workers: options.Workers = None,
+    seed: options.Seed = None,
+    precision: options.RecipePrecision = None,
+    resume: options.Resume = True,
+    overwrite: options.Overwrite = False,
     init_from: Annotated[
         str | None, typer.Option(metavar="MODEL_OR_FILE", help="Start from the weights of a run or a file.")
     ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the settled recipe and what it needs; write nothing.")
-    ] = False,
+    dry_run: options.DryRun = False,
     preview: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Write a sheet of one batch's crops; train nothing.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Train SwAV on pictures without labels.
 
@@ -84,45 +71,30 @@ def pretrain(
 
     A run that was stopped goes on when the same command is typed again.
     """
-    from swav_cli.recipe.file import load_recipe, shipped_recipes
+    values = options.training_values(epochs, batch_size, precision, workers, seed)
+    from swav_cli.tasks.recipes import pretraining_recipe
 
-    options = {
-        "training.epochs": epochs,
-        "training.batch_size": batch_size,
-        "training.workers": workers,
-        "training.seed": seed,
-        "training.precision": precision,
-    }
-    if os.path.isdir(expanded(recipe)) and recipe not in shipped_recipes():  # cifar10 is the recipe, cifar10/ a folder
-        if data is not None:
-            raise UserError(f"{recipe} is a folder of pictures already; leave --data out, or name a recipe")
-        data, recipe = recipe, "small-folder"
-    overrides = [f"{key}={json.dumps(value)}" for key, value in options.items() if value is not None]
-    if data is not None:
-        # The recipe's labelled pictures belong to the pictures that are replaced; --set may name others.
-        overrides += [f"data.train={json.dumps(data)}", "data.val=null", "data.bank=null"]
-        overrides += [] if is_stream(data) else ["data.stream_pictures=null"]
-    settings = load_recipe(recipe, [*overrides, *(assignments or [])])
-
+    settings = pretraining_recipe(recipe, data, options.overrides(values, assignments))
+    part = _micro_batch(micro_batch)
     if dry_run or preview is not None:
-        if init_from is not None:
-            from swav_cli.zoo.load import check_known
+        from swav_cli.tasks.pretrain_plan import plan_pretraining
 
-            check_known(init_from)
-        _look_ahead(settings, devices, device, _micro_batch(micro_batch), dry_run, preview, as_json)
+        facts = plan_pretraining(
+            settings, device, micro_batch=part, init_from=init_from, processes=devices or 1, preview=preview, notice=say
+        )
+        if dry_run:
+            print_plan(facts, as_json)
         return
-    start_processes(devices, device)
-    from swav_cli.parallel.processes import is_first
+    options.start_processes(devices, device)
     from swav_cli.report.console import Screen
     from swav_cli.tasks.pretrain import pretrain as train
 
     results = train(
-        settings, out, device=device, resume=resume, overwrite=overwrite, init_from=init_from,
-        micro_batch=_micro_batch(micro_batch),
+        settings, out, device=device, resume=resume, overwrite=overwrite, init_from=init_from, micro_batch=part,
         screen=Screen(speaks=is_first()),
     )  # fmt: skip
-    if as_json and is_first():
-        print(json.dumps(results), flush=True)
+    if as_json:
+        print_json(results)
 
 
 def _micro_batch(given: str | None) -> MicroBatch | None:
@@ -131,36 +103,3 @@ def _micro_batch(given: str | None) -> MicroBatch | None:
     if not given.isdecimal() or int(given) < 2:
         raise UserError(f"--micro-batch {given}: write a number of pictures from 2 on, or auto")
     return int(given)
-
-
-def _look_ahead(
-    recipe: Recipe,
-    devices: int | None,
-    device: str,
-    micro_batch: MicroBatch | None,
-    dry_run: bool,
-    preview: Path | None,
-    as_json: bool,
-) -> None:
-    """What would be trained, in words or as a picture."""
-    from swav_cli.data.inputs import refuse_to_replace
-    from swav_cli.data.pictures import tell
-    from swav_cli.data.shards.streams import StreamPictures
-    from swav_cli.report.plan import plan_facts, plan_text
-    from swav_cli.report.sheet import save_crops
-    from swav_cli.tasks.pretrain import check_processes, preview_views, settle
-
-    if preview is not None:
-        preview = expanded(preview)
-        check_place(preview, "--preview")
-    settled = settle(recipe, device, micro_batch)
-    check_processes(settled.recipe, devices or 1)
-    tell(settled.pictures, lambda text: print(text, file=sys.stderr))
-    if preview is not None:
-        if not isinstance(settled.pictures, StreamPictures):
-            refuse_to_replace((), settled.pictures, [preview])
-        save_crops(preview, *preview_views(settled))
-        print(f"wrote {preview}", file=sys.stderr)
-    if dry_run:
-        facts = plan_facts(settled.recipe, settled.derived, len(settled.pictures), str(settled.device))
-        print(json.dumps(facts) if as_json else plan_text(settled.recipe, facts), flush=True)

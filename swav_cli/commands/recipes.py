@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from typing import Annotated
 
 import typer
 
+from swav_cli.commands import options
+from swav_cli.commands.output import print_json, print_result, say
 from swav_cli.completions import recipe_names
 
 recipes = typer.Typer(help="List the recipes that come with swav, or show one.", invoke_without_command=True)
@@ -16,7 +16,7 @@ recipes = typer.Typer(help="List the recipes that come with swav, or show one.",
 @recipes.callback(invoke_without_command=True)
 def list_recipes(
     context: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the list as JSON.")] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """List the recipes that come with swav.
 
@@ -25,18 +25,19 @@ def list_recipes(
     """
     if context.invoked_subcommand is not None:
         return
-    from swav_cli.recipe.file import read_recipe, shipped_recipes
-    from swav_cli.report.tables import recipe_rows, recipe_table
+    from swav_cli.tasks.recipes import list_recipes as shipped
 
-    rows = recipe_rows([read_recipe(path) for path in shipped_recipes().values()])
-    # Flushed, here and below, so that a reader that went away (| head) is noticed here and not at the very end.
-    print(json.dumps(rows) if as_json else recipe_table(rows), flush=True)
-    if not as_json:
-        print(
-            "\nmore of one: swav recipes show NAME    train it: swav pretrain NAME, or\n"
-            "linear-… and finetune-…: swav linear-eval --recipe NAME, swav finetune --recipe NAME",
-            file=sys.stderr,
-        )
+    rows = shipped()
+    if as_json:
+        print_json(rows)
+        return
+    from swav_cli.report.tables import recipe_table
+
+    print_result(recipe_table(rows))
+    say(
+        "\nmore of one: swav recipes show NAME    train it: swav pretrain NAME, or\n"
+        "linear-… and finetune-…: swav linear-eval --recipe NAME, swav finetune --recipe NAME"
+    )
 
 
 @recipes.command()
@@ -47,8 +48,6 @@ def show(
 
     swav recipes show quickstart > mine.yaml
     """
-    from swav_cli.recipe.file import find_recipe, read_recipe
+    from swav_cli.tasks.recipes import recipe_text
 
-    path = find_recipe(name)
-    read_recipe(path)  # a file that is no recipe is not shown as one
-    print(path.read_text(encoding="utf-8"), end="", flush=True)
+    print(recipe_text(name), end="", flush=True)

@@ -24,6 +24,11 @@ def adopt_place(variables: MutableMapping[str, str] = os.environ) -> None:
     adopt_slurm(variables)
 
 
+def is_first() -> bool:
+    """Whether this is the first of the processes that were started, joined yet or not: the one that speaks."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def check_environment(variables: Mapping[str, str] = os.environ) -> int:
     """How many processes there are, of which this is one.
 

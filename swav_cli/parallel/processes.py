@@ -176,11 +176,6 @@ def first_decides(decide: Callable[[], T]) -> T:
     return found  # type: ignore[no-any-return]
 
 
-def is_first() -> bool:
-    """Whether this is the first of the processes that were started, joined yet or not: the one that speaks."""
-    return os.environ.get("RANK", "0") == "0"
-
-
 def was_restarted() -> bool:
     """Whether torchrun started the processes anew, after one of them died: then work goes on and never begins again."""
     return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"

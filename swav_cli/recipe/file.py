@@ -282,7 +282,12 @@ def read_recipe(path: Path) -> AnyRecipe:
 
 def dump_recipe(recipe: AnyRecipe) -> str:
     """A recipe as YAML, every value written out."""
-    return yaml.dump(recipe.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    return dump_values(recipe.model_dump(mode="json"))
+
+
+def dump_values(values: dict[str, Any]) -> str:
+    """The same of a recipe's plain values."""
+    return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
 def differences(before: AnyRecipe, after: AnyRecipe) -> list[str]:

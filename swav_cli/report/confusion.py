@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,9 +10,11 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from swav_cli.data.paths import expanded
 from swav_cli.errors import UserError, nearest
 from swav_cli.files import write_whole
 from swav_cli.report.marked import SOFTWARE
+from swav_cli.writable import check_place
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -68,6 +71,20 @@ def save_confusion(path: Path, matrix: Tensor, class_names: Sequence[str], title
             figure.savefig(beside, format=kind, dpi=DPI, bbox_inches="tight", metadata=mark)
 
         write_whole(path, draw)
+
+
+def drawing_place(path: str | Path, option: str) -> Path:
+    """Where a confusion will be drawn: nothing is computed for a picture that could not be drawn in the end.
+
+    Raises:
+        UserError: what `check_drawing` refuses, or a place that can't be written.
+    """
+    path = expanded(path)
+    check_drawing(path)
+    if not os.path.isdir(path.absolute().parent):
+        raise UserError(f"{option} {path}: there is no folder {path.parent}; make it first")
+    check_place(path, option)
+    return path
 
 
 def check_drawing(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a run will do and need, before it is begun: `swav pretrain --dry-run`."""
+"""What a run will do and need, before it is begun: what `--dry-run` prints."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from swav_cli.core.derive import Derived
 from swav_cli.core.estimate import estimate
 from swav_cli.core.plan import make_plan
 from swav_cli.errors import counted
-from swav_cli.recipe.file import dump_recipe
+from swav_cli.recipe.file import dump_values
 from swav_cli.recipe.schema import Recipe, settled
 from swav_cli.report.console import describe_learning_rate
 
@@ -34,20 +34,23 @@ def plan_facts(recipe: Recipe, derived: list[Derived], pictures: int, device: st
     }
 
 
-def plan_text(recipe: Recipe, facts: dict[str, Any]) -> str:
-    lines = [dump_recipe(recipe).rstrip(), ""]
-    for key, value in facts["derived"].items():
-        lines.append(f"# {key} = {value['value']}: {value['reason']}")
-    lines += [
-        f"# {counted(facts['pictures'], 'picture')} on {facts['device']}, "
+def plan_text(facts: dict[str, Any]) -> str:
+    """The settled recipe as a file, with what it will do as comments; of SwAV or of a classifier."""
+    lines = facts["plan"] if "plan" in facts else _pretraining_lines(facts)
+    return "\n".join([dump_values(facts["recipe"]).rstrip(), "", *(f"# {line.strip()}" for line in lines)])
+
+
+def _pretraining_lines(facts: dict[str, Any]) -> list[str]:
+    return [
+        *(f"{key} = {value['value']}: {value['reason']}" for key, value in facts["derived"].items()),
+        f"{counted(facts['pictures'], 'picture')} on {facts['device']}, "
         f"{counted(facts['steps_per_epoch'], 'step')} an epoch, {facts['steps']:,} in all",
-        f"# {facts['learning_rate']}",
-        f"# loss begins at ln K = {facts['ln_k']:.3f}",
-        f"# {facts['parameters']:,} parameters, {facts['backbone_parameters']:,} of them in the backbone",
-        f"# about {size(facts['memory_bytes'])} of memory: {size(facts['memory_weights_bytes'])} for weights, "
+        facts["learning_rate"],
+        f"loss begins at ln K = {facts['ln_k']:.3f}",
+        f"{facts['parameters']:,} parameters, {facts['backbone_parameters']:,} of them in the backbone",
+        f"about {size(facts['memory_bytes'])} of memory: {size(facts['memory_weights_bytes'])} for weights, "
         f"gradients and optimiser, {size(facts['memory_activations_bytes'])} for activations",
     ]
-    return "\n".join(lines)
 
 
 def size(count: float) -> str:

@@ -9,23 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from swav_cli.recipe.file import COMMANDS, AnyRecipe
-
 WIDTH_WITHOUT_TERMINAL = 1000  # a file or a pipe gets one line a row, whatever its length
-
-
-def recipe_rows(recipes: list[AnyRecipe]) -> list[dict[str, Any]]:
-    return [
-        {
-            "name": recipe.name,
-            "command": COMMANDS[type(recipe)],
-            "data": recipe.data.train,
-            "epochs": recipe.training.epochs,
-            "batch": recipe.training.batch_size,
-            "result": recipe.reference,
-        }
-        for recipe in recipes
-    ]
 
 
 def recipe_table(rows: list[dict[str, Any]]) -> str:

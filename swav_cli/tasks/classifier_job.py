@@ -140,8 +140,22 @@ def held_out_by(recipe: ClassifierRecipe, channels: int, notice: Notice) -> Pict
     return _pictures(recipe, str(recipe.model), channels, notice)[1]
 
 
-def plan_facts(job: Job) -> dict[str, Any]:
-    """What would be trained, as plain values."""
+def plan_classifier(
+    recipe: ClassifierRecipe,
+    device: str = "auto",
+    processes: int = 1,
+    notice: Notice = silent,
+) -> dict[str, Any]:
+    """Check all that a run's beginning checks, and tell what would be trained; what `--dry-run --json` prints.
+
+    Args:
+        processes: that will share each batch.
+
+    Raises:
+        UserError: what `train_classifier` would not begin.
+    """
+    job = settle(recipe, device, notice)
+    check_processes(job.recipe, processes)
     training = job.recipe.training
     per_epoch = len(job.train) // settled(training.batch_size)
     return {

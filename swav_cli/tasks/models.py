@@ -1,4 +1,4 @@
-"""All of one model as plain values. Nothing here loads torch, but for what is in a file."""
+"""Published models, and all of one model, as plain values. Nothing here loads torch, but for what is in a file."""
 
 from __future__ import annotations
 
@@ -7,10 +7,26 @@ from pathlib import Path
 from typing import Any
 
 from swav_cli.data.paths import expanded, kept_at
-from swav_cli.errors import Notice, silent
-from swav_cli.zoo.catalogue import entry_named, find
+from swav_cli.errors import Notice, UserError, nearest, silent
+from swav_cli.zoo.catalogue import all_names, entry_named, find, matching
 from swav_cli.zoo.download import is_url
 from swav_cli.zoo.foreign.file_kinds import WEIGHTS
+
+
+def published_models(pattern: str = "") -> list[dict[str, Any]]:
+    """What `swav models --json` prints.
+
+    Args:
+        pattern: as `matching` takes it.
+
+    Raises:
+        UserError: none matches; with the nearest name.
+    """
+    found = matching(pattern)
+    if not found:
+        close = nearest(pattern.strip("*"), all_names())
+        raise UserError(f"no published model matches '{pattern}'.{close} All of them: swav models")
+    return [entry.facts() for entry in found]
 
 
 def describe_model(name: str | Path, notice: Notice = silent, linear: str | Path | None = None) -> dict[str, Any]:

@@ -140,7 +140,7 @@ def test_options_reach_the_rows(extract: Command, home: Path, suffix: str) -> No
         (["--out", "f.npy", "--layer", "logits"], "has no classifier"),
         (["--out", "f.npy", "--precision", "bf17"], "--precision bf17"),
         (["--out", "f.npy", "--device", "cudda"], "no such device"),
-        (["--out", "f.npy", "--batch-size", "0"], "--batch-size 0"),
+        (["--out", "f.npy", "--batch-size", "0"], "Invalid value for '--batch-size'"),
         (["--out", "f.npy", "--batch-size", "many"], "--batch-size"),
         (["--out", "f.npy", "--model", "runs/tinny"], "runs/tinny"),
         (["nowhere/", "--out", "f.npy"], "nowhere"),

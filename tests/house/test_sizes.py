@@ -32,7 +32,6 @@ MANY_PARAMETERS = {
     "tasks/pretrain.py pretrain": OPTIONS,
     "zoo/foreign/stand_ins.py _tensor_of_type": "called by pickle, as torch's function of the same parameters is",
     # Those below hold values that belong together.
-    "commands/classifier_options.py overrides": "to come down",
     "data/shards/streams.py load_stream": "to come down",
     "evaluate/classification.py tally": "to come down",
     "evaluate/extraction.py extract": "to come down",

@@ -1,0 +1,27 @@
+"""A model trained further with labels, the backbone too: what `swav finetune` does.
+
+>>> finetune(finetune_recipe("runs/quickstart", overrides=["data.labels=10%"]))["top1"]    # doctest: +SKIP
+92.9
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from swav_cli.recipe.classifier_schema import FinetuneRecipe
+from swav_cli.report.console import Screen
+from swav_cli.tasks.classifier import train_classifier
+
+
+def finetune(
+    recipe: FinetuneRecipe,
+    out: str | Path | None = None,
+    *,
+    device: str = "auto",
+    resume: bool = True,
+    overwrite: bool = False,
+    screen: Screen | None = None,
+) -> dict[str, Any]:
+    """Train the whole network and judge it; arguments, what is returned and what is raised as of `train_classifier`."""
+    return train_classifier(recipe, out, device=device, resume=resume, overwrite=overwrite, screen=screen)

@@ -1,0 +1,36 @@
+"""A model judged by a linear classifier on its frozen features: what `swav linear-eval` does.
+
+>>> linear_eval(linear_recipe("runs/quickstart"), cached=True)["top1"]    # doctest: +SKIP
+90.0
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from swav_cli.recipe.classifier_schema import LinearRecipe
+from swav_cli.report.console import Screen
+from swav_cli.tasks.classifier import train_classifier
+from swav_cli.tasks.linear_eval_cached import probe_classifier
+
+
+def linear_eval(
+    recipe: LinearRecipe,
+    out: str | Path | None = None,
+    *,
+    cached: bool = False,
+    device: str = "auto",
+    resume: bool = True,
+    overwrite: bool = False,
+    screen: Screen | None = None,
+) -> dict[str, Any]:
+    """Train the classifier and judge it; what `results.json` holds.
+
+    Args:
+        cached: compute features once and try the recipe's grid on them, in place of training on fresh crops.
+
+    The other arguments and what is raised are those of `train_classifier`.
+    """
+    train = probe_classifier if cached else train_classifier
+    return train(recipe, out, device=device, resume=resume, overwrite=overwrite, screen=screen)

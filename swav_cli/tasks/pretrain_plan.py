@@ -1,0 +1,58 @@
+"""A pretraining run before it is begun, what it will do and need and how its crops look: `--dry-run`, `--preview`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from swav_cli.core.micro_batch import MicroBatch
+from swav_cli.data.inputs import refuse_to_replace
+from swav_cli.data.paths import expanded
+from swav_cli.data.pictures import tell
+from swav_cli.data.shards.streams import StreamPictures
+from swav_cli.errors import Notice, silent
+from swav_cli.recipe.schema import Recipe
+from swav_cli.report.plan import plan_facts
+from swav_cli.report.sheet import save_crops
+from swav_cli.tasks.pretrain import check_processes, preview_views, settle
+from swav_cli.writable import check_place
+from swav_cli.zoo.load import check_known
+
+
+def plan_pretraining(
+    recipe: Recipe,
+    device: str = "auto",
+    *,
+    micro_batch: MicroBatch | None = None,
+    init_from: str | Path | None = None,
+    processes: int = 1,
+    preview: str | Path | None = None,
+    notice: Notice = silent,
+) -> dict[str, Any]:
+    """Check all that a run's beginning checks, and tell what it would do; what `swav pretrain --dry-run --json` prints.
+
+    >>> plan_pretraining(load_recipe("quickstart"))["steps"]
+    960
+
+    Args:
+        device, micro_batch, init_from: as `pretrain` takes them.
+        processes: that will share each batch.
+        preview: a PNG file for a sheet of the crops of the first pictures.
+
+    Raises:
+        UserError: what `pretrain` would not begin.
+    """
+    if init_from is not None:
+        check_known(init_from)
+    if preview is not None:
+        preview = expanded(preview)
+        check_place(preview, "--preview")
+    run = settle(recipe, device, micro_batch)
+    check_processes(run.recipe, processes)
+    tell(run.pictures, notice)
+    if preview is not None:
+        if not isinstance(run.pictures, StreamPictures):
+            refuse_to_replace((), run.pictures, [preview])
+        save_crops(preview, *preview_views(run))
+        notice(f"wrote {preview}")
+    return plan_facts(run.recipe, run.derived, len(run.pictures), str(run.device))
