@@ -100,6 +100,27 @@ def trained() -> None:
     LARS(network.parameters(), lr=0.1).step()
 
 
+def not_judged() -> None:
+    """After the first epoch all processes meet a mistake, after the second one of them alone; then training goes on."""
+    from swav_cli.report.console import Screen
+    from swav_cli.tasks.after_training import judged_on_the_way
+
+    class Telling(Screen):
+        def warn(self, text: str) -> None:
+            print(text, flush=True)
+
+    def judge(epoch: int) -> dict[str, float]:
+        if epoch == 0 or not distributed.rank():
+            raise UserError(FIRST_FAILS)
+        distributed.sum_over_processes(torch.ones(1))
+        return {}
+
+    for epoch in range(2):
+        distributed.sum_over_processes(torch.ones(3))
+        judged_on_the_way(lambda: judge(epoch), epoch, Telling())  # noqa: B023  (called at once)
+    distributed.sum_over_processes(torch.ones(3))
+
+
 def threads() -> list[str]:
     """Of this process, by the names that torch gives them."""
     return [task.read_text().strip() for task in Path("/proc/self/task").glob("*/comm")]
@@ -107,12 +128,13 @@ def threads() -> list[str]:
 
 FAULTS: dict[str, Callable[[], None]] = {
     "stuck": stuck, "waiting": waiting, "ours": a_fault_of_ours, "signal": a_signal_to_one, "trained": trained,
-    "nothing": lambda: None,
+    "not judged": not_judged, "nothing": lambda: None,
 }  # fmt: skip
 
 
 def main() -> None:
     peers.TIME_TO_END = 1.0
+    peers.TIME_TO_AGREE = float(os.environ.get("TIME_TO_AGREE", peers.TIME_TO_AGREE))
     try:
         with joined_processes(minutes=float(os.environ.get("MINUTES", 5))):
             FAULTS[sys.argv[1]]()

@@ -23,6 +23,7 @@ from swav_cli.parallel import distributed
 
 ENDED, GONE, SIGNAL = "ended", "gone", "signal"  # keys of the common store
 ASKED_EVERY = 1.0  # seconds
+TIME_TO_AGREE = 20.0  # seconds in which all processes meet what they meet alike
 TIME_TO_END = 5.0  # seconds in which a process ends by itself once another has ended
 
 
@@ -102,6 +103,17 @@ class Peers:
             elif self.store.check([SIGNAL]):
                 return int(self.store.get(SIGNAL))
         return received
+
+    def all_meet(self, what: str) -> bool:
+        """Whether every process says that it meets this, once and within some seconds."""
+        with suppress(RuntimeError):
+            self.store.add(f"met {what}", 1)
+            end = time.monotonic() + TIME_TO_AGREE
+            while time.monotonic() < end:
+                if self.store.add(f"met {what}", 0) == self._world:
+                    return True
+                time.sleep(0.02)
+        return False
 
     def lost(self) -> PeerLost:
         return PeerLost(f"{self.ended()} has ended, and all end with it. Go on with the same command")

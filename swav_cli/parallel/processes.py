@@ -157,6 +157,16 @@ def signal_of_any(received: int) -> int:
     return _PEERS[-1].signal(received) if _PEERS else received
 
 
+def met_by_all(what: str) -> bool:
+    """Whether an error that this process has met is one of all those joined. Who is alone with it has left the others
+    waiting within the work, and must not go on to more of it.
+
+    Args:
+        what: names the occasion; no two of a run have the same.
+    """
+    return distributed.world_size() == 1 or (bool(_PEERS) and _PEERS[-1].all_meet(what))
+
+
 def first_decides(decide: Callable[[], T]) -> T:
     """What the first process finds, or the error that it meets, in all of them."""
     if distributed.world_size() == 1:

@@ -8,6 +8,7 @@ from typing import Any
 
 from swav_cli.errors import NotJudged, UserError, is_memory_full
 from swav_cli.parallel import distributed
+from swav_cli.parallel.processes import met_by_all
 from swav_cli.report.console import Screen
 from swav_cli.run.folder import RunFolder
 
@@ -35,10 +36,12 @@ def training_is_saved(folder: RunFolder, screen: Screen) -> Iterator[None]:
 
 
 def judged_on_the_way(judge: Callable[[], dict[str, Any]], epoch: int, screen: Screen) -> dict[str, Any]:
-    """What is found after an epoch; nothing, with a warning, where that fails: training goes on."""
+    """What is found after an epoch; nothing, with a warning, where that fails in all processes: training goes on."""
     try:
         return judge()
     except UserError as error:
+        if not met_by_all(f"judging after epoch {epoch + 1}"):
+            raise
         screen.warn(f"not judged after epoch {epoch + 1}: {error}")
     except RuntimeError as error:
         if not is_memory_full(error) or distributed.world_size() > 1:  # where the others wait for this one

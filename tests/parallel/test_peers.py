@@ -41,6 +41,15 @@ def test_a_fault_of_ours_ends_the_others_too(tmp_path: Path) -> None:
     assert lines.count(f"swav: process 0 on {HOST} has ended, and all end with it. Go on with the same command") == 1
 
 
+def test_judging_that_fails_in_one_process_alone_is_not_passed_over(tmp_path: Path) -> None:
+    """It would train on, while the others wait for it in the midst of judging."""
+    processes = start_together(2, "not judged", cwd=tmp_path, module="tests.parting", TIME_TO_AGREE="3")
+    said = [process.communicate(timeout=100) for process in processes]
+    assert [out for out, _ in said] == [f"not judged after epoch 1: {FIRST_FAILS}\n"] * 2
+    assert said[0][1] == f"swav: {FIRST_FAILS}\n"
+    assert [process.returncode for process in processes] == [2, 1]
+
+
 def test_a_signal_to_one_of_a_shared_extraction_is_heard_by_all(tmp_path: Path) -> None:
     """Each has 20 rows to compute; both stop after the batch in which it was heard, and one that is read ahead."""
     codes, out, lines = ended(2, "signal", tmp_path)
