@@ -1,9 +1,8 @@
 """SwAV for everyone: the public Python interface.
 
 >>> import swav_cli
->>> recipe = swav_cli.load_recipe("quickstart")
->>> results = swav_cli.pretrain(recipe, "runs/quickstart")              # doctest: +SKIP
->>> model = swav_cli.load_model("runs/quickstart")                    # doctest: +SKIP
+>>> model = swav_cli.load_model("runs/quickstart")
+>>> features, paths = swav_cli.extract(model, "photos/")
 
 Names are imported when they are first used, so that `import swav_cli` costs nothing.
 """

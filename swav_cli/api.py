@@ -1,10 +1,4 @@
-"""Models in Python, in as few words as on the command line.
-
->>> import swav_cli as swav
->>> model = swav.load_model("runs/quickstart")
->>> features, paths = swav.extract(model, "photos/")
->>> for answer in swav.predict(model, ["a.jpg", "b.jpg"], top_k=5): print(answer.path, answer.top)
-"""
+"""Models in Python, in as few words as on the command line."""
 
 from __future__ import annotations
 
@@ -34,6 +28,12 @@ Source = Pictures | str | Path | Sequence[str | Path]
 
 class Model:
     """A trained network in eval mode, with what is to be known of it.
+
+    >>> from swav_cli import read_picture
+    >>> model = load_model("runs/quickstart")
+    >>> x = model.prepare(read_picture("demo/bird.JPEG"))
+    >>> model.features(x).shape, model.scores(x).shape
+    (torch.Size([1, 128]), torch.Size([1, 200]))
 
     Its methods take pictures (B, C, H, W) as float tensors, normalised with `about.mean` and `about.std`, on any
     device, and give float tensors on the model's device, without gradients.
@@ -84,6 +84,8 @@ class Features(NamedTuple):
 def load_model(source: str | Path | None = None, device: str = "cpu", linear: str | Path | None = None) -> Model:
     """A model by whatever names it: see `swav_cli.zoo.load.load_model`.
 
+    >>> load_model("runs/quickstart").about.size
+    32
     >>> model = load_model("swav-800e", linear="checkpoint.pth.tar")    # doctest: +SKIP
 
     Args:
@@ -97,12 +99,23 @@ def load_model(source: str | Path | None = None, device: str = "cpu", linear: st
 
 
 def predict(model: Model, pictures: Source, top_k: int = 5) -> Iterator[Answer]:
-    """Classes or clusters of each picture, in their order and in constant memory."""
+    """Classes or clusters of each picture, in their order and in constant memory.
+
+    >>> model = load_model("runs/quickstart")
+    >>> for answer in predict(model, "demo/bird.JPEG"):
+    ...     print(answer.path, len(answer.top))
+    demo/bird.JPEG 5
+    """
     return prediction.predict(model.network, model.about, pictures, top_k)
 
 
 def extract(model: Model, pictures: Source, layer: str = "pooled") -> Features:
     """Features of pictures in memory; `swav_cli.evaluate.extraction.extract` writes any number of them to a file.
+
+    >>> model = load_model("runs/quickstart")
+    >>> features, paths = extract(model, "photos/")
+    >>> features.shape, paths[0]
+    ((40, 128), 'photos/plain/00.png')
 
     Args:
         pictures: a folder, a file, a list of either, or what `open_pictures` gives.

@@ -17,7 +17,14 @@ def silent(*told: object) -> None:
 
 
 class UserError(Exception):
-    """A mistake that the user can mend: the message says what, where and what to do."""
+    """A mistake that the user can mend: the message says what, where and what to do.
+
+    >>> from swav_cli import load_recipe
+    >>> load_recipe("quikstart")
+    Traceback (most recent call last):
+        ...
+    swav_cli.errors.UserError: no recipe 'quikstart'. Did you mean 'quickstart'? See them with: swav recipes
+    """
 
     exit_code = 2
     told: bool | None = None  # of several processes: whether another has said it; None: all meet it alike

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from swav_cli.recipe.schema import Recipe
 from tests.conftest import Run, tiny_recipe
 
 README = Path(__file__).parent.parent / "README.md"
@@ -28,13 +29,12 @@ def test_there_are_commands() -> None:
     assert len(commands()) >= 8
 
 
-def make_run(folder: Path, *overrides: str) -> None:
-    """A run's folder with a small network that has learnt nothing."""
+def make_run(folder: Path, recipe: Recipe) -> None:
+    """A run's folder with a network that has learnt nothing."""
     from swav_cli.core.plan import make_model
     from swav_cli.core.weights import about, save_model
     from swav_cli.recipe.file import dump_recipe
 
-    recipe = tiny_recipe("data.train=shapes:480", *overrides)
     save_model(folder / "model.safetensors", make_model(recipe), about(recipe))
     (folder / "recipe.yaml").write_text(dump_recipe(recipe))
 
@@ -46,7 +46,7 @@ def workplace(photos: Path, tmp_path: Path) -> Path:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).symlink_to(photos)
     (tmp_path / "demo").symlink_to(README.parent / "demo")
-    make_run(tmp_path / "runs" / "quickstart")
+    make_run(tmp_path / "runs" / "quickstart", tiny_recipe("data.train=shapes:480"))
     return tmp_path
 
 

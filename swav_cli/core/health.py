@@ -25,7 +25,14 @@ class Health(NamedTuple):
 
 
 class HealthMeter:
-    """Collects over an epoch which prototypes are nearest to the assigned crops."""
+    """Collects over an epoch which prototypes are nearest to the assigned crops.
+
+    >>> meter = HealthMeter(prototypes=3, device=torch.device("cpu"))
+    >>> meter.add(torch.eye(2)[None], torch.tensor([[[0.9, 0.1, 0.0], [0.1, 0.9, 0.0]]]))
+    >>> health = meter.read()
+    >>> health.used_prototypes, round(health.perplexity, 3), round(health.rank, 3)
+    (2, 2.0, 2.0)
+    """
 
     def __init__(self, prototypes: int, device: torch.device) -> None:
         self.counts = torch.zeros(prototypes, dtype=torch.long, device=device)
@@ -63,7 +70,11 @@ def score_spread(scores: Tensor) -> float:  # (B, K) of this process
 
 
 def effective_rank(rows: Tensor) -> float:  # (B, D)
-    """exp of the entropy of the singular values' shares: how many directions the rows use."""
+    """exp of the entropy of the singular values' shares: how many directions the rows use.
+
+    >>> round(effective_rank(torch.eye(4)), 3), round(effective_rank(torch.ones(4, 4)), 3)
+    (4.0, 1.0)
+    """
     values = torch.linalg.svdvals(rows.cpu().double())  # not every device has float64
     shares = values / values.sum().clamp(min=1e-12)
     return float(torch.special.entr(shares).sum().exp())

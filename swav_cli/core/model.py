@@ -18,8 +18,11 @@ from swav_cli.recipe.architectures import Stem
 class SwAV(ResNet):
     """A backbone with a projection head and prototypes; a ResNet's tensors have the names of published checkpoints.
 
-    >>> model = SwAV("resnet50")
-    >>> embedding, scores = model([large, small])    # crops of two sizes, (B, 3, 224, 224) and (B, 3, 96, 96)
+    >>> model = SwAV("resnet18", width=16, stem="small", prototypes=100)
+    >>> large, small = torch.rand(2, 3, 32, 32), torch.rand(2, 3, 16, 16)
+    >>> embedding, scores = model([large, large, small, small])
+    >>> embedding.shape, scores.shape    # (V B, D) and (V B, K)
+    (torch.Size([8, 128]), torch.Size([8, 100]))
 
     Args:
         backbone: a ResNet by name, or `timm:NAME`, which has none of the next four but `channels`.

@@ -27,7 +27,17 @@ COLUMNS = FIRST_JITTER + JITTERS  # the last four: the order of the jitters
 
 
 class MultiCrop:
-    """Draws and cuts the crops of one picture after another."""
+    """Draws and cuts the crops of one picture after another.
+
+    >>> large, small = CropRecipe(count=2, size=224, scale=(0.14, 1)), CropRecipe(count=6, size=96, scale=(0.05, 0.14))
+    >>> multicrop = MultiCrop([large, small], AugmentRecipe(), seed=0)
+    >>> crops, numbers = multicrop(torch.zeros(3, 300, 400, dtype=torch.uint8), epoch=0, index=0)
+    >>> [tuple(part.shape) for part in crops], tuple(numbers.shape)
+    ([(2, 3, 224, 224), (6, 3, 96, 96)], (8, 11))
+
+    Args:
+        seed: of all crops; those of a picture follow from it, the epoch and the picture's number.
+    """
 
     def __init__(self, kinds: Sequence[CropRecipe], augment: AugmentRecipe, seed: int) -> None:
         self.kinds = list(kinds)
@@ -58,7 +68,12 @@ def draw_boxes(
     width: int,
     scales: NDArray[np.float64],  # (V, 2): least and most of the area
 ) -> NDArray[np.int64]:  # (V, 4): top, left, height, width in pixels
-    """Boxes distributed as RandomResizedCrop's: area uniform, aspect log-uniform, the first of ten that fits."""
+    """Boxes distributed as RandomResizedCrop's: area uniform, aspect log-uniform, the first of ten that fits.
+
+    >>> draw_boxes(np.random.default_rng(0), height=100, width=200, scales=np.array([[0.1, 0.2], [1.0, 1.0]]))
+    array([[ 20,  48,  66,  50],
+           [  0,  33, 100, 133]])
+    """
     crops = len(scales)
     areas = height * width * generator.uniform(scales[:, :1], scales[:, 1:], (crops, TRIES))
     aspects = np.exp(generator.uniform(math.log(ASPECT[0]), math.log(ASPECT[1]), (crops, TRIES)))

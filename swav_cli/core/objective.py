@@ -21,7 +21,12 @@ def swapped_prediction(
     assigned: Sequence[int],  # which of the V crops those are
     temperature: float,
 ) -> Tensor:  # (): the loss, in nats
-    """Cross entropy of each crop's prediction against the codes of each other, assigned crop; the mean of all pairs."""
+    """Cross entropy of each crop's prediction against the codes of each other, assigned crop; the mean of all pairs.
+
+    >>> scores, codes = torch.zeros(3, 2, 4), torch.full((2, 2, 4), 1 / 4)    # every prototype as likely as any other
+    >>> swapped_prediction(scores, codes, assigned=[0, 1], temperature=0.1)    # ln 4
+    tensor(1.3863)
+    """
     crops = scores.shape[0]
     log_p = (scores / temperature).log_softmax(dim=-1)
     loss = scores.new_zeros(())
@@ -38,6 +43,13 @@ def chosen(values: Tensor, crops: Sequence[int]) -> Tensor:  # (V, ...) -> (len(
 
 class Queue(nn.Module):
     """The newest embeddings of the assigned crops, which join small batches when codes are computed.
+
+    >>> queue = Queue(assigned=2, length=4, dim=8)
+    >>> for _ in range(2):
+    ...     queue.push(torch.ones(2, 3, 8))
+    ...     print(queue.is_full)
+    False
+    True
 
     It takes part once it is full; the newest batch stands at its front. Its rows and count are buffers, so that a
     checkpoint holds them. Of several processes each keeps the rows of its own pictures.
@@ -97,7 +109,13 @@ def assign_codes(
     epsilon: float,
     iterations: int,
 ) -> Tensor:  # (A, B, K)
-    """Codes of the batch, crop by crop; a full queue's embeddings share in the assignment. The batch is then queued."""
+    """Codes of the batch, crop by crop; a full queue's embeddings share in the assignment. The batch is then queued.
+
+    >>> embeddings, prototypes = torch.eye(2)[None], torch.eye(2)    # each picture lies on a prototype
+    >>> assign_codes(embeddings, prototypes, queue=None, epsilon=0.5, iterations=3)
+    tensor([[[0.8808, 0.1192],
+             [0.1192, 0.8808]]])
+    """
     rows = embeddings
     if queue is not None and queue.is_full:  # waits for the device
         rows = torch.cat([queue.embeddings.to(embeddings), embeddings], dim=1)

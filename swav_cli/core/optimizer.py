@@ -16,6 +16,12 @@ from swav_cli.recipe.schema import OptimizerRecipe
 class LARS(Optimizer):
     """SGD with momentum whose step is scaled, tensor by tensor, to the tensor's own size.
 
+    >>> weight = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
+    >>> weight.grad = torch.tensor([100.0, 0.0])
+    >>> LARS([weight], lr=1.0).step()
+    >>> weight.data    # moved by a thousandth of its length, whatever that of the gradient
+    tensor([2.9950, 4.0000])
+
     For a tensor p with gradient g (arXiv 1708.03888, eq. 6):
 
         g <- (g + weight_decay p) * trust_coefficient |p| / (|g| + weight_decay |p|)
@@ -94,6 +100,10 @@ def _scaled(
 def make_optimizer(settings: OptimizerRecipe, params: Iterable[Any], lr: float) -> Optimizer:
     """`lars`, `sgd` (Nesterov off) or `adamw` over parameters or groups of them, decay on every one as published.
 
+    >>> settings = OptimizerRecipe(name="sgd", lr=0.1)
+    >>> make_optimizer(settings, [torch.nn.Parameter(torch.ones(2))], lr=0.4).defaults["momentum"]
+    0.9
+
     Args:
         lr: of the whole batch; that of the settings is per 256 pictures.
     """
@@ -109,6 +119,9 @@ def learning_rate(
     step: int, total_steps: int, warmup_steps: int, peak: float, final: float, warmup_from: float
 ) -> float:
     """The rate of a step: a straight line from `warmup_from` to `peak`, then half a cosine to `final`.
+
+    >>> [round(learning_rate(step, 8, 3, peak=1.0, final=0.0, warmup_from=0.0), 2) for step in range(8)]
+    [0.0, 0.5, 1.0, 1.0, 0.9, 0.65, 0.35, 0.1]
 
     The last warm-up step has the peak itself, and so has the first step of the cosine, as in the published code.
     """

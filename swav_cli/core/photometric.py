@@ -35,7 +35,13 @@ def recolour(
     mean: Tensor,  # (C,), 0 to 1
     std: Tensor,  # (C,)
 ) -> Tensor:  # (N, C, H, W) float32, normalised
-    """Crops as the network sees them. One channel has no hue to turn; more than three are only flipped and blurred."""
+    """Crops as the network sees them. One channel has no hue to turn; more than three are only flipped and blurred.
+
+    >>> white = torch.full((1, 3, 8, 8), 255, dtype=torch.uint8)
+    >>> numbers = torch.tensor([[0, 0.5, 1, 1, 0, 0, 0, 0, 1, 2, 3]])    # half as bright, and nothing else
+    >>> recolour(white, numbers, mean=torch.full((3,), 0.5), std=torch.full((3,), 0.25))[0, :, 0, 0]
+    tensor([-0.0078, -0.0078, -0.0078])
+    """
     x = crops.to(torch.float32, memory_format=torch.contiguous_format, copy=True)  # in grey levels, 0 to 255
     _flip(x, numbers[:, FLIP])
     _jitter(x, numbers)

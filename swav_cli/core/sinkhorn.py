@@ -21,6 +21,13 @@ def sinkhorn(
 ) -> Tensor:  # like the scores: codes; each row sums to one
     """Soft assignments of pictures to prototypes that use all prototypes equally; of A crops, each for itself.
 
+    >>> scores = torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.6, 0.4]])    # the first is nearest to all four
+    >>> sinkhorn(scores, epsilon=0.1)    # and gets as much of them as the other
+    tensor([[0.9526, 0.0474],
+            [0.7311, 0.2689],
+            [0.2689, 0.7311],
+            [0.0474, 0.9526]])
+
     The batch is that of all processes: a picture's own sum is local, and the processes are joined by one
     reduction of K maxima and one of K sums an iteration (A K where there are A crops). Computed in float32 (float64
     scores stay float64) as logarithms, so that it is finite at any epsilon and every row sums to one.

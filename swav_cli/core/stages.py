@@ -57,7 +57,10 @@ def _gives_maps(backbone: nn.Module) -> bool:
 class Stages:
     """Feature maps by name, each averaged over its places, beside the network's own pooled features.
 
-    >>> Stages(model, ["layer3"])(pictures)    # {"layer3": (B, 1024), "pooled": (B, 2048)} of a ResNet-50
+    >>> model = SwAV("resnet18", width=16, stem="small").eval()
+    >>> found = Stages(model, ["layer3"])(torch.rand(2, 3, 32, 32))
+    >>> {layer: tuple(rows.shape) for layer, rows in found.items()}
+    {'layer3': (2, 64), 'pooled': (2, 128)}
 
     Args:
         layers: modules of the backbone by name, such as layer3; `stem` is what enters layer1.

@@ -68,6 +68,10 @@ def open_pictures(
     """The pictures of a source: a folder, a list of files (.txt, .csv, .jsonl), shards (.tar), Parquet or Arrow files,
     torchvision:NAME, shapes:COUNT.
 
+    >>> pictures = open_pictures("shapes:100")
+    >>> len(pictures), pictures.name(1), tuple(pictures.read(1).shape)
+    (100, 'shapes/train/cross/000001', (3, 32, 32))
+
     Args:
         whole: of a folder with a data set in Parquet or Arrow files all parts, and not those of the split alone.
 

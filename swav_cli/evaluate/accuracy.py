@@ -17,6 +17,11 @@ TOP = 5
 class Tally:
     """Right and wrong answers of one classifier. Every process adds its own pictures, and reads the sum of all.
 
+    >>> tally = Tally(classes=2)
+    >>> tally.add(torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.4, 0.6]]), torch.tensor([0, 1, 1]))
+    >>> tally.top1, tally.per_class()
+    (66.66666666666667, [100.0, 50.0])
+
     A row of logits that is not finite, as of a picture that can't be read, counts as unread and nowhere else. The
     first number that is read waits for the other processes to read theirs; those after it don't.
     """

@@ -213,6 +213,9 @@ def extract_features(
 ) -> Tensor:  # (N, F) float32 on the CPU
     """The same at once, row i for picture i.
 
-    >>> extract_features(network, open_pictures("photos/"), About("", size=64))    # doctest: +SKIP
+    >>> from swav_cli import open_pictures
+    >>> network = SwAV("resnet18", width=16, stem="small").eval()
+    >>> extract_features(network.features, open_pictures("shapes:10"), About("", size=32)).shape
+    torch.Size([10, 128])
     """
     return torch.cat([part.values for part in stream_features(function, pictures, about, how)])

@@ -17,6 +17,9 @@ DRAWN = 10_000  # rows whose pairs are looked at for uniformity: 50 million pair
 def rankme(rows: Tensor, device: torch.device = CPU) -> float:  # (N, F)
     """RankMe, arXiv 2210.02885, eq. 1: exp(-sum p_k log p_k) with p_k = s_k / sum(s) + 1e-7 of singular values s.
 
+    >>> round(rankme(torch.eye(8)), 3), round(rankme(torch.ones(8, 8)), 3)
+    (8.0, 1.0)
+
     How many directions the rows use evenly: 1 to min(N, F). The rows are not centred; the paper takes 25,600 of them.
     The singular values are square roots of the eigenvalues of the rows' Gram matrix, summed over parts in float64, so
     that N may be large and the rows of any floating type.
@@ -40,6 +43,9 @@ def rankme(rows: Tensor, device: torch.device = CPU) -> float:  # (N, F)
 def uniformity(rows: Tensor, seed: int = 0) -> float:  # (N, F)
     """L_uniform of arXiv 2005.10242 with t = 2: log of the mean of exp(-2 |x - y|^2) over pairs of unit rows.
 
+    >>> round(uniformity(torch.eye(8)), 3)    # at right angles to each other: |x - y|^2 = 2
+    -4.0
+
     0 where all rows are the same, -4 where they are spread evenly in many dimensions. Over all pairs of two different
     rows; of more than 10,000 rows, over those of as many that the seed draws. NaN of a single row.
     """
@@ -57,6 +63,10 @@ def uniformity(rows: Tensor, seed: int = 0) -> float:  # (N, F)
 
 
 def alignment(first: Tensor, second: Tensor) -> float:  # (N, F) and (N, F)
-    """L_align of arXiv 2005.10242 with alpha = 2: mean of |x - y|^2 of unit rows, two views of a picture. 0 to 4."""
+    """L_align of arXiv 2005.10242 with alpha = 2: mean of |x - y|^2 of unit rows, two views of a picture. 0 to 4.
+
+    >>> alignment(torch.eye(2), torch.eye(2)), alignment(torch.eye(2), -torch.eye(2))
+    (0.0, 4.0)
+    """
     apart = F.normalize(first.float(), dim=1) - F.normalize(second.float(), dim=1)
     return float(apart.square().sum(dim=1).cpu().mean(dtype=torch.float64))

@@ -21,7 +21,8 @@ LARGE = 96  # pixels of a side from which on a processor's time goes into the ne
 class Inference:
     """On which device, how precisely, how many pictures at a time, and how many processes read them.
 
-    >>> Inference(torch.device("cuda"), "bf16", batch_size=512)    # doctest: +SKIP
+    >>> Inference(torch.device("cuda"), "bf16", batch_size=512).workers
+    'auto'
     """
 
     device: torch.device = CPU

@@ -144,7 +144,12 @@ def knn_accuracy(
     temperature: float = 0.07,
     chunk: int | None = None,
 ) -> float:
-    """Top-1 of `knn_accuracies` for one k and one temperature, `chunk` queries at once."""
+    """Top-1 of `knn_accuracies` for one k and one temperature, `chunk` queries at once.
+
+    >>> bank, labels = torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0]]), torch.tensor([0, 0, 1])
+    >>> knn_accuracy(bank, labels, torch.tensor([[0.9, 0.2]]), torch.tensor([0]), k=1)
+    100.0
+    """
     found = knn_accuracies(bank, bank_labels, queries, query_labels, [k], [temperature], query_chunk=chunk)
     return found[0].top1
 

@@ -29,9 +29,11 @@ def predict(
 ) -> Iterator[Answer]:
     """What the model says of each picture, in their order and in constant memory.
 
+    >>> from swav_cli.zoo.load import load_model
     >>> model, about = load_model("runs/quickstart")
-    >>> for answer in predict(model, about, "photos/"):
-    ...     print(answer.path, answer.error or answer.top[0].number)
+    >>> for answer in predict(model, about, "demo/bird.JPEG"):
+    ...     print(answer.path, answer.error or len(answer.top))
+    demo/bird.JPEG 5
 
     A model with a classifier gives classes and the softmax of its logits. Another gives prototypes and the softmax of
     cosine / 0.1; that is a plain argmax for each picture by itself, and not the equal shares that training assigns.

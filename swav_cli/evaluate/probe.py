@@ -118,8 +118,11 @@ def train_probe(
 ) -> Probe:
     """The linear classifier of the best pair of learning rate and weight decay.
 
-    >>> probe = train_probe(features, labels, 10, settings, torch.device("cpu"))    # doctest: +SKIP
-    >>> logits = others @ probe.weight.T + probe.bias                               # doctest: +SKIP
+    >>> features, labels = torch.eye(2).repeat(8, 1), torch.tensor([0, 1] * 8)
+    >>> grid = CachedRecipe(lrs=[0.1, 1], weight_decays=[0, 0.001], epochs=20, batch_size=4, holdout=0.25)
+    >>> probe = train_probe(features, labels, 2, ProbeSettings(grid, momentum=0.9, seed=0), torch.device("cpu"))
+    >>> (features @ probe.weight.T + probe.bias).argmax(dim=1).equal(labels)
+    True
 
     It follows from features, labels and settings alone. Of pairs that do equally well, the one with more decay and then
     the lower rate is taken; a single pair is trained without looking at held-out pictures. Where no class has two

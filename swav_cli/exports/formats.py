@@ -47,6 +47,9 @@ LARGEST_ONNX = 2**31 - 2**22  # bytes of one protobuf message, less room for the
 class ExportRequest:
     """How a model is to be exported.
 
+    >>> ExportRequest("onnx", layer="scores", half=True).tolerance
+    0.02
+
     Args:
         format: one of `EXPORT_FORMATS`.
         layer: of a graph, what it puts out: one of `LAYERS`.

@@ -124,7 +124,12 @@ class _BothKinds(Part):
 
 
 class LinearRecipe(_BothKinds):
-    """A linear classifier on frozen features."""
+    """A linear classifier on frozen features.
+
+    >>> from swav_cli import load_as
+    >>> load_as(LinearRecipe, "linear-small", ["layers=[layer2]"]).layers
+    ['layer2']
+    """
 
     task: Literal["linear"] = Field(default="linear", description="linear: a classifier on frozen features")
     layers: list[str] = Field(
@@ -134,7 +139,12 @@ class LinearRecipe(_BothKinds):
 
 
 class FinetuneRecipe(_BothKinds):
-    """The whole network trained further with labels."""
+    """The whole network trained further with labels.
+
+    >>> from swav_cli import load_as
+    >>> load_as(FinetuneRecipe, "finetune-in1k-1pct").data.labels
+    '1%'
+    """
 
     task: Literal["finetune"] = Field(default="finetune", description="finetune: the backbone is trained too")
     optimizer: FinetuneOptimizerRecipe

@@ -191,7 +191,12 @@ class CheckpointRecipe(Part):
 
 
 class Recipe(Part):
-    """All that a run of `swav pretrain` is."""
+    """All that a run of `swav pretrain` is.
+
+    >>> from swav_cli import load_recipe
+    >>> load_recipe("in1k-200e").training.batch_size
+    256
+    """
 
     name: RunName
     reference: Reference = None

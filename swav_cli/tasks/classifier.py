@@ -57,7 +57,11 @@ def train_classifier(
 ) -> dict[str, Any]:
     """Train a linear classifier on frozen features, or the whole network, by a recipe; what `results.json` holds.
 
-    >>> train_classifier(load_as(LinearRecipe, "linear-small", ["model=runs/quickstart"]))["top1"]    # doctest: +SKIP
+    >>> from swav_cli import LinearRecipe, load_as
+    >>> settings = ["model=runs/quickstart", "data.train=photos/", "training.epochs=1", "training.batch_size=8"]
+    >>> found = train_classifier(load_as(LinearRecipe, "linear-small", settings), "runs/linear")
+    >>> found["classes"], found["count"]    # of the fifth that is held out
+    (2, 8)
 
     Args:
         out: the run's folder; `runs/<model>-<recipe>` where nothing is said.

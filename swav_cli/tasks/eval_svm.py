@@ -60,6 +60,9 @@ def judge_by_svm(
 ) -> dict[str, Any]:
     """Train SVMs on the features of one side and judge them by the other; what `swav eval --svm --json` prints.
 
+    >>> judge_by_svm("runs/quickstart", data="photos/", bank="photos/")["metric"]
+    'accuracy'
+
     Args:
         data: labelled pictures to judge by: a folder a class, or a table whose column `labels` may hold several.
         bank: labelled pictures to train on, in the same form.

@@ -103,7 +103,8 @@ def export(
 ) -> Exported:
     """Export the model that `load_model` finds under a name, with the classifier of a file where one is named.
 
-    >>> export("runs/quickstart", ExportRequest("onnx"))    # runs/quickstart/export/quickstart.onnx
+    >>> export("runs/quickstart", ExportRequest("safetensors")).path.name
+    'quickstart.safetensors'
 
     Raises:
         UserError: no such model, nothing that the format holds, a place that is taken, or another answer than ours.
@@ -121,7 +122,13 @@ def export(
 
 
 def export_model(model: SwAV, about: About, request: ExportRequest, out: Path, overwrite: bool = False) -> Exported:
-    """The same for a network at hand, in eval mode and on the CPU."""
+    """The same for a network at hand, in eval mode and on the CPU.
+
+    >>> from swav_cli.zoo.load import load_model
+    >>> model, about = load_model("runs/quickstart")
+    >>> export_model(model, about, ExportRequest("safetensors"), Path("model.safetensors")).path.name
+    'model.safetensors'
+    """
     check_installed(request)
     check_free(out, request, overwrite)
     parameters = sum(parameter.numel() for parameter in model.parameters())

@@ -1,8 +1,4 @@
-"""Features of many pictures in a file, by names alone: what `swav extract` does.
-
->>> write_features("photos/", "feats.npy", layer="embedding")    # doctest: +SKIP
-{'file': 'feats.npy', 'rows': 1000, 'shape': [1000, 128], ...}
-"""
+"""Features of many pictures in a file, by names alone: what `swav extract` does."""
 
 from __future__ import annotations
 
@@ -44,6 +40,9 @@ def write_features(
     progress: Told = silent,
 ) -> dict[str, Any]:
     """Write a layer's output for every picture to a file, row i for picture i in sorted order.
+
+    >>> write_features("photos/", "embeddings.npy", "runs/quickstart", layer="embedding")["shape"]
+    [40, 128]
 
     Args:
         inputs: as `open_inputs` takes them; none: the pictures of the model's own run.

@@ -1,7 +1,9 @@
 """A model trained further with labels, the backbone too: what `swav finetune` does.
 
->>> finetune(finetune_recipe("runs/quickstart", overrides=["data.labels=10%"]))["top1"]    # doctest: +SKIP
-92.9
+>>> from swav_cli.tasks.recipes import finetune_recipe
+>>> settings = ["data.train=photos/", "training.epochs=1", "training.batch_size=8"]
+>>> finetune(finetune_recipe("runs/quickstart", overrides=settings))["run"]
+'runs/quickstart-finetune-small'
 """
 
 from __future__ import annotations

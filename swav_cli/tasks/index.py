@@ -12,8 +12,8 @@ from swav_cli.errors import UserError, counted
 def index(shards: Sequence[str], force: bool = False) -> dict[str, Any]:
     """Index tar files, and tell what is in them and where their indexes lie; what `swav index --json` prints.
 
-    >>> index(["shards/train-{000..146}.tar"])["pictures"]    # doctest: +SKIP
-    1281167
+    >>> index(["shards/train-{000..001}.tar"])["pictures"]
+    16
 
     Args:
         shards: files, or patterns of them.

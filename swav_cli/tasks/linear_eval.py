@@ -1,7 +1,9 @@
 """A model judged by a linear classifier on its frozen features: what `swav linear-eval` does.
 
->>> linear_eval(linear_recipe("runs/quickstart"), cached=True)["top1"]    # doctest: +SKIP
-90.0
+>>> from swav_cli.tasks.recipes import linear_recipe
+>>> recipe = linear_recipe("runs/quickstart", overrides=["data.train=photos/"])
+>>> linear_eval(recipe, cached=True)["run"]
+'runs/quickstart-linear-small-cached'
 """
 
 from __future__ import annotations

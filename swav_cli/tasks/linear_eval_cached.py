@@ -44,6 +44,12 @@ def probe_classifier(
 ) -> dict[str, Any]:
     """Compute features once, train the recipe's grid on them, and keep the best classifier; what `results.json` holds.
 
+    >>> from swav_cli import load_as
+    >>> recipe = load_as(LinearRecipe, "linear-small", ["model=runs/quickstart", "data.train=photos/"])
+    >>> found = probe_classifier(recipe, "runs/cached")
+    >>> found["classes"], found["count"]    # of the fifth that is held out
+    (2, 8)
+
     Features stay in the run's folder: stopped work goes on with them, and another grid costs only its own time.
     The arguments and what is raised are those of `train_classifier`.
     """

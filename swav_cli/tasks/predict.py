@@ -1,8 +1,4 @@
-"""Answers for many pictures, written, drawn and sorted: what `swav predict` does.
-
->>> write_predictions("photos/", out="answers.csv", sort_into="sorted")    # doctest: +SKIP
-{'model': 'runs/quickstart', 'kind': 'cluster', 'pictures': 1000, 'unread': 0, 'sorted': {...}}
-"""
+"""Answers for many pictures, written, drawn and sorted: what `swav predict` does."""
 
 from __future__ import annotations
 
@@ -49,6 +45,10 @@ def write_predictions(
     progress: Told = silent,
 ) -> dict[str, Any]:
     """Say which class or cluster each picture shows, and put the answers where they are wanted, in constant memory.
+
+    >>> found = write_predictions("photos/", "runs/quickstart", out="answers.csv", sort_into="sorted")
+    >>> found["kind"], found["pictures"], found["unread"]
+    ('cluster', 40, 0)
 
     Args:
         inputs: pictures, folders, patterns, list files, `shapes:COUNT`, or `-` for paths on standard input.

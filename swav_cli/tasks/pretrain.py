@@ -119,7 +119,10 @@ def pretrain(
 ) -> dict[str, Any]:
     """Train a recipe in a folder, or go on where it was stopped; what `results.json` holds.
 
-    >>> pretrain(load_recipe("quickstart"))["knn"]    # doctest: +SKIP
+    >>> from swav_cli import load_recipe
+    >>> recipe = load_recipe("quickstart", ["data.train=shapes:128", "data.val=null", "training.epochs=1"])
+    >>> sorted(pretrain(recipe, "runs/short"))
+    ['bad_pictures', 'epochs', 'health', 'loss', 'loss_over_ln_k', 'pictures', 'recipe', 'seconds']
 
     Args:
         out: the run's folder; `runs/<recipe's name>` where nothing is said.

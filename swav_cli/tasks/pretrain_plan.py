@@ -31,8 +31,9 @@ def plan_pretraining(
 ) -> dict[str, Any]:
     """Check all that a run's beginning checks, and tell what it would do; what `swav pretrain --dry-run --json` prints.
 
+    >>> from swav_cli import load_recipe
     >>> plan_pretraining(load_recipe("quickstart"))["steps"]
-    960
+    390
 
     Args:
         device, micro_batch, init_from: as `pretrain` takes them.

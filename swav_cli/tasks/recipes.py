@@ -51,7 +51,7 @@ def recipe_text(name: str) -> str:
 def pretraining_recipe(recipe: str, data: str | None = None, overrides: Sequence[str] = ()) -> Recipe:
     """What `swav pretrain` means by a file, a shipped recipe's name, or a folder of pictures.
 
-    >>> pretraining_recipe("photos/", overrides=["training.epochs=50"]).name    # doctest: +SKIP
+    >>> pretraining_recipe("photos/", overrides=["training.epochs=50"]).name
     'small-folder'
 
     Args:
@@ -77,7 +77,7 @@ def linear_recipe(
 ) -> LinearRecipe:
     """What `swav linear-eval` means: the recipe named, else the usual one for the model.
 
-    >>> linear_recipe("runs/quickstart").name    # doctest: +SKIP
+    >>> linear_recipe("runs/quickstart").name
     'linear-small'
 
     Args:

@@ -45,7 +45,9 @@ def load_model(
     """A network in eval mode, on the CPU, and what is to be known of it.
 
     >>> model, about = load_model("runs/quickstart")
-    >>> features = model.features(pictures)    # (B, 3, size, size), normalised with about.mean and about.std
+    >>> pictures = torch.rand(2, about.channels, about.size, about.size)    # normalised with about.mean and about.std
+    >>> model.features(pictures).shape
+    torch.Size([2, 128])
 
     Args:
         source: a run's folder, a checkpoint or `model.safetensors` of ours, a checkpoint of another tool, a URL, or a

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import pytest
 import yaml
 
-from tests.conftest import TINY
+from tests.conftest import TINY, tiny_recipe
 from tests.data.tars import sample_tar
 from tests.house.tree import ROOT
 from tests.processes import CAN_FORK, environment, run, start_together
@@ -92,7 +92,7 @@ def place(tmp_path: Path, photos: Path) -> Place:
     photos.rename(here.folder / "photos")
     (here.folder / "tiny.yaml").write_text(yaml.safe_dump(TINY, sort_keys=False))
     sample_tar(here.folder / "a.tar", 16)
-    make_run(here.folder / "runs" / "learnt")
+    make_run(here.folder / "runs" / "learnt", tiny_recipe())
     return here
 
 
@@ -129,7 +129,7 @@ def test_a_command_calls_nobody_and_leaves_what_it_tells_of(place: Place, typed:
     for word in NEEDS.keys() & typed.split():
         pytest.importorskip(NEEDS[word])
     if "runs/wide" in typed:  # what timm has too
-        make_run(place.folder / "runs" / "wide", "model.width=64", "model.stem=imagenet")
+        make_run(place.folder / "runs" / "wide", tiny_recipe("model.width=64", "model.stem=imagenet"))
     before = place.files()
     assert swav(place, *typed.split()) == (2 if typed == "pretrian" else 0)
     assert place.noted("talk") == []

@@ -37,6 +37,9 @@ LASTING = frozenset({
 def read_picture(path: str | Path, channels: int = 3) -> Tensor:
     """A picture file as uint8 (channels, H, W).
 
+    >>> tuple(read_picture("demo/bird.JPEG").shape)
+    (3, 375, 500)
+
     Raises:
         BadPicture: empty, damaged, no picture, of another number of channels, or not to be read after several tries.
     """
