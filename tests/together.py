@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from swav_cli.core.sample import Sample
 from swav_cli.core.swav import Trainer
 from swav_cli.data.reading.loader import load_batches
 from swav_cli.data.sources import ShapePictures
@@ -60,8 +61,8 @@ def steps(*overrides: str, count: int = 14) -> dict[str, Any]:
     batches = _batches(trainer)
     for _ in range(count):
         found.append(trainer.train_step([next(batches) for _ in range(parts)]))
-    health = trainer.meter.read()
-    return {**trainer.state(), "steps": torch.tensor(found, dtype=torch.float64), "health": list(health)}
+    health = {name: value for name, value in trainer.health()._asdict().items() if value is not None}
+    return {**trainer.state(), "steps": torch.tensor(found, dtype=torch.float64), "health": health}
 
 
 def _batches(trainer: Trainer) -> Any:
@@ -84,7 +85,9 @@ class Counted(ShapePictures):
 def a_stretch() -> dict[str, Any]:
     """Go on with the run in this folder for as many steps as the environment says, and note what is read."""
     folder = RunFolder(Path("run"))
-    trainer = Trainer(tiny_recipe(*RUN, "training.precision=float64"), Counted(Path("read.txt")), CPU)
+    recipe = tiny_recipe(*RUN, "training.precision=float64")
+    trainer = Trainer(recipe, Counted(Path("read.txt")), CPU)
+    trainer.sample = Sample(recipe, ShapePictures(COUNT, 0, "train"))  # what is looked at after an epoch is not counted
     if folder.last.exists():
         trainer.restore(load_checkpoint(folder.last))
     until = trainer.course.step + int(os.environ["STEPS"])

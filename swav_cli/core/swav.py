@@ -15,13 +15,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from swav_cli.core.health import HealthMeter
+from swav_cli.core.health import Health, HealthMeter
+from swav_cli.core.model import SwAV
 from swav_cli.core.multicrop import MultiCrop
 from swav_cli.core.objective import Queue, assign_codes, chosen, swapped_prediction
 from swav_cli.core.optimizer import make_optimizer
 from swav_cli.core.photometric import recolour
 from swav_cli.core.plan import make_model, make_plan
 from swav_cli.core.precision import autocast, memory_format
+from swav_cli.core.sample import Sample
 from swav_cli.core.train import Course, quickest_convolutions
 from swav_cli.core.transfer import moved
 from swav_cli.data.pictures import Pictures
@@ -58,6 +60,9 @@ class Trainer:
             queue = Queue(len(recipe.assigned_crops), settled(recipe.loss.queue.length), recipe.model.embedding_dim)
             self.queue = queue.to(device, self.precise)
         self.meter = HealthMeter(settled(recipe.model.prototypes), device)
+        self.sample: Sample | None = None  # read at the first look
+        self._sample_nearest: Tensor | None = None  # what a stopped run knew of it
+        self.gradient_norms: dict[str, float] = {}  # of the last step, by the part of the network
         self.mean = torch.tensor(settled(recipe.data.mean), device=device)
         self.std = torch.tensor(settled(recipe.data.std), device=device)
         self.multicrop = MultiCrop(recipe.crops, recipe.augment, recipe.training.seed)
@@ -71,7 +76,8 @@ class Trainer:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "queue": self.queue.whole(self._share) if self.queue is not None else None,
-            "prototype_counts": distributed.sum_over_processes(self.meter.counts.clone()),
+            **self.meter.state(),
+            "sample_nearest": self.sample.nearest if self.sample is not None else self._sample_nearest,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -79,8 +85,8 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         if self.queue is not None:
             self.queue.take_share(state["queue"], self._share)
-        if distributed.is_writer():
-            self.meter.counts.copy_(state["prototype_counts"])
+        self.meter.restore(state)
+        self._sample_nearest = state.get("sample_nearest")
         self.course.restore(state)
 
     @property
@@ -106,7 +112,7 @@ class Trainer:
                 parts = self.course.next_parts(batches)
                 lr = self.plan.lr(self.course.step)
                 loss, norm = self.train_step(parts)
-                yield self.course.taken(parts, loss, norm, lr)
+                yield self.course.taken(parts, loss, norm, lr, self.gradient_norms)
 
     def _batches(self, workers: int) -> Generator[Batch, None, None]:
         order, pin_memory = self.course.order(), self.device.type == "cuda"
@@ -144,13 +150,24 @@ class Trainer:
         distributed.average_running_statistics(self.model)
         if self.course.step < self.plan.frozen_steps:
             self.model.prototypes.weight.grad = None  # optimizers leave out what has no gradient
-        norm = nn.utils.get_total_norm([p.grad for p in self.model.parameters() if p.grad is not None])
-        numbers = torch.stack([loss.float(), norm.float()]).tolist()  # waits for all of the step
-        if not all(map(math.isfinite, numbers)):
-            raise Diverged(self._explain_divergence(numbers, parts))
+        norms = gradient_norms(self.model)
+        told, norm, *of_parts = torch.stack([loss.float(), *norms.values()]).tolist()  # waits for all of the step
+        if not (math.isfinite(told) and math.isfinite(norm)):
+            raise Diverged(self._explain_divergence([told, norm], parts))
+        self.gradient_norms = dict(zip(list(norms)[1:], of_parts, strict=True))
         self.optimizer.step()
         self.course.step += 1
-        return numbers[0], numbers[1]
+        return told, norm
+
+    def health(self) -> Health:
+        """The numbers of the epoch that has ended; the model is in eval mode afterwards."""
+        seen = None
+        if not isinstance(self.pictures, StreamPictures):  # whose pictures come once
+            if self.sample is None:
+                self.sample = Sample(self.recipe, self.pictures)
+                self.sample.nearest = self._sample_nearest
+            seen = self.sample.look(self.model, self.device)
+        return self.meter.read(self.model.prototypes.weight, len(self.recipe.assigned_crops), seen)
 
     def views(self, batch: Batch) -> list[Tensor]:
         """The crops of a batch as the network takes them: of each size (count B, C, size, size), crop after crop."""
@@ -174,11 +191,12 @@ class Trainer:
 
     def codes(self, embeddings: Tensor, scores: Tensor) -> Tensor:  # (A, B, D) and (A, B, K) -> (A, B, K)
         """Codes of the assigned crops, which are looked at for the run's health as well."""
-        self.meter.add(embeddings, scores)  # waits: torch asks for the largest count
         queue = self.queue if self.course.step >= self.plan.queue_from else None
         loss = self.recipe.loss
         prototypes = self.model.prototypes.weight.detach()
-        return assign_codes(embeddings, prototypes, queue, loss.epsilon, loss.sinkhorn_iterations)
+        codes = assign_codes(embeddings, prototypes, queue, loss.epsilon, loss.sinkhorn_iterations)
+        self.meter.add(embeddings, scores, codes, loss.temperature)
+        return codes
 
     def backward_in_parts(self, parts: list[Batch]) -> Tensor:
         """Gradients of a batch that comes in several parts; its loss.
@@ -215,6 +233,19 @@ class Trainer:
             f"{self.plan.lr(step):g}, largest score {largest:g}. The last good checkpoint is kept; go on from it "
             f"with a lower --set optimizer.lr and --init-from, or --set training.precision=float32. Pictures: {shown}"
         )
+
+
+def gradient_norms(model: SwAV) -> dict[str, Tensor]:
+    """Norms of the gradient: of all of it, of the backbone, of the head, of the prototypes; 0 where there is none."""
+    named = [(name, p.grad) for name, p in model.named_parameters() if p.grad is not None]
+    norms = torch.stack(torch._foreach_norm([gradient for _, gradient in named]))
+    found = {"all": norms}
+    heads = {"head": "projection_head.", "prototypes": "prototypes."}
+    whose = [next((part for part, start in heads.items() if name.startswith(start)), "backbone") for name, _ in named]
+    for part in ("backbone", *heads):
+        own = [norm for norm, other in zip(norms.unbind(), whose, strict=True) if other == part]
+        found[part] = torch.stack(own) if own else norms.new_zeros(1)
+    return {part: torch.linalg.vector_norm(each).float() for part, each in found.items()}
 
 
 def _joined(views: list[Tensor]) -> list[Tensor]:

@@ -7,7 +7,7 @@ A trainer gives steps one after another: `Trainer.steps` of SwAV, `ClassifierTra
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -73,7 +73,9 @@ class Course:
         self._clock.has_come()
         return parts
 
-    def taken(self, parts: list[Batch], loss: float, gradient_norm: float, lr: float) -> Step:
+    def taken(
+        self, parts: list[Batch], loss: float, gradient_norm: float, lr: float, norms: Mapping[str, float] | None = None
+    ) -> Step:
         """What is to be known of the step that was taken last, with these pictures."""
         lap = self._clock.stop(self.batch_size)
         epoch, in_epoch = divmod(self.step - 1, self.steps_per_epoch)
@@ -87,6 +89,7 @@ class Course:
         return Step(
             number=self.step, steps=self.steps, epoch=epoch, epochs=settled(self.training.epochs),
             loss=loss, start_loss=self.start_loss, epoch_loss=epoch_loss, lr=lr, gradient_norm=gradient_norm,
+            gradient_norms=dict(norms or {}),
             pictures_per_second=lap.rate, waiting=lap.waiting, seconds=self.seconds,
             bad=dict(pair for part in parts for pair in part.bad),
         )  # fmt: skip

@@ -5,20 +5,20 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from swav_cli.errors import Told, counted, silent
+from tqdm import tqdm
+
+from swav_cli.errors import Told, counted
 from swav_cli.parallel import distributed
 from swav_cli.recipe.schema import Recipe, settled
-from swav_cli.report.printable import printable
-from swav_cli.report.progress import PLAIN_SECONDS, Progress, new_bar, say
+from swav_cli.report.printable import printable, printable_lines
 
 if TYPE_CHECKING:
     import torch
-    from tqdm import tqdm
 
     from swav_cli.core.derive import Derived
     from swav_cli.core.health import Health
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from swav_cli.data.pictures import Pictures
     from swav_cli.run.metrics import Step
 
+PLAIN_SECONDS = 15.0  # between lines where there is no terminal
 SHOWN = 3  # pictures that could not be read, of those in a file
 
 
@@ -46,8 +47,13 @@ class Screen:
         self._timed_from: tuple[float, int] | None = None  # when, and after which step
 
     def _say(self, text: str) -> None:
-        if self.speaks:
-            say(text)
+        if not self.speaks:
+            return
+        if self._bar is not None:
+            self._bar.clear()
+        print(printable_lines(text), file=self.stream, flush=True)
+        if self._bar is not None:
+            self._bar.refresh()
 
     def opening(
         self, recipe: Recipe, derived: list[Derived], plan: Plan, pictures: Pictures, device: torch.device, path: Path
@@ -83,11 +89,26 @@ class Screen:
     @contextmanager
     def counting(self, unit: str = "img") -> Iterator[Told]:
         """Around work that tells how much of it is done: of so many, so many."""
-        if not self.speaks:
-            yield silent
-            return
-        with closing(Progress(unit)) as progress:
+        bar: tqdm[Any] | None = None
+        told = time.monotonic()
+
+        def progress(done: int, count: int) -> None:
+            nonlocal bar, told
+            if self.is_terminal:
+                if bar is None:
+                    bar = tqdm(total=count, unit=unit, file=self.stream, dynamic_ncols=True, leave=False)
+                if bar.total != count:  # the next piece of the same work
+                    bar.reset(total=count)
+                bar.update(done - bar.n)
+            elif time.monotonic() - told > PLAIN_SECONDS:
+                told = time.monotonic()
+                self._say(f"{done:,} of {count:,} {unit}")
+
+        try:
             yield progress
+        finally:
+            if bar is not None:
+                bar.close()
 
     @contextmanager
     def training(self, step: int, steps: int, first: str | None = None) -> Iterator[None]:
@@ -109,7 +130,10 @@ class Screen:
         if self._timed_from is None:  # the first step is like no other, and no time is told by it
             self._timed_from = time.monotonic(), step.number
             if self.is_terminal:
-                self._bar = new_bar(step.steps, step.number, "step")
+                self._bar = tqdm(
+                    total=step.steps, initial=step.number, unit="step", file=self.stream, dynamic_ncols=True,
+                    leave=False,
+                )  # fmt: skip
         if self._bar is not None:
             self._bar.set_postfix_str(told, refresh=False)
             self._bar.update(step.number - self._bar.n)

@@ -22,6 +22,7 @@ class Step(NamedTuple):
     epoch_loss: float | None  # the mean over the epoch that ends with this step; None within one
     lr: float
     gradient_norm: float
+    gradient_norms: dict[str, float]  # of the parts of the network, where they are told apart
     pictures_per_second: float
     waiting: float  # share of the time spent waiting for pictures
     seconds: float  # since the run began
@@ -61,6 +62,7 @@ class MetricsFile:
                 "loss_over_ln_k": step.share,
                 "lr": step.lr,
                 "gradient_norm": step.gradient_norm,
+                **{f"gradient_norm_{part}": norm for part, norm in step.gradient_norms.items()},
                 "images_per_second": round(step.pictures_per_second, 1),
                 "data_wait": round(step.waiting, 4),
                 "seconds": round(step.seconds, 2),

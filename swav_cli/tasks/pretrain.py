@@ -261,7 +261,7 @@ def _train(trainer: Trainer, judge: Judge | None, folder: RunFolder, screen: Scr
                 screen.step(step)
                 keeper.log(step)
                 if step.ends_epoch:
-                    health = trainer.meter.read()
+                    health = trainer.health()
                     found = _judged_on_the_way(trainer, judge, step, screen)
                     screen.epoch(step, health, found.get("knn"))
                     advice = warning(health, step.epoch_share, step.epoch, _is_warm(trainer))

@@ -104,6 +104,18 @@ def test_training_lowers_the_loss_and_reports_each_step(tmp_path: Path) -> None:
     assert seen[0].share == pytest.approx(seen[0].loss / math.log(12))
 
 
+def test_the_gradient_of_each_part_is_told_apart_and_together_they_are_the_whole(tmp_path: Path) -> None:
+    trainer = trainer_of(tiny_recipe("training.epochs=1", "loss.queue.length=0"))
+    steps = train(trainer, tmp_path)
+    assert steps[0].gradient_norms["prototypes"] == 0  # frozen
+    for step in steps:
+        assert step.gradient_norms.keys() == {"backbone", "head", "prototypes"}
+        assert math.hypot(*step.gradient_norms.values()) == pytest.approx(step.gradient_norm, rel=1e-5)
+    assert all(norm > 0 for norm in steps[-1].gradient_norms.values())
+    line = read_metrics(tmp_path / "metrics.jsonl")[-2]
+    assert line["gradient_norm_head"] == steps[-1].gradient_norms["head"]
+
+
 def test_prototypes_stay_as_they_are_while_frozen_and_on_the_sphere_after(tmp_path: Path) -> None:
     trainer = trainer_of(tiny_recipe())
     trainer.model.normalize_prototypes()

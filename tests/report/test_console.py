@@ -22,7 +22,7 @@ from tests.conftest import tiny_recipe
 def step_of(number: int, steps: int) -> Step:
     return Step(
         number=number, steps=steps, epoch=0, epochs=1, loss=1.0, start_loss=2.0, epoch_loss=None, lr=0.1,
-        gradient_norm=1.0, pictures_per_second=10.0, waiting=0.25, seconds=1.0, bad={},
+        gradient_norm=1.0, gradient_norms={}, pictures_per_second=10.0, waiting=0.25, seconds=1.0, bad={},
     )  # fmt: skip
 
 

@@ -8,9 +8,12 @@ from swav_cli.run.metrics import MetricsFile, Step, read_metrics
 
 STEP = Step(
     number=3, steps=9, epoch=0, epochs=3, loss=float("nan"), start_loss=2.0, epoch_loss=1.0, lr=0.1, gradient_norm=2.0,
-    pictures_per_second=10.0, waiting=0.1, seconds=5.0, bad={},
+    gradient_norms={"head": 1.0},    pictures_per_second=10.0, waiting=0.1, seconds=5.0, bad={},
 )  # fmt: skip
-HEALTH = Health(used_prototypes=2, perplexity=1.5, spread=0.1, rank=float("inf"))
+HEALTH = Health(
+    used_prototypes=2, perplexity=1.5, spread=0.1, rank=float("inf"), deviation=0.5, twins=0, code_entropy=0.5,
+    prediction_entropy=0.5, agreement=None,
+)  # fmt: skip
 
 
 def test_lines_are_json_whatever_the_numbers(tmp_path: Path) -> None:
