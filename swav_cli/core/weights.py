@@ -247,6 +247,6 @@ def take_weights(model: SwAV, weights: Mapping[str, Tensor], source: str | Path)
             left = ", without their bias" if name == "prototypes" and "prototypes.bias" in weights else ""
             words.append(f"{name} {len(keys)} of {len(keys)}{left}")
         else:
-            words.append(f"{name} begins anew")
+            words.append(f"{name} {'begin' if name == 'prototypes' else 'begins'} anew")
     model.load_state_dict({**own, **taken})
     return ", ".join(words)

@@ -18,7 +18,7 @@ from PIL import Image
 from swav_cli.data.folders.file_pictures import FilePictures
 from swav_cli.data.folders.own_results import SORTED
 from swav_cli.data.pictures import Pictures
-from swav_cli.errors import Notice, UserError, silent
+from swav_cli.errors import Notice, UserError, counted, silent
 from swav_cli.evaluate.answer import Answer
 from swav_cli.files import LONGEST, clear_left_behind, replacing, shortened, write_text
 
@@ -106,10 +106,11 @@ class Sorting:
         found = self.summary()
         folders, what = found["folders"], self.what
         largest = ", ".join(f"{name} {count:,}" for name, count in list(folders.items())[:5])
+        stay = counted(found["empty"], "class stays" if what == "classes" else "cluster stays", f"{what} stay")
         there = f" ({found['already_there']:,} were there already)" if found["already_there"] else ""
         return (
-            f"{found['folder']}: {found['pictures']:,} pictures in {len(folders):,} of "
-            f"{len(folders) + found['empty']:,} {what}{there}; {found['empty']:,} {what} stay empty\n"
+            f"{found['folder']}: {counted(found['pictures'], 'picture')} in {len(folders):,} of "
+            f"{len(folders) + found['empty']:,} {what}{there}; {stay} empty\n"
             f"  largest: {largest or 'none'}"
         )
 

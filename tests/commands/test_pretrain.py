@@ -242,7 +242,7 @@ def test_init_from_a_run_takes_its_weights(swav: Run, tiny_file: Path, tmp_path:
     more = ("--set", "model.prototypes=20", "--epochs", 2, "--out", "second")
     done = swav("pretrain", tiny_file, "--init-from", "runs/tiny", *more)
     assert done.returncode == 0, done.stderr
-    assert "backbone tensors, projection head 9 of 9, prototypes begins anew" in done.stderr
+    assert "backbone tensors, projection head 9 of 9, prototypes begin anew" in done.stderr
     refused = swav("pretrain", tiny_file, "--init-from", "runs/tiny", "--set", "model.width=8", "--out", "third")
     assert refused.returncode == 2
     assert "first that does not: conv1.weight" in refused.stderr
@@ -275,4 +275,4 @@ def test_the_published_names_of_torchvision_load(swav: Run, tiny_file: Path, tmp
     options = ("--set", "model.width=64", "--set", "model.stem=imagenet", "--epochs", 2)
     done = swav("pretrain", tiny_file, "--init-from", "resnet18.pth", *options)
     assert done.returncode == 0, done.stderr
-    assert "120 of 120 backbone tensors, projection head begins anew, prototypes begins anew" in done.stderr
+    assert "120 of 120 backbone tensors, projection head begins anew, prototypes begin anew" in done.stderr

@@ -72,6 +72,11 @@ def test_the_second_time_does_nothing(tmp_path: Path, alike: Pictures, copy: boo
     assert summary["folders"] == {"cluster-0000": 2, "cluster-0001": 2}
 
 
+def test_one_is_told_as_one(tmp_path: Path, alike: Pictures) -> None:
+    assert "4 pictures in 1 of 4 clusters; 3 clusters stay empty" in sort(tmp_path / "a", alike, clusters=1).in_words()
+    assert "4 pictures in 3 of 4 clusters; 1 cluster stays empty" in sort(tmp_path / "b", alike, clusters=4).in_words()
+
+
 def test_what_is_there_is_not_replaced(tmp_path: Path, alike: Pictures) -> None:
     mine = tmp_path / "out" / "cluster-0000" / "x.png"
     mine.parent.mkdir(parents=True)

@@ -159,7 +159,7 @@ def test_an_unknown_word_gets_the_nearest(word: str, told: str) -> None:
 def test_training_starts_from_any_model() -> None:
     model = SwAV("resnet18", width=8, hidden_dim=32, embedding_dim=16, prototypes=7)
     told = start_from(model, OFFICIAL)
-    assert told == "120 of 120 backbone tensors, projection head 9 of 9, prototypes begins anew"
+    assert told == "120 of 120 backbone tensors, projection head 9 of 9, prototypes begin anew"
     assert torch.equal(model.conv1.weight, load_model(OFFICIAL)[0].conv1.weight)
     with pytest.raises(UserError, match=r"of 120 backbone tensors fit.*first that does not: conv1.weight, \(4, 3, 7"):
         start_from(SwAV("resnet18", width=4, hidden_dim=8, embedding_dim=8, prototypes=7), OFFICIAL)
