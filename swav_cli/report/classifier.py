@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -105,12 +106,13 @@ def describe_outcome(results: dict[str, Any], path: Path) -> str:
         lines.append(f"  {left_out(results['unread'])}")
     if results.get("bad_pictures"):
         lines += describe_bad(results["bad_pictures"], path / "bad-pictures.txt")
+    typed = shlex.quote(str(path))
     lines += [
         f"  by      {results['protocol']}",
         f"  run     {path}",
         "next",
-        f"  swav predict photos/ --model {path}    which class each picture shows",
-        f"  swav eval {path} --plot confusion.png    which classes are taken for which",
+        f"  swav predict photos/ --model {typed}    which class each picture shows",
+        f"  swav eval {typed} --plot confusion.png    which classes are taken for which",
     ]
     return "\n".join(lines)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from collections.abc import Iterator
@@ -192,6 +193,7 @@ def describe_learning_rate(recipe: Recipe, plan: Plan) -> str:
 
 
 def describe_results(results: dict[str, Any], path: Path) -> str:
+    typed = shlex.quote(str(path))
     lines = [
         f"done in {duration(results['seconds'])}",
         f"  loss   {results['loss']:.3f}, {results['loss_over_ln_k']:.3f} of ln K",
@@ -205,9 +207,9 @@ def describe_results(results: dict[str, Any], path: Path) -> str:
         f"  run    {path}",
         f"  look   {path / 'prototypes.png'}: pictures that it finds alike, a line a prototype",
         "next",
-        *([f"  swav eval {path}    more about how good it is"] if "knn" in results else []),
-        f"  swav predict photos/ --model {path}    which pictures belong together",
-        f"  swav extract photos/ --model {path} --out feats.npy    their features in a file",
+        *([f"  swav eval {typed}    more about how good it is"] if "knn" in results else []),
+        f"  swav predict photos/ --model {typed}    which pictures belong together",
+        f"  swav extract photos/ --model {typed} --out feats.npy    their features in a file",
         "  swav pretrain photos/    train on a folder of your own; swav recipes lists other recipes",
     ]
     return "\n".join(lines)

@@ -39,6 +39,7 @@ def test_a_rate_at_the_edge_of_the_grid_is_told(chosen: float, rates: list[float
     said = describe_outcome(results(chosen, rates), Path("run"))
     assert ("a wider grid may find better" in said) is edge
     assert f"learning rate {chosen:g}" in said
+    assert "swav eval 'a b' --plot" in describe_outcome(results(chosen, rates), Path("a b")), "as a shell takes it"
 
 
 def test_a_table_of_answers_is_read_as_it_was_written(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ def test_no_accuracy_without_labels() -> None:
     results = {"recipe": "x", "seconds": 1.0, "loss": 2.0, "loss_over_ln_k": 0.5, "bad_pictures": 0}
     plain = describe_results(results, Path("runs/x"))
     assert "k-NN" not in plain
+    assert "--model 'runs/a b' --out" in describe_results(results, Path("runs/a b")), "as a shell takes it"
     assert "swav eval" not in plain  # there are no labelled pictures to judge by
     judged = describe_results(results | {"knn": 80.0, "knn_untrained": 30.0, "knn_raw_pixels": 35.0}, Path("runs/x"))
     assert "swav eval runs/x  " in judged
