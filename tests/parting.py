@@ -77,7 +77,7 @@ class Slow(Pictures):
 
 
 def a_signal_to_one() -> None:
-    from swav_cli.core.weights import About
+    from swav_cli.core.weights import About, Model
     from swav_cli.evaluate.extraction import extract
 
     about = About("resnet18", width=4, stem="small", size=8)
@@ -85,7 +85,7 @@ def a_signal_to_one() -> None:
     torch.manual_seed(0)
     model: nn.Module = about.build()
     try:
-        extract(model, about, pictures, "feats.npy", device="cpu", batch_size=2, workers=0)  # type: ignore[arg-type]
+        extract(Model(model, about), pictures, "feats.npy", device="cpu", batch_size=2, workers=0)  # type: ignore[arg-type]
     except Interrupted as stop:
         print(stop.exit_code, pictures.read_so_far, flush=True)
         raise

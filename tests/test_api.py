@@ -10,14 +10,14 @@ import torch
 
 import swav_cli as swav
 from swav_cli.core.plan import make_model
-from swav_cli.core.weights import about, save_model
+from swav_cli.core.weights import Model, about, save_model
 from tests.conftest import tiny_recipe
 
 
 @pytest.fixture
 def model(tmp_path: Path) -> swav.Model:
     recipe = tiny_recipe()
-    save_model(tmp_path / "run" / "model.safetensors", make_model(recipe), about(recipe))
+    save_model(tmp_path / "run" / "model.safetensors", Model(make_model(recipe), about(recipe)))
     return swav.load_model(tmp_path / "run")
 
 

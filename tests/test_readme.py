@@ -32,10 +32,10 @@ def test_there_are_commands() -> None:
 def make_run(folder: Path, recipe: Recipe) -> None:
     """A run's folder with a network that has learnt nothing."""
     from swav_cli.core.plan import make_model
-    from swav_cli.core.weights import about, save_model
+    from swav_cli.core.weights import Model, about, save_model
     from swav_cli.recipe.file import dump_recipe
 
-    save_model(folder / "model.safetensors", make_model(recipe), about(recipe))
+    save_model(folder / "model.safetensors", Model(make_model(recipe), about(recipe)))
     (folder / "recipe.yaml").write_text(dump_recipe(recipe))
 
 

@@ -31,12 +31,12 @@ for words in {commands}:
 @pytest.fixture
 def run_folder(tmp_path: Path) -> Path:
     from swav_cli.core.plan import make_model
-    from swav_cli.core.weights import about, save_model
+    from swav_cli.core.weights import Model, about, save_model
     from swav_cli.recipe.file import dump_recipe
 
     recipe = tiny_recipe()
     (tmp_path / "run").mkdir()
-    save_model(tmp_path / "run" / "model.safetensors", make_model(recipe), about(recipe))
+    save_model(tmp_path / "run" / "model.safetensors", Model(make_model(recipe), about(recipe)))
     (tmp_path / "run" / "recipe.yaml").write_text(dump_recipe(recipe))
     return tmp_path / "run"
 

@@ -23,7 +23,7 @@ from swav_cli.core.precision import autocast, full_precision, memory_format
 from swav_cli.core.stages import POOLED, Stages
 from swav_cli.core.train import Course, quickest_convolutions
 from swav_cli.core.transfer import moved
-from swav_cli.core.weights import About
+from swav_cli.core.weights import About, Model
 from swav_cli.data.pictures import Pictures, labels_digest
 from swav_cli.data.reading.loader import Batch, load_batches
 from swav_cli.errors import Diverged
@@ -130,8 +130,8 @@ class ClassifierTrainer:
         self.best = dict(state["best"])
         self.course.restore(state)
 
-    def classifier(self) -> tuple[SwAV, About]:
-        """The network with the pooled features' classifier, in eval mode and on the CPU, and its description.
+    def classifier(self) -> Model:
+        """The network with the pooled features' classifier, on the CPU.
 
         After linear evaluation projection head and prototypes are still those of the backbone; after fine-tuning they
         belong to another one and are left out.
@@ -237,13 +237,13 @@ def rate_share(epoch: int, epochs: int, schedule: Any) -> float:
 
 def with_classifier(
     model: SwAV, about: About, head: nn.Module, classes: tuple[str, ...], *, keep_head: bool = True
-) -> tuple[SwAV, About]:
-    """A network of its own with a linear classifier on the pooled features; eval mode, float32, on the CPU."""
+) -> Model:
+    """A network of its own with a linear classifier on the pooled features; float32, on the CPU."""
     weights, described = classifier_weights(model, about, head, classes, keep_head=keep_head)
     with torch.random.fork_rng(devices=[]):  # built in the middle of a run, which goes on as if it had not been
         network = described.build()
     network.load_state_dict(weights)
-    return network.eval(), described
+    return Model(network, described)
 
 
 def classifier_weights(

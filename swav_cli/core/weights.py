@@ -14,7 +14,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from swav_cli.core.layers import layer_function
 from swav_cli.core.model import SwAV
+from swav_cli.core.precision import memory_format
 from swav_cli.core.timm_backbone import TIMM
 from swav_cli.errors import UserError
 from swav_cli.files import write_whole
@@ -139,31 +141,87 @@ def about(recipe: Recipe) -> About:
     )
 
 
-def weights_digest(model: SwAV, described: About) -> str:
+class Model:
+    """A trained network in eval mode, with what is to be known of it.
+
+    >>> from swav_cli import load_model, read_picture
+    >>> model = load_model("runs/quickstart")
+    >>> x = model.prepare(read_picture("demo/bird.JPEG"))
+    >>> model.features(x).shape, model.scores(x).shape
+    (torch.Size([1, 128]), torch.Size([1, 200]))
+
+    Its methods take pictures (B, C, H, W) as float tensors, normalised with `about.mean` and `about.std`, on any
+    device, and give float tensors on the model's device, without gradients.
+
+    Args:
+        name: by which it was asked for; where nothing is said, where its weights come from.
+    """
+
+    def __init__(self, network: SwAV, about: About, name: str = "") -> None:
+        self.network, self.about, self.name = network.eval(), about, name or about.source
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.network.parameters()).device
+
+    def to(self, device: torch.device) -> Model:
+        """The same, with its weights moved there, as they lie in memory where that device computes quickest."""
+        self.network.to(device=device, memory_format=memory_format(device))  # type: ignore[call-overload]
+        return self
+
+    def features(self, x: Tensor) -> Tensor:  # (B, C, H, W) -> (B, F)
+        """Pooled features of the backbone."""
+        return self._run("pooled", x)
+
+    def embed(self, x: Tensor) -> Tensor:  # (B, C, H, W) -> (B, D)
+        """Projected features of unit length. Raises UserError where the model has no projection head."""
+        return self._run("embedding", x)
+
+    def scores(self, x: Tensor) -> Tensor:  # (B, C, H, W) -> (B, K)
+        """Cosine with each prototype. Raises UserError where the model has none."""
+        return self._run("scores", x)
+
+    def classify(self, x: Tensor) -> Tensor:  # (B, C, H, W) -> (B, classes)
+        """Probability of each of `about.classes`. Raises UserError where the model has no classifier."""
+        return self._run("probabilities", x)
+
+    def prepare(self, picture: Tensor) -> Tensor:  # (C, H, W) uint8 -> (1, C, H, W)
+        """A picture, as `read_picture` gives it, normalised for this model."""
+        mean, std = (torch.tensor(values)[:, None, None] for values in (self.about.mean, self.about.std))
+        return ((picture / 255 - mean) / std)[None]
+
+    def _run(self, layer: str, x: Tensor) -> Tensor:
+        function = layer_function(self.network, layer)
+        with torch.no_grad():
+            return function(x.to(self.device, next(self.network.parameters()).dtype))
+
+
+def weights_digest(model: Model) -> str:
     """Changes with any weight and with how pictures are prepared."""
-    digest = hashlib.sha256(described.to_json().encode())
-    for key, tensor in sorted(model.state_dict().items()):
+    digest = hashlib.sha256(model.about.to_json().encode())
+    for key, tensor in sorted(model.network.state_dict().items()):
         digest.update(key.encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()[:16]
 
 
-def not_finite(model: SwAV) -> str:
+def not_finite(network: SwAV) -> str:
     """That some weights are no numbers any more, as a run that diverged leaves them, in words; empty where all are."""
-    wrong = [name for name, tensor in model.state_dict().items() if not bool(tensor.isfinite().all())]
+    wrong = [name for name, tensor in network.state_dict().items() if not bool(tensor.isfinite().all())]
     if not wrong:
         return ""
     return f"{len(wrong)} tensors hold weights that are not finite, first {wrong[0]}: what it gives is of no use"
 
 
-def save_model(path: Path, model: SwAV, described: About) -> None:
+def save_model(path: Path, model: Model) -> None:
     """Write the network with its description as safetensors, whole or not at all."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    write_whole(path, lambda beside: save_file(tensors, beside, {"swav": described.to_json()}))
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.network.state_dict().items()}
+    write_whole(path, lambda beside: save_file(tensors, beside, {"swav": model.about.to_json()}))
 
 
-def read_model(path: Path) -> tuple[SwAV, About]:
-    """A network in eval mode and its description, from a `model.safetensors` of ours.
+def read_model(path: Path) -> Model:
+    """A network and its description, from a `model.safetensors` of ours.
 
     Raises:
         UserError: no such file, or not one of ours.
@@ -176,23 +234,23 @@ def read_model(path: Path) -> tuple[SwAV, About]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, TypeError) as error:
         raise UserError(f"{path}: not a model of swav ({error})") from None
-    return rebuilt(path, described, tensors), described
+    return rebuilt(path, described, tensors)
 
 
-def rebuilt(path: Path, described: About, tensors: Mapping[str, Tensor]) -> SwAV:
-    """The described network with all of its tensors, in eval mode.
+def rebuilt(path: Path, described: About, tensors: Mapping[str, Tensor]) -> Model:
+    """The described network with all of its tensors.
 
     Raises:
         UserError: some are missing, or don't fit the description.
     """
     try:
         _check_shapes(described, tensors)
-        model = described.build()
-        model.load_state_dict(tensors)
+        network = described.build()
+        network.load_state_dict(tensors)
     except RuntimeError as error:
         problem = " ".join(str(error).splitlines()[1:2]).strip() or str(error)
         raise UserError(f"{path}: its tensors are not those of its description ({problem})") from None
-    return model.eval()
+    return Model(network, described)
 
 
 def _check_shapes(described: About, tensors: Mapping[str, Tensor]) -> None:

@@ -28,6 +28,8 @@ from swav_cli.errors import UserError, nearest
 
 START = 4096  # bytes of a file, which tell what it is
 
+Source = Pictures | str | Path | Sequence[str | Path]
+
 
 def open_inputs(inputs: Sequence[str], channels: int = 3, without: Path | None = None) -> Pictures:
     """The pictures of all inputs: a picture, a folder, a pattern such as 'a/*.jpg', a list file, `-` for paths on
@@ -61,6 +63,25 @@ def open_inputs(inputs: Sequence[str], channels: int = 3, without: Path | None =
     picked.labels = picked.classes = picked.unlabelled = None  # folders of what was picked by hand need not be classes
     picked.remarks = [remark for each in found for remark in each.remarks]
     return picked
+
+
+def named(inputs: str | Path | Sequence[str | Path]) -> list[str]:
+    """One input or several, as `open_inputs` takes them."""
+    return [str(each) for each in ([inputs] if isinstance(inputs, (str, Path)) else inputs)]
+
+
+def opened_for(pictures: Source, channels: int) -> Pictures:
+    """Pictures, or what `open_inputs` takes, for a model that takes so many channels.
+
+    Raises:
+        UserError: none are named or there, or they have another number of channels.
+    """
+    if not isinstance(pictures, Pictures):
+        names = named(pictures)
+        if not names:
+            raise UserError("no pictures: an empty list")
+        pictures = open_inputs(names)
+    return with_channels(pictures, channels)
 
 
 class _Named(NamedTuple):

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from swav_cli.core.weights import About
+from swav_cli.core.weights import Model
 from swav_cli.data.pictures import Pictures, digest
 from swav_cli.errors import UserError
 from swav_cli.evaluate.writers import Output
@@ -36,15 +36,14 @@ class Settings:
 
 
 def describe(
-    settings: Settings, about: About, name: str, pictures: Pictures, output: Output, failures: list[tuple[int, str]]
+    settings: Settings, model: Model, pictures: Pictures, output: Output, failures: list[tuple[int, str]]
 ) -> dict[str, Any]:
     """The content of the file.
 
     Args:
-        name: how the model is called.
         failures: rows of pictures that can't be read, and why.
     """
-    labelled = pictures.labels is not None
+    about, labelled = model.about, pictures.labels is not None
     return {
         "format": FEATURES_FORMAT,
         "file": output.path.name,
@@ -52,7 +51,7 @@ def describe(
         "shape": list(settings.shape),
         "dtype": "float32",
         "layer": settings.layer,
-        "model": name,
+        "model": model.name,
         "model_description": json.loads(about.to_json()),
         "normalize": settings.normalize,
         "multi_scale": settings.multi_scale,

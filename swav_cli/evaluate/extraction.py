@@ -18,10 +18,10 @@ import torch
 from numpy.typing import NDArray
 
 from swav_cli.core.device import joined_on
-from swav_cli.core.model import SwAV
-from swav_cli.core.precision import autocast, memory_format
+from swav_cli.core.layers import Function, layer_function
+from swav_cli.core.precision import autocast
 from swav_cli.core.stages import map_names
-from swav_cli.core.weights import About, weights_digest
+from swav_cli.core.weights import About, Model, weights_digest
 from swav_cli.data.pictures import Pictures, digest, labels_digest
 from swav_cli.errors import Interrupted, Notice, Told, UserError, silent
 from swav_cli.evaluate.described import (
@@ -35,7 +35,7 @@ from swav_cli.evaluate.described import (
     refuse_others,
     result_of,
 )
-from swav_cli.evaluate.features import Function, layer_function, stream_features
+from swav_cli.evaluate.features import stream_features
 from swav_cli.evaluate.inference import Inference
 from swav_cli.evaluate.unfinished import RowWriter, Unfinished
 from swav_cli.evaluate.writers import Output, Table, open_output
@@ -56,16 +56,14 @@ class Work(NamedTuple):
     pictures: Pictures
     output: Output
     function: Function
-    about: About
-    name: str
+    model: Model
     how: Inference
     notice: Notice
     progress: Told
 
 
 def extract(
-    model: SwAV,
-    about: About,
+    model: Model,
     pictures: Pictures,
     out: str | Path,
     *,
@@ -78,7 +76,6 @@ def extract(
     workers: int | None = None,
     resume: bool = True,
     overwrite: bool = False,
-    name: str = "",
     notice: Notice = silent,
     progress: Told = silent,
 ) -> dict[str, Any]:
@@ -86,8 +83,7 @@ def extract(
 
     >>> from swav_cli.data.sources import open_pictures
     >>> from swav_cli.zoo.load import load_model
-    >>> model, about = load_model("runs/quickstart")
-    >>> extract(model, about, open_pictures("photos/"), "feats.npy")["shape"]
+    >>> extract(load_model("runs/quickstart"), open_pictures("photos/"), "feats.npy")["shape"]
     [40, 128]
     >>> np.load("feats.npy", mmap_mode="r").shape    # (N, F) float32
     (40, 128)
@@ -102,7 +98,6 @@ def extract(
         batch_size, workers: what suits the device where nothing is said; rows don't depend on them.
         resume: go on with rows of the same settings that an earlier call left; False begins anew.
         overwrite: replace files that are there.
-        name: how the model is called in the description.
         notice, progress: told of what is worth knowing, and of rows done and rows in all.
 
     Raises:
@@ -111,17 +106,17 @@ def extract(
     """
     with joined_on(device):
         how = Inference.wanted(device, precision, batch_size, workers)
-        function = layer_function(model, layer, normalize=normalize, multi_scale=multi_scale)
-        output = open_output(Path(out), is_map=layer in map_names(model))
-        _check_pictures(pictures, about)
-        model.eval().to(how.device, memory_format=memory_format(how.device))  # type: ignore[call-overload]
+        function = layer_function(model.network, layer, normalize=normalize, multi_scale=multi_scale)
+        output = open_output(Path(out), is_map=layer in map_names(model.network))
+        _check_pictures(pictures, model.about)
+        model.to(how.device)
         settings = Settings(
-            model=weights_digest(model, about), pictures=pictures.fingerprint(), layer=layer, normalize=normalize,
+            model=weights_digest(model), pictures=pictures.fingerprint(), layer=layer, normalize=normalize,
             multi_scale=multi_scale, precision=how.precision,
-            shape=(len(pictures), *_row_shape(function, about, how)), contents=digest(pictures.contents()),
+            shape=(len(pictures), *_row_shape(function, model.about, how)), contents=digest(pictures.contents()),
             labels=digest([labels_digest(pictures), *(pictures.classes or [])]),
         )  # fmt: skip
-        work = Work(settings, pictures, output, function, about, name or about.source, how, notice, progress)
+        work = Work(settings, pictures, output, function, model, how, notice, progress)
         return _extract(work, resume, overwrite)
 
 
@@ -216,7 +211,7 @@ def _compute(work: Work, unfinished: Unfinished, own: NDArray[np.int64], count: 
     writer = RowWriter(unfinished, distributed.rank())
     done, before = 0, len(work.pictures) - count
     try:
-        for part in stream_features(work.function, work.pictures, work.about, work.how, own.tolist()):
+        for part in stream_features(work.function, work.pictures, work.model.about, work.how, own.tolist()):
             writer.write(part.indices.numpy(), part.values.numpy(), part.bad)
             done += len(part.indices)
             # Shares are alike, so what this process has done stands for all.
@@ -235,7 +230,7 @@ def _finish(work: Work, unfinished: Unfinished, stop: StopSignal) -> dict[str, A
 
     pictures = work.pictures
     complete = unfinished.is_complete()
-    description = describe(work.settings, work.about, work.name, pictures, work.output, unfinished.failures())
+    description = describe(work.settings, work.model, pictures, work.output, unfinished.failures())
     rows = np.empty(0, dtype=np.float32) if complete else unfinished.rows()
     unfinished.finish(Table(rows, pictures.name, pictures.labels, pictures.classes, description, check))
     return {**result_of(work.output, description), "new": True}

@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator
 
 import torch.nn.functional as F
 
-from swav_cli.core.model import SwAV
-from swav_cli.core.precision import memory_format
-from swav_cli.core.weights import About
-from swav_cli.data.inputs import open_inputs, with_channels
+from swav_cli.core.layers import Function
+from swav_cli.core.weights import About, Model
+from swav_cli.data.inputs import Source, opened_for
 from swav_cli.data.pictures import Pictures
 from swav_cli.errors import UserError
 from swav_cli.evaluate.answer import Answer, Guess, kind_of
-from swav_cli.evaluate.features import Function, Rows, stream_features
+from swav_cli.evaluate.features import Rows, stream_features
 from swav_cli.evaluate.inference import Inference
 
 TEMPERATURE = 0.1  # of the softmax over cosines, as in training (section 4 of the paper)
 
 
 def predict(
-    model: SwAV,
-    about: About,
-    pictures: Pictures | str | Path | Sequence[str | Path],
+    model: Model,
+    pictures: Source,
     top_k: int = 5,
     how: Inference | None = None,
 ) -> Iterator[Answer]:
     """What the model says of each picture, in their order and in constant memory.
 
     >>> from swav_cli.zoo.load import load_model
-    >>> model, about = load_model("runs/quickstart")
-    >>> for answer in predict(model, about, "demo/bird.JPEG"):
+    >>> for answer in predict(load_model("runs/quickstart"), "demo/bird.JPEG"):
     ...     print(answer.path, answer.error or len(answer.top))
     demo/bird.JPEG 5
 
@@ -48,37 +44,25 @@ def predict(
     """
     if top_k < 1:
         raise UserError(f"top_k ({top_k}) is at least 1")
-    function = _function(model, about)
-    if not isinstance(pictures, Pictures):
-        pictures = open_inputs([str(each) for each in ([pictures] if isinstance(pictures, (str, Path)) else pictures)])
-    pictures = with_channels(pictures, about.channels)
-    if how is None:
-        how = Inference.wanted(str(next(model.parameters()).device))
-    rows = stream_features(function, pictures, about, how)
-    model.to(device=how.device, memory_format=memory_format(how.device))  # type: ignore[call-overload]
-    return _answers(model, about, pictures, rows, top_k)
+    function = _function(model)
+    opened = opened_for(pictures, model.about.channels)
+    how = how or Inference.wanted(str(model.device))
+    rows = stream_features(function, opened, model.about, how)
+    model.to(how.device)
+    return (answer for part in rows for answer in _answers_of(part, model.about, opened, top_k))
 
 
-def _function(model: SwAV, about: About) -> Function:  # (B, C, H, W) -> (B, classes or K)
+def _function(model: Model) -> Function:  # (B, C, H, W) -> (B, classes or K)
+    network, about = model.network, model.about
     if about.classes:
-        return model.logits
-    if model.has("prototypes"):
-        return lambda x: model.similarity(model.embed(x))
-    parts = f"a backbone ({about.backbone})" + (" and a projection head" if model.has("projection_head") else "")
+        return network.logits
+    if network.has("prototypes"):
+        return lambda x: network.similarity(network.embed(x))
+    parts = f"a backbone ({about.backbone})" + (" and a projection head" if network.has("projection_head") else "")
     raise UserError(
-        f"{about.source or 'this model'}: has {parts}, but neither a classifier nor prototypes to answer with; "
+        f"{model.name or 'this model'}: has {parts}, but neither a classifier nor prototypes to answer with; "
         "take one that has (--model), or its features with: swav extract"
     )
-
-
-def _answers(model: SwAV, about: About, pictures: Pictures, parts: Iterator[Rows], top_k: int) -> Iterator[Answer]:
-    was_training = model.training
-    model.eval()
-    try:
-        for part in parts:
-            yield from _answers_of(part, about, pictures, top_k)
-    finally:
-        model.train(was_training)
 
 
 def _answers_of(part: Rows, about: About, pictures: Pictures, top_k: int) -> Iterator[Answer]:

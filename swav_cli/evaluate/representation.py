@@ -16,15 +16,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from swav_cli.core.layers import Function
 from swav_cli.core.model import SwAV
 from swav_cli.core.multicrop import MultiCrop
 from swav_cli.core.photometric import recolour
 from swav_cli.core.precision import autocast, memory_format
-from swav_cli.core.weights import About
+from swav_cli.core.weights import About, Model
 from swav_cli.data.pictures import Pictures
 from swav_cli.data.reading.loader import Crops
 from swav_cli.errors import Notice, Told, UserError, counted, silent
-from swav_cli.evaluate.features import Function, Rows, stream_features
+from swav_cli.evaluate.features import Rows, stream_features
 from swav_cli.evaluate.inference import Inference
 from swav_cli.evaluate.unread import Unread
 from swav_cli.parallel import distributed
@@ -48,8 +49,7 @@ class Representation(NamedTuple):
 
 
 def represent(
-    model: SwAV,
-    about: About,
+    model: Model,
     pictures: Pictures,
     how: Inference,
     *,
@@ -57,17 +57,17 @@ def represent(
     progress: Told = silent,
     unread: Unread | None = None,
 ) -> Representation:
-    """All pictures, prepared as everywhere, in eval mode; of several processes each gets the rows of its share.
+    """All pictures, prepared as everywhere; of several processes each gets the rows of its share.
 
     Args:
         unread: gets those that can't be read.
     """
-    model.eval()
+    network, about = model.network, model.about
     embeds, assigns = not pooled_only and about.embedding_dim > 0, not pooled_only and about.prototypes > 0
-    widths = [model.feature_dim, about.embedding_dim if embeds else 0, 1 if assigns else 0]
+    widths = [network.feature_dim, about.embedding_dim if embeds else 0, 1 if assigns else 0]
 
     def function(x: Tensor) -> Tensor:
-        return model.features(x).float() if pooled_only else _all_layers(model, x)
+        return network.features(x).float() if pooled_only else _all_layers(network, x)
 
     return _kept_rows(function, widths, pictures, about, how, progress, unread)
 
@@ -78,12 +78,10 @@ def raw_pixels(pictures: Pictures, about: About, how: Inference) -> Representati
     return _kept_rows(torch.nn.Flatten(), [about.channels * about.size**2, 0, 0], pictures, about, reading)
 
 
-def prototype_scores(
-    model: SwAV, about: About, pictures: Pictures, how: Inference
-) -> tuple[Tensor, Tensor]:  # (N,) which pictures, and (N, K)
-    """Scores of the pictures that can be read: of all processes in the first one, in each other its own."""
-    model.eval()
-    found = gathered(_kept_rows(lambda x: model.scores(x).float(), [about.prototypes, 0, 0], pictures, about, how))
+def prototype_scores(model: Model, pictures: Pictures, how: Inference) -> tuple[Tensor, Tensor]:  # (N,) and (N, K)
+    """Which pictures can be read, and their scores: of all processes in the first one, in each other its own."""
+    widths = [model.about.prototypes, 0, 0]
+    found = gathered(_kept_rows(lambda x: model.network.scores(x).float(), widths, pictures, model.about, how))
     return found.rows, found.pooled
 
 
@@ -157,22 +155,21 @@ def _in_step(parts: Iterator[Rows], batches: int) -> Iterator[Rows]:
         distributed.largest_of_all(number)
 
 
-def _all_layers(model: SwAV, x: Tensor) -> Tensor:  # (B, C, H, W) -> (B, F + D + 1)
+def _all_layers(network: SwAV, x: Tensor) -> Tensor:  # (B, C, H, W) -> (B, F + D + 1)
     """Pooled features, embedding and the number of the nearest prototype side by side, as far as the model has them."""
-    pooled = model.features(x)
+    pooled = network.features(x)
     found = [pooled.float()]
-    if model.has("projection_head"):
-        embedding = model.project(pooled)
+    if network.has("projection_head"):
+        embedding = network.project(pooled)
         found.append(embedding.float())
-        if model.has("prototypes"):
-            cosines = model.similarity(embedding).float()
+        if network.has("prototypes"):
+            cosines = network.similarity(embedding).float()
             found.append(cosines.argmax(dim=1, keepdim=True).float())
     return torch.cat(found, dim=1)
 
 
 def two_views(
-    model: SwAV,
-    about: About,
+    model: Model,
     pictures: Pictures,
     scale: tuple[float, float],
     augment: AugmentRecipe,
@@ -182,11 +179,11 @@ def two_views(
 
     Crops are drawn as in training, always the same. A picture that can't be read is passed over with both of its rows.
     """
-    device = how.device
+    about, device = model.about, how.device
     multicrop = MultiCrop([CropRecipe(count=2, size=about.size, scale=scale)], augment, seed=0)
     crops = Crops(pictures, multicrop)
     mean, std = (torch.tensor(values, device=device) for values in (about.mean, about.std))
-    layer = model.eval().embed if model.has("projection_head") else model.eval().features
+    layer = model.network.embed if model.network.has("projection_head") else model.network.features
     found: list[list[Tensor]] = [[], []]
     for first in range(0, len(pictures), VIEWS_AT_ONCE):
         batch = crops.__getitems__([(0, i) for i in range(first, min(first + VIEWS_AT_ONCE, len(pictures)))])

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from swav_cli.core.model import SwAV
-from swav_cli.core.weights import About
+from swav_cli.core.weights import About, Model
 from swav_cli.data.shapes import shape_picture
 from swav_cli.errors import UserError
 from swav_cli.exports.formats import ExportRequest
@@ -37,15 +37,15 @@ class Difference(NamedTuple):
         return self.largest / max(1.0, self.values)
 
 
-def answer(model: SwAV, layer: str, x: Tensor) -> Tensor:  # (B, C, H, W) normalised, of the weights' dtype -> (B, ...)
+def answer(network: SwAV, layer: str, x: Tensor) -> Tensor:  # x: (B, C, H, W) normalised, of the weights' dtype
     """What our own network gives at a layer; `logits` beside those that can be exported."""
     if layer == "pooled":
-        return model.features(x)
+        return network.features(x)
     if layer == "embedding":
-        return model.embed(x)
+        return network.embed(x)
     if layer == "scores":
-        return model.score(model.embed(x).to(model.prototypes.weight.dtype))
-    logits = model.logits(x)
+        return network.score(network.embed(x).to(network.prototypes.weight.dtype))
+    logits = network.logits(x)
     return logits if layer == "logits" else F.softmax(logits.float(), dim=1)
 
 
@@ -66,18 +66,18 @@ def normalise(pictures: Tensor, about: About) -> Tensor:  # uint8 -> float32
     return (pictures.float() / 255 - mean) / std
 
 
-def timm_facts(model: SwAV) -> dict[str, Any]:
+def timm_facts(network: SwAV) -> dict[str, Any]:
     """What timm says of a backbone of its own; nothing of a ResNet of ours."""
-    facts: Any = getattr(model.backbone, "pretrained_cfg", {}) if model.has("backbone") else {}
+    facts: Any = getattr(network.backbone, "pretrained_cfg", {}) if network.has("backbone") else {}
     return dict(facts)
 
 
-def takes_any_size(model: SwAV) -> bool:
+def takes_any_size(network: SwAV) -> bool:
     """All but those networks of timm whose position embedding belongs to one size."""
-    return not timm_facts(model).get("fixed_input_size", False)
+    return not timm_facts(network).get("fixed_input_size", False)
 
 
-def compare(model: SwAV, about: About, read: Reader, request: ExportRequest) -> list[Difference]:
+def compare(model: Model, read: Reader, request: ExportRequest) -> list[Difference]:
     """On one picture, on seven, and for a graph on pictures of another height and width where it takes them.
 
     A graph of a fixed batch is asked for two of them.
@@ -87,9 +87,10 @@ def compare(model: SwAV, about: About, read: Reader, request: ExportRequest) -> 
     Raises:
         UserError: the exported model gives something else.
     """
+    network, about = model.network, model.about
     size = about.size
     shapes = [(1, size, size), (7, size, size)]
-    if request.kind.is_graph and takes_any_size(model):
+    if request.kind.is_graph and takes_any_size(network):
         shapes.append((2, size + size // 4, size + size // 8 + 3))
     batches = [sample(about, *shape) for shape in shapes]
     if request.static:
@@ -100,7 +101,7 @@ def compare(model: SwAV, about: About, read: Reader, request: ExportRequest) -> 
         x = normalise(pictures, about)
         with torch.no_grad():
             theirs = read(pictures if request.preprocess else x)
-            ours = {layer: answer(model, layer, x) for layer in theirs}
+            ours = {layer: answer(network, layer, x) for layer in theirs}
         found = [_difference(shape, layer, own, theirs[layer]) for layer, own in ours.items()]
         differences += found
         for difference in found:

@@ -13,8 +13,7 @@ import torch.fx.experimental._config as shapes_config
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from swav_cli.core.model import SwAV
-from swav_cli.core.weights import About
+from swav_cli.core.weights import Model
 from swav_cli.exports.check import Reader, answer, sample, takes_any_size
 from swav_cli.exports.formats import ExportRequest, describe
 
@@ -28,25 +27,25 @@ class Deployed(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, model: SwAV, about: About, request: ExportRequest) -> None:
+    def __init__(self, model: Model, request: ExportRequest) -> None:
         super().__init__()
-        self.model, self.layer, self.preprocess = model, request.layer, request.preprocess
+        self.network, self.layer, self.preprocess = model.network, request.layer, request.preprocess
         self.dtype = torch.float16 if request.half else torch.float32
-        self.register_buffer("mean", torch.tensor(about.mean)[:, None, None], persistent=False)
-        self.register_buffer("std", torch.tensor(about.std)[:, None, None], persistent=False)
+        self.register_buffer("mean", torch.tensor(model.about.mean)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(model.about.std)[:, None, None], persistent=False)
 
     def forward(self, pictures: Tensor) -> Tensor:  # (B, C, H, W) -> (B, ...) float32
         x = (pictures.float() / 255 - self.mean) / self.std if self.preprocess else pictures
-        return answer(self.model, self.layer, x.to(self.dtype)).float()
+        return answer(self.network, self.layer, x.to(self.dtype)).float()
 
 
-def trace(model: SwAV, about: About, request: ExportRequest) -> ExportedProgram:
-    network = Deployed(model, about, request).eval()
+def trace(model: Model, request: ExportRequest) -> ExportedProgram:
+    about, network = model.about, Deployed(model, request).eval()
     if request.static:
         pictures = sample(about, request.static, about.size, about.size)
         with torch.no_grad():
             return torch.export.export(network, (pictures if request.preprocess else pictures.float(),))
-    free = takes_any_size(model)
+    free = takes_any_size(model.network)
     height, width = (about.size + 8, about.size + 16) if free else (about.size, about.size)
     pictures = sample(about, 2, height, width)
     example = pictures if request.preprocess else pictures.float()
@@ -61,9 +60,9 @@ def trace(model: SwAV, about: About, request: ExportRequest) -> ExportedProgram:
         )
 
 
-def write_torch_export(path: Path, model: SwAV, about: About, request: ExportRequest) -> None:
-    description = json.dumps(describe(about, request))
-    torch.export.save(trace(model, about, request), path, extra_files={DESCRIPTION: description})
+def write_torch_export(path: Path, model: Model, request: ExportRequest) -> None:
+    description = json.dumps(describe(model.about, request))
+    torch.export.save(trace(model, request), path, extra_files={DESCRIPTION: description})
 
 
 def read_torch_export(path: Path, request: ExportRequest) -> Reader:
@@ -71,21 +70,20 @@ def read_torch_export(path: Path, request: ExportRequest) -> Reader:
     return lambda pictures: {request.layer: network(pictures)}
 
 
-def write_onnx(path: Path, model: SwAV, about: About, request: ExportRequest) -> None:
+def write_onnx(path: Path, model: Model, request: ExportRequest) -> None:
     import onnx
 
     with torch.no_grad():
         program = torch.onnx.export(
-            trace(model, about, request), dynamo=True, input_names=["pictures"], output_names=[request.layer],
+            trace(model, request), dynamo=True, input_names=["pictures"], output_names=[request.layer],
             verbose=False,
         )  # fmt: skip
     assert program is not None  # it is None for the old exporter alone
     proto = program.model_proto
     if not request.static:
         _name_axes(proto.graph)
-    values = {
-        key: value if isinstance(value, str) else json.dumps(value) for key, value in describe(about, request).items()
-    }
+    described = describe(model.about, request)
+    values = {key: value if isinstance(value, str) else json.dumps(value) for key, value in described.items()}
     onnx.helper.set_model_props(proto, values)
     onnx.save(proto, str(path))
 

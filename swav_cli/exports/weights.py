@@ -11,28 +11,28 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from swav_cli.core.model import SwAV
-from swav_cli.core.weights import About, read_model, save_model
+from swav_cli.core.weights import About, Model, read_model, save_model
 from swav_cli.errors import UserError
 from swav_cli.exports.check import Reader, answer, timm_facts
 from swav_cli.exports.formats import TIMM, ExportRequest, describe
 from swav_cli.files import write_json, write_whole
 
 
-def write_safetensors(path: Path, model: SwAV, about: About, request: ExportRequest) -> None:
-    save_model(path, model, about)
+def write_safetensors(path: Path, model: Model, request: ExportRequest) -> None:
+    save_model(path, model)
 
 
 def read_safetensors(path: Path, about: About) -> Reader:
-    return _all_layers(read_model(path)[0])
+    return _all_layers(read_model(path).network)
 
 
-def write_torchvision(path: Path, model: SwAV, about: About, request: ExportRequest) -> None:
+def write_torchvision(path: Path, model: Model, request: ExportRequest) -> None:
     """A state dict and nothing else, as torchvision's own files are.
 
     Where there is no classifier, fc is left out: zeros in its place would be taken for one.
     """
-    torch.save(_backbone(model), path)
-    write_json(path.with_suffix(".json"), describe(about, request))
+    torch.save(_backbone(model.network), path)
+    write_json(path.with_suffix(".json"), describe(model.about, request))
 
 
 def read_torchvision(path: Path, about: About) -> Reader:
@@ -51,11 +51,12 @@ def read_torchvision(path: Path, about: About) -> Reader:
     return read
 
 
-def write_timm(path: Path, model: SwAV, about: About, request: ExportRequest) -> None:
+def write_timm(path: Path, model: Model, request: ExportRequest) -> None:
     path.mkdir()
-    weights = _backbone(model)
-    if model.has("backbone"):
-        classifier = timm_facts(model)["classifier"]
+    network, about = model.network, model.about
+    weights = _backbone(network)
+    if network.has("backbone"):
+        classifier = timm_facts(network)["classifier"]
         if about.classes and not isinstance(classifier, str):
             raise UserError(f"--format timm: {about.backbone} has several classifiers in timm, and this model one")
         weights = {
@@ -66,20 +67,21 @@ def write_timm(path: Path, model: SwAV, about: About, request: ExportRequest) ->
         }
     tensors = {name: tensor.contiguous() for name, tensor in weights.items()}
     write_whole(path / "model.safetensors", lambda part: save_file(tensors, part))
-    write_json(path / "config.json", _timm_config(model, about, request))
+    write_json(path / "config.json", _timm_config(model, request))
 
 
-def _timm_config(model: SwAV, about: About, request: ExportRequest) -> dict[str, Any]:
+def _timm_config(model: Model, request: ExportRequest) -> dict[str, Any]:
     """As timm writes it for the Hugging Face hub."""
+    network, about = model.network, model.about
     classes = len(about.classes)
-    own = timm_facts(model)
+    own = timm_facts(network)
     arguments: dict[str, Any] = {"in_chans": about.channels} if about.channels != 3 else {}
-    if model.has("backbone"):
-        arguments |= _position_arguments(model.backbone)
+    if network.has("backbone"):
+        arguments |= _position_arguments(network.backbone)
     return {
         "architecture": about.backbone.removeprefix(TIMM),
         "num_classes": classes,
-        "num_features": model.feature_dim,
+        "num_features": network.feature_dim,
         **({"label_names": list(about.classes)} if classes else {}),
         **({"model_args": arguments} if arguments else {}),
         "pretrained_cfg": {
@@ -120,11 +122,11 @@ def read_timm(path: Path, about: About) -> Reader:
     return lambda x: {"pooled": network(x), **({"logits": whole(x)} if whole is not None else {})}
 
 
-def write_mmpretrain(path: Path, model: SwAV, about: About, request: ExportRequest) -> None:
-    described = describe(about, request)
-    if about.classes:
-        described["dataset_meta"] = {"classes": list(about.classes)}
-    torch.save({"meta": described, "state_dict": to_mmpretrain(_one_head(model))}, path)
+def write_mmpretrain(path: Path, model: Model, request: ExportRequest) -> None:
+    described = describe(model.about, request)
+    if model.about.classes:
+        described["dataset_meta"] = {"classes": list(model.about.classes)}
+    torch.save({"meta": described, "state_dict": to_mmpretrain(_one_head(model.network))}, path)
 
 
 def read_mmpretrain(path: Path, about: About) -> Reader:
@@ -161,10 +163,10 @@ def from_mmpretrain(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return renamed
 
 
-def write_official(path: Path, model: SwAV, about: About, request: ExportRequest) -> None:
+def write_official(path: Path, model: Model, request: ExportRequest) -> None:
     """Tensors at the top, as the published files have them: the published hubconf.py finds no others."""
-    torch.save(to_official(model.state_dict()), path)
-    write_json(path.with_suffix(".json"), describe(about, request))
+    torch.save(to_official(model.network.state_dict()), path)
+    write_json(path.with_suffix(".json"), describe(model.about, request))
 
 
 def read_official(path: Path, about: About) -> Reader:
@@ -186,23 +188,23 @@ def from_official(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _renamed(weights: dict[str, Tensor], about: About) -> Reader:
     """These libraries are not at hand: their names are turned back into ours, and every tensor has to be there."""
-    model = about.build().eval()
-    model.load_state_dict(weights, strict=True)
-    return _all_layers(model)
+    network = about.build().eval()
+    network.load_state_dict(weights, strict=True)
+    return _all_layers(network)
 
 
-def _one_head(model: SwAV) -> dict[str, Tensor]:
+def _one_head(network: SwAV) -> dict[str, Tensor]:
     """mmpretrain's networks have a classifier, or else projection head and prototypes, and load strictly."""
-    return _backbone(model) if model.has("fc") else model.state_dict()
+    return _backbone(network) if network.has("fc") else network.state_dict()
 
 
-def _backbone(model: SwAV) -> dict[str, Tensor]:
+def _backbone(network: SwAV) -> dict[str, Tensor]:
     """With the classifier where there is one."""
     head = ("projection_head.", "prototypes.")
-    return {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(head)}
+    return {name: tensor for name, tensor in network.state_dict().items() if not name.startswith(head)}
 
 
-def _all_layers(model: SwAV) -> Reader:
+def _all_layers(network: SwAV) -> Reader:
     parts = {"embedding": "projection_head", "scores": "prototypes", "logits": "fc"}
-    layers = ["pooled", *(layer for layer, part in parts.items() if part in model._modules)]
-    return lambda x: {layer: answer(model, layer, x) for layer in layers}
+    layers = ["pooled", *(layer for layer, part in parts.items() if part in network._modules)]
+    return lambda x: {layer: answer(network, layer, x) for layer in layers}

@@ -99,13 +99,13 @@ def free_folder(job: Job, out: Path, resume: bool, overwrite: bool) -> tuple[Run
 
 
 def _train(job: Job, folder: RunFolder, overwrite: bool, screen: Screen) -> dict[str, Any]:
-    recipe, loaded = job.recipe, job.loaded
+    recipe, model = job.recipe, job.model
     state = None if overwrite else newest_checkpoint(folder, screen.notice)
     refuse_disagreeing_jobs(job, state)
     origin = job.origin
     if state is not None:
         job = numbered_as_before(job, list(About.from_json(state["about"]).classes))
-    trainer = ClassifierTrainer(recipe, loaded.model, loaded.about, job.train, origin.fingerprint, job.device)
+    trainer = ClassifierTrainer(recipe, model.network, model.about, job.train, origin.fingerprint, job.device)
     if state is not None:
         refuse_other_origin(folder, state, origin)
         trainer.restore(state)
@@ -156,14 +156,14 @@ def _run_and_judge(trainer: ClassifierTrainer, job: Job, folder: RunFolder, scre
                     keeper.log_epoch(step, {"loss": step.epoch_loss, **found})
                 keeper.save_where_due(step)
     except Interrupted:
-        first_decides(lambda: save_model(folder.model, *trainer.classifier()))
+        first_decides(lambda: save_model(folder.model, trainer.classifier()))
         raise
-    first_decides(lambda: save_model(folder.model, *trainer.classifier()))
+    first_decides(lambda: save_model(folder.model, trainer.classifier()))
     with training_is_saved(folder, screen):
         last = tallies or _judge(trainer, job, unread)  # a run that was stopped after its last step was not judged
         unread.tell(screen.notice)
         refuse_no_answers(last[POOLED], job.val, str(folder.path))
-        results = outcome(job, last, trainer.best, protocol(recipe, job.loaded.about))
+        results = outcome(job, last, trainer.best, protocol(recipe, job.model.about))
         results["seconds"] = round(trainer.course.seconds, 1)
         results |= {"bad_pictures": len(trainer.course.bad), "run": str(folder.path)}
         first_decides(lambda: finish(job, results, last[POOLED], folder, screen.notice))
@@ -187,9 +187,7 @@ def _judge(trainer: ClassifierTrainer, job: Job, unread: Unread) -> dict[str, Ta
     layers = [*trainer.stages.layers, POOLED]
     training = trainer.recipe.training
     how = Inference(job.device, training.precision, workers=training.workers)
-    return tally(
-        trainer.logits, layers, job.val, job.val_labels, job.loaded.about, len(job.classes), how, unread=unread
-    )
+    return tally(trainer.logits, layers, job.val, job.val_labels, job.model.about, len(job.classes), how, unread=unread)
 
 
 def outcome(job: Job, last: dict[str, Tally], best: dict[str, Any], how: str) -> dict[str, Any]:
@@ -199,7 +197,7 @@ def outcome(job: Job, last: dict[str, Tally], best: dict[str, Any], how: str) ->
     return {
         "recipe": job.recipe.name,
         "task": job.recipe.task,
-        "model": job.source,
+        "model": job.model.name,
         "protocol": how,
         "pictures": len(job.train),
         "labels": job.recipe.data.labels,
@@ -219,7 +217,7 @@ def finish(job: Job, results: dict[str, Any], kept: Tally, folder: RunFolder, no
     """Results in the run's folder, and a line of them with the model's own run."""
     write_text(folder.confusion, confusion_text(kept.confusion, job.classes))
     change_results(folder, lambda known: results)
-    run = run_of(job.source)
+    run = run_of(job.model.name)
     if run is not None and run.results.exists():
         told = {key: results[key] for key in ("top1", "top5", "classes", "labels", "judged_by", "protocol")}
         add_results(run, f"{job.recipe.task}:{folder.path.name}", told, notice)

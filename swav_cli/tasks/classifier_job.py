@@ -13,7 +13,7 @@ from torch import Tensor
 
 from swav_cli.core.derive import Derived, settle_classifier
 from swav_cli.core.device import own_device
-from swav_cli.core.weights import weights_digest
+from swav_cli.core.weights import Model, weights_digest
 from swav_cli.data.labelled import hold_out, keep_labelled, labels_of, match_classes, train_and_val_in
 from swav_cli.data.paths import expanded
 from swav_cli.data.pictures import Pictures, labels_digest, tell
@@ -28,7 +28,7 @@ from swav_cli.run.newest import newest_run
 from swav_cli.run.origin import Origin
 from swav_cli.run.pictures import named_by, pretraining_of, run_of
 from swav_cli.run.seen import checkpoint_seen, pictures_seen, recipe_seen
-from swav_cli.zoo.load import Loaded, load
+from swav_cli.zoo.load import load_model
 
 
 class Job(NamedTuple):
@@ -36,8 +36,7 @@ class Job(NamedTuple):
 
     recipe: ClassifierRecipe
     derived: list[Derived]
-    source: str  # the model, by whatever names it
-    loaded: Loaded
+    model: Model
     train: Pictures  # those whose labels are used
     val: Pictures
     val_labels: Tensor  # (N,) in the numbering of the training pictures' classes
@@ -50,13 +49,13 @@ class Job(NamedTuple):
         return labels_of(self.train)[1]
 
     def opening(self) -> list[str]:
-        job = describe_job(self.recipe, self.source, self.train, self.val)
+        job = describe_job(self.recipe, self.model.name, self.train, self.val)
         return [job, *describe_training(self.recipe, self.derived, str(self.device))]
 
     @property
     def weights(self) -> str:
         """Digest of the model as it was before training."""
-        return weights_digest(self.loaded.model, self.loaded.about)
+        return weights_digest(self.model)
 
     @property
     def origin(self) -> Origin:
@@ -70,7 +69,7 @@ class Job(NamedTuple):
         train, val = self.train.fingerprint(), self.val.fingerprint()
         former = product({train, *self.train.former_fingerprints()}, {val, *self.val.former_fingerprints()})
         return Origin(
-            joined(train, val), self.train.contents(), f"the model {self.source}, the pictures or their labels",
+            joined(train, val), self.train.contents(), f"the model {self.model.name}, the pictures or their labels",
             {joined(*pair) for pair in former}, labels_digest(self.train),
         )  # fmt: skip
 
@@ -83,9 +82,8 @@ def settle(recipe: ClassifierRecipe, device: str = "auto", notice: Notice = sile
     """
     where = own_device(device)
     source = recipe.model or newest_run(notice, pretrained=True)
-    loaded = load(source, notice)
-    source = str(source or loaded.about.source)
-    train, val, held_out = _pictures(recipe, source, loaded.about.channels, notice)
+    model = load_model(source, notice=notice)
+    train, val, held_out = _pictures(recipe, model.name, model.about.channels, notice)
     for pictures in (train, *([] if held_out else [val])):
         tell(pictures, notice)
     labels_of(train)
@@ -97,8 +95,8 @@ def settle(recipe: ClassifierRecipe, device: str = "auto", notice: Notice = sile
             + ", ".join(missing[:5])
             + (" …" if missing[5:] else "")
         )
-    recipe, derived = settle_classifier(recipe, source, loaded.about.size, len(train), where)
-    return Job(recipe, derived, source, loaded, train, val, torch.from_numpy(val_labels), missing, held_out, where)
+    recipe, derived = settle_classifier(recipe, model.name, model.about.size, len(train), where)
+    return Job(recipe, derived, model, train, val, torch.from_numpy(val_labels), missing, held_out, where)
 
 
 def _pictures(recipe: ClassifierRecipe, source: str, channels: int, notice: Notice) -> tuple[Pictures, Pictures, bool]:
@@ -167,14 +165,14 @@ def plan_classifier(
         "classes": len(job.classes),
         "steps_per_epoch": per_epoch,
         "steps": per_epoch * training.epochs,
-        "plan": [*job.opening(), protocol(job.recipe, job.loaded.about)],
+        "plan": [*job.opening(), protocol(job.recipe, job.model.about)],
     }
 
 
 def default_folder(job: Job, cached_features: bool = False) -> Path:
     """`runs/<model>-<recipe>`, with the labels used where those are not all."""
-    run = run_of(job.source)
-    name = run.path.resolve().name if run is not None else Path(job.source).name.partition(".")[0]
+    run = run_of(job.model.name)
+    name = run.path.resolve().name if run is not None else Path(job.model.name).name.partition(".")[0]
     labels = job.recipe.data.labels
     if labels != "all":
         is_list = os.path.isfile(expanded(labels))

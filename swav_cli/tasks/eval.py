@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,9 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from swav_cli.core.device import joined_on
-from swav_cli.core.model import SwAV
-from swav_cli.core.precision import memory_format
-from swav_cli.core.weights import About, weights_digest
+from swav_cli.core.weights import Model, weights_digest
 from swav_cli.data.inputs import refuse_to_replace
 from swav_cli.data.labelled import labels_of, match_classes, train_and_val_in
 from swav_cli.data.pictures import Limited, Pictures, tell
@@ -42,7 +39,7 @@ from swav_cli.run.pictures import named_by, of_the_run, pretraining_of, recipe_o
 from swav_cli.run.results import add_results
 from swav_cli.run.seen import pictures_seen
 from swav_cli.tasks.classifier_job import held_out_by
-from swav_cli.zoo.load import load
+from swav_cli.zoo.load import load_model
 
 KS, TEMPERATURES = (10, 20, 100, 200), (0.07, 0.1)
 LOOKED_AT = 25_600  # pictures without labels among which features are looked at: RankMe's number
@@ -53,9 +50,7 @@ VIEWS = (0.14, 1.0)  # of the picture's area, where no recipe says otherwise
 class Setting(NamedTuple):
     """A model and how it is run."""
 
-    source: str
-    model: SwAV
-    about: About
+    model: Model
     how: Inference
     screen: Screen
     names_unread: bool = True  # say which pictures can't be read
@@ -96,12 +91,12 @@ def judge(
     screen = screen or Screen()
     with joined_on(device):
         setting = open_setting(model, Inference.wanted(device, precision, batch_size, workers), screen, linear)
-        if setting.about.classes:
+        if setting.model.about.classes:
             found = _judge_classifier(setting, data, flip, plot)
         else:
             _refuse_for_features(flip, plot)
             found = _judge_features(setting, data, bank)
-        run = run_of(setting.source) if linear is None else None
+        run = run_of(setting.model.name) if linear is None else None
         if run is not None and distributed.is_writer():
             add_results(run, "eval", found, screen.notice)
         return found
@@ -110,9 +105,7 @@ def judge(
 def open_setting(model: str | Path | None, how: Inference, screen: Screen, linear: str | Path | None = None) -> Setting:
     """A model on its device."""
     source = str(model) if model is not None else newest_run(screen.notice)
-    loaded = load(source, screen.notice, linear)
-    network = loaded.model.to(how.device, memory_format=memory_format(how.device))  # type: ignore[call-overload]
-    return Setting(source or loaded.about.source, network, loaded.about, how, screen)
+    return Setting(load_model(source, linear=linear, notice=screen.notice).to(how.device), how, screen)
 
 
 def refuse_disagreeing_inputs(setting: Setting, queries: Pictures, bank: Pictures | None = None) -> None:
@@ -122,7 +115,7 @@ def refuse_disagreeing_inputs(setting: Setting, queries: Pictures, bank: Picture
     """
     refuse_disagreement(
         lambda: {
-            "model": f"weights {weights_digest(setting.model, setting.about)[:8]}",
+            "model": f"weights {weights_digest(setting.model)[:8]}",
             **pictures_seen("to judge by", queries),
             **pictures_seen("to learn from", bank),
         }
@@ -141,12 +134,12 @@ def _refuse_for_features(flip: bool, plot: Path | None) -> None:
 
 
 def _judge_classifier(setting: Setting, data: str | None, flip: bool, plot: Path | None) -> dict[str, Any]:
-    about = setting.about
+    about = setting.model.about
     pictures = _pictures_for_classifier(setting, data)
     if plot is not None:
         refuse_to_replace((), pictures, [plot])
     tell(pictures, setting.screen.notice)
-    labels, missing = match_classes(pictures, list(about.classes), setting.source)
+    labels, missing = match_classes(pictures, list(about.classes), setting.model.name)
     if missing:
         setting.screen.notice(
             f"{pictures.source}: {len(missing):,} of {len(about.classes):,} classes do not occur there, "
@@ -156,13 +149,13 @@ def _judge_classifier(setting: Setting, data: str | None, flip: bool, plot: Path
     unread = Unread(pictures)
     with setting.screen.working(counted(len(pictures), "picture")):
         found = tally(
-            lambda x: {"": setting.model.logits(x)}, [""], pictures, torch.from_numpy(labels), about,
+            lambda x: {"": setting.model.network.logits(x)}, [""], pictures, torch.from_numpy(labels), about,
             len(about.classes), setting.how, flip=flip, unread=unread,
         )[""]  # fmt: skip
     unread.tell(setting.screen.notice)
-    refuse_no_answers(found, pictures, setting.source)
+    refuse_no_answers(found, pictures, setting.model.name)
     results = {
-        "model": setting.source,
+        "model": setting.model.name,
         "kind": "classifier",
         "judged_by": pictures.source,
         "classes": len(about.classes),
@@ -173,21 +166,21 @@ def _judge_classifier(setting: Setting, data: str | None, flip: bool, plot: Path
         "protocol": f"{judged_at(about)}, {setting.how.precision}" + (", mean with the mirror image" if flip else ""),
     }
     if plot is not None and distributed.is_writer():
-        save_confusion(plot, found.confusion, list(about.classes), setting.source)
+        save_confusion(plot, found.confusion, list(about.classes), setting.model.name)
         setting.screen.notice(f"wrote {plot}")
     setting.screen.notice(describe_classifier(results))
     return results
 
 
 def _pictures_for_classifier(setting: Setting, data: str | None) -> Pictures:
-    channels = setting.about.channels
+    channels = setting.model.about.channels
     if data is not None:
         parts = train_and_val_in(data)
         return open_pictures(parts[1] if parts else data, "val", channels=channels)
-    recipe = recipe_of(setting.source)
+    recipe = recipe_of(setting.model.name)
     if not isinstance(recipe, ClassifierRecipe):
-        raise UserError(f"{setting.source}: belongs to no run whose pictures could judge it; name some with --data")
-    with of_the_run(setting.source):
+        raise UserError(f"{setting.model.name}: belongs to no run whose pictures could judge it; name some with --data")
+    with of_the_run(setting.model.name):
         return held_out_by(recipe, channels, setting.screen.notice)
 
 
@@ -203,22 +196,22 @@ def _judge_features(setting: Setting, data: str | None, bank: str | None) -> dic
     with setting.screen.working("reading pictures"):
         labelled = _in_memory(labelled)  # each is looked at several times
     queries = labelled.queries
-    untrained = setting._replace(model=_untrained(setting.about, setting.how.device), names_unread=False)
+    untrained = setting._replace(model=_untrained(setting), names_unread=False)
     places = query_places(labelled) if labelled.query_labels is not None else None
     learnt = _numbers(setting, labelled, places, "learnt")
     before = _numbers(untrained, labelled, places, "untrained")
     results: dict[str, Any] = {
-        "model": setting.source,
+        "model": setting.model.name,
         "kind": "features",
         "judged_by": queries.source,
         "pictures": len(queries),
         "bank": labelled.bank.source if labelled.bank is not None else None,
         "learnt": learnt,
         "untrained": before,
-        "protocol": f"cosine k-NN on pooled features, votes weigh exp(cosine / T); {judged_at(setting.about)}, "
+        "protocol": f"cosine k-NN on pooled features, votes weigh exp(cosine / T); {judged_at(setting.model.about)}, "
         f"{setting.how.precision}",
     }
-    if places is not None and pixels_compare(labelled, setting.about):
+    if places is not None and pixels_compare(labelled, setting.model.about):
         results["raw_pixels"] = {"knn": _knn_of_pixels(setting, labelled, places)}
     setting.screen.notice(describe_features(results))
     return results
@@ -233,17 +226,17 @@ def _in_memory(labelled: Labelled) -> Labelled:
     )
 
 
-def _untrained(about: About, device: torch.device) -> SwAV:
+def _untrained(setting: Setting) -> Model:
     """The same network, with weights that are always the same."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = replace(about).build()
-    return model.to(device, memory_format=memory_format(device))  # type: ignore[call-overload,no-any-return]
+        network = setting.model.about.build()
+    return Model(network, setting.model.about, setting.model.name).to(setting.how.device)
 
 
 def pictures_for_features(setting: Setting, data: str | None, bank: str | None) -> Labelled:
     """Pictures to judge by and to learn from: those that are named, else those of the model's run."""
-    channels = setting.about.channels
+    channels = setting.model.about.channels
     if data is None:
         if bank is not None:
             raise UserError(f"--bank {bank}: goes with --data, the pictures to judge by")
@@ -259,13 +252,13 @@ def pictures_for_features(setting: Setting, data: str | None, bank: str | None) 
 
 
 def _pictures_of_run(setting: Setting) -> Labelled:
-    recipe = pretraining_of(setting.source)
+    recipe = pretraining_of(setting.model.name)
     if recipe is None:
-        raise UserError(f"{setting.source}: belongs to no run whose pictures could judge it; name some with --data")
+        raise UserError(f"{setting.model.name}: belongs to no run whose pictures could judge it; name some with --data")
     if recipe.data.val is not None:
-        return _labelled(*(named_by(recipe, setting.source, part) for part in ("val", "train")))
+        return _labelled(*(named_by(recipe, setting.model.name, part) for part in ("val", "train")))
     setting.screen.notice("its run names no labelled pictures, so nothing is said of classes; name some with --data")
-    with of_the_run(setting.source):
+    with of_the_run(setting.model.name):
         return Labelled(Limited(training_pictures(recipe), LOOKED_AT, 0), None, None, None)
 
 
@@ -293,12 +286,12 @@ def _numbers(setting: Setting, labelled: Labelled, places: NDArray[np.int64] | N
 def _shape_of(setting: Setting, labelled: Labelled, asked: Representation) -> dict[str, Any]:
     """Numbers that all rows together give: clusters, rank and uniformity."""
     found: dict[str, Any] = {}
-    if setting.about.prototypes:
-        found["prototypes"] = usage(asked.nearest, setting.about.prototypes)._asdict()
+    if setting.model.about.prototypes:
+        found["prototypes"] = usage(asked.nearest, setting.model.about.prototypes)._asdict()
         if labelled.query_labels is not None:
             found["clusters"] = agreement(asked.nearest, labelled.query_labels[asked.rows])._asdict()
     found["rank"] = rankme(asked.pooled, setting.how.device)
-    embedded = setting.about.embedding_dim > 0
+    embedded = setting.model.about.embedding_dim > 0
     if embedded:
         found["rank_of_embeddings"] = rankme(asked.embedding, setting.how.device)
     found["uniformity"] = uniformity(asked.embedding if embedded else asked.pooled)
@@ -313,10 +306,10 @@ def represent_pictures(setting: Setting, pictures: Pictures, what: str) -> Repre
     """
     unread = Unread(pictures)
     with setting.screen.working(what), setting.screen.counting() as progress:
-        found = represent(setting.model, setting.about, pictures, setting.how, progress=progress, unread=unread)
+        found = represent(setting.model, pictures, setting.how, progress=progress, unread=unread)
     if setting.names_unread:
         unread.tell(setting.screen.notice)
-    check_features(found, pictures, setting.source, setting.screen.notice)
+    check_features(found, pictures, setting.model.name, setting.screen.notice)
     return found
 
 
@@ -337,17 +330,18 @@ def _knn(
 def _knn_of_pixels(setting: Setting, labelled: Labelled, places: NDArray[np.int64]) -> list[dict[str, Any]]:
     with setting.screen.working("raw pixels"):
         bank, asked = (
-            raw_pixels(pictures, setting.about, setting.how) for pictures in (labelled.taught_by, labelled.queries)
+            raw_pixels(pictures, setting.model.about, setting.how)
+            for pictures in (labelled.taught_by, labelled.queries)
         )
         found = neighbours(labelled, places, bank, asked, KS, TEMPERATURES, setting.how.device)
     return [each._asdict() for each in found]
 
 
 def _alignment(setting: Setting, queries: Pictures) -> float:
-    recipe = pretraining_of(setting.source)
+    recipe = pretraining_of(setting.model.name)
     scale, augment = _augmentation(recipe)
     drawn = Limited(queries, PAIRED, 0) if len(queries) > PAIRED else queries
-    views = two_views(setting.model, setting.about, drawn, scale, augment, setting.how)
+    views = two_views(setting.model, drawn, scale, augment, setting.how)
     return alignment(*views)
 
 

@@ -94,7 +94,7 @@ def judge_by_svm(
         with screen.working(f"SVMs of {len(COSTS)} costs"):
             score = first_decides(fit)
         results = _results(setting, sides, score, train.unread + test.unread)
-        run = run_of(setting.source)
+        run = run_of(setting.model.name)
         if run is not None and distributed.is_writer():
             add_results(run, "svm", results, screen.notice)
         screen.notice(describe_svm(results))
@@ -106,7 +106,7 @@ def _refuse_too_many(setting: Setting, sides: Sides) -> None:
     Raises:
         UserError: the features find no room in the form in which scikit-learn takes them.
     """
-    needed = memory_needed(len(sides.train) + len(sides.test), setting.model.feature_dim)
+    needed = memory_needed(len(sides.train) + len(sides.test), setting.model.network.feature_dim)
     free = free_memory()
     if needed > free:
         raise UserError(
@@ -141,7 +141,7 @@ def _several_labels(setting: Setting, data: str, bank: str | None) -> Sides:
     known = read_multilabel(expanded(bank))
     asked = read_multilabel(expanded(data), known.classes)
     sides = [
-        FilePictures(expanded(table).parent, listed.names, setting.about.channels, table)
+        FilePictures(expanded(table).parent, listed.names, setting.model.about.channels, table)
         for table, listed in ((bank, known), (data, asked))
     ]
     truths = [torch.from_numpy(listed.targets) for listed in (known, asked)]
@@ -150,7 +150,7 @@ def _several_labels(setting: Setting, data: str, bank: str | None) -> Sides:
 
 def _results(setting: Setting, sides: Sides, score: SvmScore, unread: int) -> dict[str, Any]:
     return {
-        "model": setting.source,
+        "model": setting.model.name,
         "kind": "svm",
         "metric": score.metric,
         "score": score.score,
@@ -164,5 +164,5 @@ def _results(setting: Setting, sides: Sides, score: SvmScore, unread: int) -> di
         "per_class": dict(zip(sides.classes, score.per_class, strict=False)),
         "protocol": f"linear SVM on pooled features of unit length, cost of {', '.join(f'{cost:g}' for cost in COSTS)} "
         f"by cross-validation in {FOLDS} parts{', each class for itself' if sides.several else ''}; "
-        f"{judged_at(setting.about)}, {setting.how.precision}",
+        f"{judged_at(setting.model.about)}, {setting.how.precision}",
     }

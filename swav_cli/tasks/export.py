@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from swav_cli.core.model import SwAV
-from swav_cli.core.weights import About
+from swav_cli.core.weights import About, Model
 from swav_cli.data.paths import expanded
 from swav_cli.errors import Notice, UserError, silent
 from swav_cli.exports import graph, weights
@@ -28,7 +27,7 @@ from swav_cli.run.newest import newest_run
 from swav_cli.writable import check_moved_place, check_place, check_utf8
 from swav_cli.zoo.load import check_known, load_model
 
-WRITERS: dict[str, Callable[[Path, SwAV, About, ExportRequest], None]] = {
+WRITERS: dict[str, Callable[[Path, Model, ExportRequest], None]] = {
     "onnx": graph.write_onnx,
     "torch-export": graph.write_torch_export,
     "safetensors": weights.write_safetensors,
@@ -117,35 +116,33 @@ def export(
     check_free(path, request, overwrite)
     if source is not None:
         _check_other(expanded(source), path)
-    model, about = load_model(source, notice, linear)
-    return export_model(model, about, request, path, overwrite)
+    return export_model(load_model(source, linear=linear, notice=notice), request, path, overwrite)
 
 
-def export_model(model: SwAV, about: About, request: ExportRequest, out: Path, overwrite: bool = False) -> Exported:
-    """The same for a network at hand, in eval mode and on the CPU.
+def export_model(model: Model, request: ExportRequest, out: Path, overwrite: bool = False) -> Exported:
+    """The same for a model at hand, on the CPU.
 
     >>> from swav_cli.zoo.load import load_model
-    >>> model, about = load_model("runs/quickstart")
-    >>> export_model(model, about, ExportRequest("safetensors"), Path("model.safetensors")).path.name
+    >>> export_model(load_model("runs/quickstart"), ExportRequest("safetensors"), Path("model.safetensors")).path.name
     'model.safetensors'
     """
     check_installed(request)
     check_free(out, request, overwrite)
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    check_fits(request, about, parameters)
-    network = copy.deepcopy(model).half() if request.half else model
+    parameters = sum(parameter.numel() for parameter in model.network.parameters())
+    check_fits(request, model.about, parameters)
+    about = model.about
+    written = Model(copy.deepcopy(model.network).half(), about) if request.half else model
     with _stage(out, parameters * (2 if request.half else 4)) as stage:
         fresh = stage / out.name
         with _quiet():
-            WRITERS[request.format](fresh, network, about, request)
-            differences = compare(model, about, READERS[request.format](fresh, about, request), request)
+            WRITERS[request.format](fresh, written, request)
+            differences = compare(model, READERS[request.format](fresh, about, request), request)
         with held(out.parent):  # several files of one export, and of no other
             for made in sorted(stage.iterdir()):
                 _move(made, out.with_name(made.name))
     lines = loading_lines(out, about, request)
-    return Exported(
-        out, request, about, tuple(differences), tuple(lines), tuple(notices(about, request, takes_any_size(model)))
-    )
+    worth_knowing = notices(about, request, takes_any_size(model.network))
+    return Exported(out, request, about, tuple(differences), tuple(lines), tuple(worth_knowing))
 
 
 def settle_path(source: str | Path | None, request: ExportRequest, out: Path | None) -> Path:

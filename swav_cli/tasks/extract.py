@@ -1,24 +1,59 @@
-"""Features of many pictures in a file, by names alone: what `swav extract` does."""
+"""Features of many pictures, in memory, or in a file by names alone: what `swav extract` does."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
+from swav_cli.core.layers import layer_function
 from swav_cli.core.stages import MAPS
-from swav_cli.data.inputs import open_inputs, refuse_to_replace
+from swav_cli.core.weights import Model
+from swav_cli.data.inputs import Source, named, open_inputs, opened_for, refuse_to_replace
 from swav_cli.data.paths import expanded
 from swav_cli.data.pictures import Pictures, tell
 from swav_cli.errors import Notice, Told, UserError, silent
-from swav_cli.evaluate.extraction import extract
+from swav_cli.evaluate import extraction
+from swav_cli.evaluate.features import extract_features
+from swav_cli.evaluate.inference import Inference
 from swav_cli.evaluate.unread import FEW
 from swav_cli.evaluate.writers import open_output
 from swav_cli.run.folder import RunFolder
 from swav_cli.run.newest import newest_run
 from swav_cli.run.pictures import pretraining_of, training_pictures
 from swav_cli.zoo.load import load_model
+
+
+class Features(NamedTuple):
+    """A row for each picture, in sorted order; the row of one that can't be read is NaN."""
+
+    features: NDArray[np.float32]  # (N, F)
+    paths: list[str]
+
+
+def extract(model: Model, pictures: Source, layer: str = "pooled") -> Features:
+    """Features of pictures in memory; `write_features` writes any number of them to a file.
+
+    >>> from swav_cli import load_model
+    >>> features, paths = extract(load_model("runs/quickstart"), "photos/")
+    >>> features.shape, paths[0]
+    ((40, 128), 'photos/plain/00.png')
+
+    Args:
+        pictures: a folder, a file, a list of either, or what `open_pictures` gives.
+        layer: pooled, embedding, scores, logits, probabilities, or a feature map.
+
+    Raises:
+        UserError: no pictures, or no such layer.
+    """
+    opened = opened_for(pictures, model.about.channels)
+    function, how = layer_function(model.network, layer), Inference.wanted(str(model.device))
+    rows = extract_features(function, opened, model.about, how).numpy()
+    return Features(rows, [opened.name(index) for index in range(len(opened))])
 
 
 def write_features(
@@ -60,7 +95,7 @@ def write_features(
             read.
         Interrupted: a signal came; all rows so far are kept.
     """
-    given = [str(each) for each in ([inputs] if isinstance(inputs, (str, Path)) else inputs)]
+    given = named(inputs)
     source = str(model) if model is not None else newest_run()
     path = expanded(out) if out is not None else _default_out(source, layer)
     output = open_output(path, is_map=layer in MAPS)  # before a model is fetched
@@ -68,20 +103,20 @@ def write_features(
         raise UserError("there is no run whose pictures could be taken; name some: swav extract photos/")
     if model is None and source is not None:
         notice(f"model: {source}")
-    network, about = load_model(source, notice, linear)
-    pictures = open_inputs(given, about.channels) if given else pictures_of_run(Path(str(source)))
+    found = load_model(source, linear=linear, notice=notice)
+    pictures = open_inputs(given, found.about.channels) if given else pictures_of_run(Path(str(source)))
     tell(pictures, notice)
     read = [*given, *([source, str(RunFolder(Path(source)).model)] if source else [])]
     refuse_to_replace(read, pictures, output.files())
     if pictures.unlabelled is not None:
         notice(f"no labels are written: {pictures.unlabelled}")
-    found = extract(
-        network, about, pictures, path, layer=layer, normalize=normalize, multi_scale=multi_scale, device=device,
+    result = extraction.extract(
+        found, pictures, path, layer=layer, normalize=normalize, multi_scale=multi_scale, device=device,
         precision=precision, batch_size=batch_size, workers=workers, resume=resume, overwrite=overwrite,
-        name=str(source or about.source), notice=notice, progress=progress,
+        notice=notice, progress=progress,
     )  # fmt: skip
-    _refuse_nothing_read(found)
-    return found
+    _refuse_nothing_read(result)
+    return result
 
 
 def _refuse_nothing_read(found: dict[str, Any]) -> None:

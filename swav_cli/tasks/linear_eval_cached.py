@@ -69,7 +69,7 @@ def probe_classifier(
         refuse_disagreeing_jobs(job)
         with only_run_in(folder):
             first_decides(lambda: write_beginning(job, folder, overwrite))
-            screen.notice(describe_job(recipe, job.source, job.train, job.val))
+            screen.notice(describe_job(recipe, job.model.name, job.train, job.val))
             screen.notice(f"  run: {folder.path}")
             train, val = (_features(job, part, folder, overwrite, screen) for part in ("train", "val"))
             results = first_decides(lambda: _train(job, recipe, train, val, folder, screen, started))
@@ -84,9 +84,9 @@ def _features(job: Job, part: str, folder: RunFolder, overwrite: bool, screen: S
     path.parent.mkdir(exist_ok=True)
     with screen.working(f"features of {counted(len(pictures), 'picture')}"), screen.counting() as progress:
         extract(
-            job.loaded.model, job.loaded.about, pictures, path, device=str(job.device), overwrite=overwrite,
+            job.model, pictures, path, device=str(job.device), overwrite=overwrite,
             precision=_of_extraction(job.recipe.training.precision),
-            workers=pick_readers(job.recipe.training.workers, pictures, job.device), name=job.source, progress=progress,
+            workers=pick_readers(job.recipe.training.workers, pictures, job.device), progress=progress,
         )  # fmt: skip
     return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]
 
@@ -119,7 +119,7 @@ def _train(
     results = outcome(job, {POOLED: found}, {}, _protocol(job, recipe, probe))
     results |= _of_grid(probe)
     results |= {"seconds": round(time.monotonic() - started, 1), "run": str(folder.path)}
-    save_model(folder.model, *with_classifier(job.loaded.model, job.loaded.about, head, tuple(job.classes)))
+    save_model(folder.model, with_classifier(job.model.network, job.model.about, head, tuple(job.classes)))
     finish(job, results, found, folder, screen.notice)
     return results
 
@@ -154,5 +154,5 @@ def _protocol(job: Job, recipe: LinearRecipe, probe: Probe) -> str:
     return (
         f"linear layer on cached features, backbone frozen, no augmentation; features standardised; {chosen}; SGD "
         f"{recipe.optimizer.momentum:g}, batch {grid.batch_size}, {counted(grid.epochs, 'epoch')}, half a cosine to 0; "
-        f"labels: {recipe.data.labels}; {judged_at(job.loaded.about)}"
+        f"labels: {recipe.data.labels}; {judged_at(job.model.about)}"
     )

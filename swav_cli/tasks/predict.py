@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from swav_cli.data.inputs import open_inputs, refuse_to_replace, with_channels
+from swav_cli.data.inputs import named, open_inputs, refuse_to_replace
 from swav_cli.data.paths import expanded
 from swav_cli.data.pictures import tell
 from swav_cli.errors import Notice, Told, UserError, silent
@@ -69,7 +68,7 @@ def write_predictions(
         UserError: a mistake that can be mended, and nothing was written; or, with all of it written, no picture could
             be read.
     """
-    given = [str(each) for each in ([inputs] if isinstance(inputs, (str, Path)) else inputs)]
+    given = named(inputs)
     out, show, sort_into = (expanded(place) if place is not None else None for place in (out, show, sort_into))
     form = written or pick_format(None, False, out)
     _check_places(out, show, sort_into)
@@ -77,12 +76,11 @@ def write_predictions(
     pictures = open_inputs(given, without=sort_into)
     tell(pictures, notice)
     refuse_to_replace(given, pictures, [path for path in (out, show) if path is not None])
-    network, about = load_model(model, notice, linear)
-    about = replace(about, source=str(model or about.source))
-    pictures = with_channels(pictures, about.channels)
-    answers = predict(network, about, pictures, top_k, how)
+    found = load_model(model, linear=linear, notice=notice)
+    about = found.about
+    answers = predict(found, pictures, top_k, how)
     kind, count = kind_of(about.classes), len(about.classes) or about.prototypes
-    facts: dict[str, Any] = {"model": about.source, "kind": kind}
+    facts: dict[str, Any] = {"model": found.name, "kind": kind}
     sorting = Sorting(sort_into, pictures, about.classes, count, copy=copy, notice=notice) if sort_into else None
     passing = _Passing(facts, len(pictures), sorting, show is not None, progress)
     heard = passing.listen(answers)

@@ -16,7 +16,7 @@ from swav_cli.core.health import Health
 from swav_cli.core.model import SwAV
 from swav_cli.core.plan import make_model
 from swav_cli.core.swav import Trainer
-from swav_cli.core.weights import about
+from swav_cli.core.weights import Model, about
 from swav_cli.data.decoding.formats import BadPicture
 from swav_cli.data.labelled import match_classes, why_unlabelled
 from swav_cli.data.pictures import Limited, Pictures
@@ -85,7 +85,7 @@ class Judge:
         """
 
         def seen(pictures: Pictures) -> Representation:
-            found = represent(model, self.about, pictures, self.how, pooled_only=True, progress=progress)
+            found = represent(Model(model, self.about), pictures, self.how, pooled_only=True, progress=progress)
             check_features(found, pictures, self.recipe.name)
             return found
 
@@ -124,7 +124,7 @@ def _draw_prototypes(trainer: Trainer, path: Path) -> None:
     sample = Limited(trainer.pictures.some(HELD), LOOKED_THROUGH, recipe.training.seed)
     workers = pick_readers(recipe.training.workers, trainer.pictures, trainer.device)
     how = Inference(trainer.device, recipe.training.precision, workers=workers)
-    rows, scores = prototype_scores(trainer.model, about(recipe), sample, how)
+    rows, scores = prototype_scores(Model(trainer.model, about(recipe)), sample, how)
     first_decides(lambda: _save_nearest(path, sample, rows, scores))
 
 

@@ -30,16 +30,17 @@ def inspect_file(source: str, notice: Notice = silent, linear: str | Path | None
         found = load(path, silent if linear is None else notice, linear)
     except UserError as error:
         return {"file": str(path), "layout": None, "problem": str(error), "contents": contents}
-    if linear is None and (words := not_finite(found.model)):
+    about = found.model.about
+    if linear is None and (words := not_finite(found.model.network)):
         notice(f"{source}: {words}")
-    described = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(found.about).items()}
+    described = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(about).items()}
     return {
         "file": str(path),
         "layout": found.layout,
         "loaded": found.loaded,
         **described,
-        "parameters": parameters(found.about),
-        "flops": flops(found.about),
+        "parameters": parameters(about),
+        "flops": flops(about),
         "contents": contents,
     }
 

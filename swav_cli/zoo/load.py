@@ -12,8 +12,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from swav_cli.core.device import pick_device
 from swav_cli.core.model import SwAV
-from swav_cli.core.weights import About, about, not_finite, read_model, rebuilt, take_weights
+from swav_cli.core.weights import About, Model, about, not_finite, read_model, rebuilt, take_weights
 from swav_cli.data.paths import expanded
 from swav_cli.errors import Notice, UserError, nearest, silent
 from swav_cli.recipe.file import parse_recipe, read_yaml
@@ -31,36 +32,41 @@ from swav_cli.zoo.foreign.said import class_names, files_beside, imagenet_classe
 
 
 class Loaded(NamedTuple):
-    """A network in eval mode with all that is known of it."""
+    """A model, with what is known of its file."""
 
-    model: SwAV
-    about: About
+    model: Model
     layout: str  # whose file it is
     loaded: str  # what of it, in words; empty for our own whole files
 
 
 def load_model(
-    source: str | Path | None = None, notice: Notice = silent, linear: str | Path | None = None
-) -> tuple[SwAV, About]:
-    """A network in eval mode, on the CPU, and what is to be known of it.
+    source: str | Path | None = None,
+    device: str = "cpu",
+    linear: str | Path | None = None,
+    *,
+    notice: Notice = silent,
+) -> Model:
+    """A model by whatever names it.
 
-    >>> model, about = load_model("runs/quickstart")
-    >>> pictures = torch.rand(2, about.channels, about.size, about.size)    # normalised with about.mean and about.std
+    >>> model = load_model("runs/quickstart")
+    >>> pictures = torch.rand(2, 3, model.about.size, model.about.size)    # normalised by the mean and std of `about`
     >>> model.features(pictures).shape
     torch.Size([2, 128])
+    >>> model = load_model("swav-800e", linear="checkpoint.pth.tar")    # doctest: +SKIP
 
     Args:
         source: a run's folder, a checkpoint or `model.safetensors` of ours, a checkpoint of another tool, a URL, or a
             published model's name (see: swav models); nothing: the newest run below `runs/`, else the published
             ImageNet classifier.
+        linear: a file of a linear classifier alone, as the published eval_linear.py saves it, to join to the network.
         notice: told which model was taken where none was named, and what of a foreign file.
-        linear: a file of a linear classifier alone, to join to the network.
 
     Raises:
         UserError: no such model, or not a whole one; or a linear layer of another width.
     """
-    found = load(source, notice, linear)
-    return found.model, found.about
+    model = load(source, notice, linear).model
+    model.network.to(pick_device(device))
+    return model
 
 
 def load(source: str | Path | None = None, notice: Notice = silent, linear: str | Path | None = None) -> Loaded:
@@ -69,12 +75,13 @@ def load(source: str | Path | None = None, notice: Notice = silent, linear: str 
         raise UserError(f"--linear {linear}: no such file")
     found = _found(source, notice)
     if linear is not None:
-        model, described, words = joined(found.model, found.about, expanded(linear))
+        model, words = joined(found.model, expanded(linear))
         notice(words)
-        found = found._replace(model=model, about=described)
-    if words := not_finite(found.model):
-        notice(f"{source or found.about.source}: {words}")
-    return found
+        found = found._replace(model=model)
+    model = Model(found.model.network, found.model.about, str(source or ""))
+    if words := not_finite(model.network):
+        notice(f"{model.name}: {words}")
+    return found._replace(model=model)
 
 
 def _found(source: str | Path | None, notice: Notice) -> Loaded:
@@ -153,12 +160,12 @@ def published_file(entry: Entry, notice: Notice = silent) -> Path:
 
 def start_from(model: SwAV, source: str | Path, notice: Notice = silent) -> str:
     """Put the weights of any model into a network that is to be trained further; see `take_weights`."""
-    return take_weights(model, load(source, notice).model.state_dict(), source)
+    return take_weights(model, load(source, notice).model.network.state_dict(), source)
 
 
 def _load_path(path: Path, source: str, notice: Notice) -> Loaded:
     if _is_ours(path):
-        return Loaded(*read_model(path), "swav model", "")
+        return Loaded(read_model(path), "swav model", "")
     content = None if path.suffix == ".safetensors" else _with_description(path, read_foreign(path))
     if isinstance(content, dict) and content.get("format") == CHECKPOINT_FORMAT:
         return _from_checkpoint(path, content)
@@ -243,12 +250,12 @@ def _from_checkpoint(path: Path, state: dict[str, Any]) -> Loaded:
             described = About.from_json(state["about"])
         except (ValueError, TypeError) as error:
             raise UserError(f"{path}: a checkpoint of a run whose description is none ({error})") from None
-        return Loaded(rebuilt(path, described, tensors), described, "swav checkpoint", "")
+        return Loaded(rebuilt(path, described, tensors), "swav checkpoint", "")
     recipe = RunFolder(path.parent.parent).recipe
     if not recipe.exists():
         raise UserError(f"{path}: a checkpoint of a run, which needs the recipe.yaml of its run; not found at {recipe}")
     described = about(parse_recipe(read_yaml(recipe), str(recipe)))
-    return Loaded(rebuilt(path, described, tensors), described, "swav checkpoint", "")
+    return Loaded(rebuilt(path, described, tensors), "swav checkpoint", "")
 
 
 def _read_foreign_network(path: Path, entry: Entry | None, notice: Notice, content: Any = None) -> Foreign:
@@ -283,4 +290,5 @@ def _described(foreign: Foreign, entry: Entry | None, source: str, notice: Notic
         notice(f"{source}: {foreign.loaded}")
         if not entry.free:
             notice(f"{source}: licence {entry.licence}: for non-commercial use alone; {entry.source}")
-    return Loaded(foreign._replace(about=described).build(), described, foreign.layout, foreign.loaded)
+    model = Model(foreign._replace(about=described).build(), described)
+    return Loaded(model, foreign.layout, foreign.loaded)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from swav_cli.core.weights import save_model
+from swav_cli.core.weights import Model, save_model
 from swav_cli.recipe.file import dump_recipe
 from tests.commands.test_extract import ABOUT
 from tests.commands.test_linear_eval import draw
@@ -28,7 +28,7 @@ def home(tmp_path: Path) -> Path:
     run = tmp_path / "runs" / "tiny"
     run.mkdir(parents=True)
     torch.manual_seed(0)
-    save_model(run / "model.safetensors", ABOUT.build(), ABOUT)
+    save_model(run / "model.safetensors", Model(ABOUT.build(), ABOUT))
     (run / "recipe.yaml").write_text(dump_recipe(tiny_recipe()))
     return tmp_path
 
@@ -141,7 +141,7 @@ def classifier(home: Path) -> Path:
     with torch.no_grad():
         model.fc.bias.copy_(torch.tensor([0.0, 2.0, 1.0]))
     path = home / "classifier.safetensors"
-    save_model(path, model, about)
+    save_model(path, Model(model, about))
     return path
 
 

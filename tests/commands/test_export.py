@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from swav_cli.core.weights import About, save_model
+from swav_cli.core.weights import About, Model, save_model
 from tests.conftest import Run
 from tests.processes import environment, start, stopped
 
@@ -23,7 +23,7 @@ TINY = About(
 @pytest.fixture
 def run_folder(tmp_path: Path) -> Path:
     folder = tmp_path / "runs" / "tiny"
-    save_model(folder / "model.safetensors", TINY.build().eval(), TINY)
+    save_model(folder / "model.safetensors", Model(TINY.build().eval(), TINY))
     return folder
 
 

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from swav_cli.app import main
-from swav_cli.core.weights import About, save_model
+from swav_cli.core.weights import About, Model, save_model
 from swav_cli.recipe.file import dump_recipe
 from tests.conftest import Run, tiny_recipe
 from tests.processes import environment, run, start, start_together, stopped
@@ -44,7 +44,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     run = home / "runs" / "tiny"
     run.mkdir(parents=True)
     torch.manual_seed(0)
-    save_model(run / "model.safetensors", ABOUT.build(), ABOUT)
+    save_model(run / "model.safetensors", Model(ABOUT.build(), ABOUT))
     (run / "recipe.yaml").write_text(dump_recipe(tiny_recipe("data.limit=10")))
     monkeypatch.chdir(home)
     return home

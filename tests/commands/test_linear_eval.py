@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from swav_cli.core.weights import save_model
+from swav_cli.core.weights import Model, save_model
 from swav_cli.recipe.file import dump_recipe, read_recipe
 from tests.commands.test_extract import ABOUT
 from tests.conftest import Command, Run, tiny_recipe
@@ -29,7 +29,7 @@ def home(tmp_path: Path) -> Path:
     run = tmp_path / "runs" / "tiny"
     run.mkdir(parents=True)
     torch.manual_seed(0)
-    save_model(run / "model.safetensors", ABOUT.build(), ABOUT)
+    save_model(run / "model.safetensors", Model(ABOUT.build(), ABOUT))
     (run / "recipe.yaml").write_text(dump_recipe(tiny_recipe()))
     (run / "results.json").write_text('{"recipe": "tiny", "loss": 2.0}')
     return tmp_path

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from swav_cli.core.weights import About, save_model
+from swav_cli.core.weights import About, Model, save_model
 from swav_cli.errors import UserError
 from swav_cli.recipe.file import dump_recipe
 from tests.conftest import Command, tiny_recipe
@@ -30,7 +30,7 @@ def run_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A trained run, photos/ with forty pictures where asked for, and an empty home folder."""
     folder = tmp_path / "runs" / "tiny"
     torch.manual_seed(0)
-    save_model(folder / "model.safetensors", ABOUT.build(), ABOUT)
+    save_model(folder / "model.safetensors", Model(ABOUT.build(), ABOUT))
     (folder / "recipe.yaml").write_text(dump_recipe(tiny_recipe()))
     (tmp_path / "home").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
@@ -253,7 +253,7 @@ def test_a_picture_is_not_drawn_over(swav_here: Command, photos: Path, tmp_path:
     picture = photos / "plain" / "00.png"
     before = picture.read_bytes()
     classifier = replace(ABOUT, classes=("plain", "stripes"))
-    save_model(tmp_path / "classes.safetensors", classifier.build(), classifier)
+    save_model(tmp_path / "classes.safetensors", Model(classifier.build(), classifier))
     for words in (
         ("pretrain", photos, "--batch-size", "8", "--preview", picture),
         ("eval", "classes.safetensors", "--data", photos, "--plot", picture),

@@ -21,7 +21,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from swav_cli.app import app
-from swav_cli.core.weights import About, save_model
+from swav_cli.core.weights import About, Model, save_model
 from swav_cli.errors import UserError
 from swav_cli.zoo import catalogue
 from swav_cli.zoo.foreign.said import imagenet_classes
@@ -35,7 +35,7 @@ def write_model(path: Path, **parts: object) -> None:
     torch.manual_seed(0)
     about = About(**NETWORK, **parts)  # type: ignore[arg-type]
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_model(path, about.build(), about)
+    save_model(path, Model(about.build(), about))
 
 
 @pytest.fixture(autouse=True)

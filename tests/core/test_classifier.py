@@ -76,7 +76,7 @@ def test_a_checkpoint_that_holds_the_backbone_twice_as_they_did_before_is_gone_o
     with torch.no_grad():
         trained.model.conv1.weight.add_(1)
     state = trained.state()
-    again.restore({**state, "model": with_classifier(*trained._classifier_parts())[0].state_dict(),
+    again.restore({**state, "model": with_classifier(*trained._classifier_parts()).network.state_dict(),
                    "backbone": trained.model.state_dict()})  # fmt: skip
     assert same_state(dict(again.model.state_dict()), dict(trained.model.state_dict()))
 
@@ -185,7 +185,8 @@ def test_the_classifier_says_what_was_trained(tmp_path: Path) -> None:
     for recipe in (linear(), finetune()):
         trainer = trainer_of(recipe)
         train(trainer, tmp_path / recipe.task)
-        made, about = trainer.classifier()
+        model = trainer.classifier()
+        made, about = model.network, model.about
         x = torch.randn(3, 3, 16, 16)
         trainer.model.eval()
         torch.testing.assert_close(made.logits(x), trainer.logits(x)["pooled"].detach())
@@ -198,7 +199,8 @@ def test_a_classifier_takes_the_place_of_another() -> None:
 
     other = replace(ABOUT, classes=("x", "y", "z"))
     head = torch.nn.Linear(32, 2)
-    made, about = with_classifier(other.build(), other, head, ("a", "b"))
+    model = with_classifier(other.build(), other, head, ("a", "b"))
+    made, about = model.network, model.about
     assert about.classes == ("a", "b")
     assert torch.equal(made.fc.weight, head.weight)
 

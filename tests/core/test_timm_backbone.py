@@ -10,7 +10,7 @@ import torch
 
 from swav_cli import SwAV, UserError, load_model
 from swav_cli.core.swav import Trainer
-from swav_cli.core.weights import about, save_model
+from swav_cli.core.weights import Model, about, save_model
 from swav_cli.data.sources import open_pictures
 from tests.conftest import tiny_recipe
 from tests.training import train
@@ -40,7 +40,7 @@ def test_a_network_of_timm_trains_and_comes_back(tmp_path: Path, name: str) -> N
     trainer = Trainer(recipe, open_pictures(recipe.data.train), torch.device("cpu"))
     loss = train(trainer, tmp_path)[-1].loss
     assert math.isfinite(loss)
-    save_model(tmp_path / "model.safetensors", trainer.model, about(recipe))
+    save_model(tmp_path / "model.safetensors", Model(trainer.model, about(recipe)))
     model = load_model(tmp_path)
     assert model.about.backbone == f"timm:{name}"
     pictures = torch.randn(2, 3, 32, 32)

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from swav_cli import SwAV, UserError
-from swav_cli.core.weights import About, read_model, save_model
+from swav_cli.core.weights import About, Model, read_model, save_model
 
 DESCRIBED = About(
     "resnet18", width=4, stem="small", channels=1, hidden_dim=8, embedding_dim=4, prototypes=5, classes=("a", "b"),
@@ -20,8 +20,9 @@ DESCRIBED = About(
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     model = DESCRIBED.build()
-    save_model(tmp_path / "model.safetensors", model, DESCRIBED)
-    read, described = read_model(tmp_path / "model.safetensors")
+    save_model(tmp_path / "model.safetensors", Model(model, DESCRIBED))
+    found = read_model(tmp_path / "model.safetensors")
+    read, described = found.network, found.about
     assert described == DESCRIBED
     assert not read.training
     assert all(torch.equal(value, model.state_dict()[key]) for key, value in read.state_dict().items())
@@ -30,8 +31,8 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 def test_names_of_classes_that_are_no_utf8(tmp_path: Path) -> None:
     """As folders have them that another system has written."""
     described = replace(DESCRIBED, classes=("caf\udce9", "\udcff"), source="runs/\udce9")
-    save_model(tmp_path / "model.safetensors", described.build(), described)
-    assert read_model(tmp_path / "model.safetensors")[1] == described
+    save_model(tmp_path / "model.safetensors", Model(described.build(), described))
+    assert read_model(tmp_path / "model.safetensors").about == described
 
 
 @pytest.mark.parametrize(
@@ -64,7 +65,7 @@ def test_names_of_classes_that_are_no_utf8(tmp_path: Path) -> None:
 )
 def test_a_file_that_is_not_whole_is_refused(tmp_path: Path, text: str, told: str) -> None:
     path = tmp_path / "model.safetensors"
-    save_model(path, DESCRIBED.build(), DESCRIBED)
+    save_model(path, Model(DESCRIBED.build(), DESCRIBED))
     save_file(load_file(path), path, {"swav": text})
     with pytest.raises(UserError, match=told):
         read_model(path)
@@ -74,8 +75,8 @@ def test_heads_of_a_network_of_timm_are_compared_first(tmp_path: Path) -> None:
     pytest.importorskip("timm")
     described = About("timm:test_convnext", hidden_dim=8, embedding_dim=4, prototypes=5, size=32)
     path = tmp_path / "model.safetensors"
-    save_model(path, described.build(), described)
-    assert read_model(path)[1] == described
+    save_model(path, Model(described.build(), described))
+    assert read_model(path).about == described
     save_file(load_file(path), path, {"swav": described.to_json().replace('"prototypes": 5', '"prototypes": 1000000')})
     with pytest.raises(UserError, match=r"prototypes\.weight has 5 rows, and 1000000 are described"):
         read_model(path)

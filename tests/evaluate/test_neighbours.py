@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from swav_cli.core.weights import Model
 from swav_cli.data.pictures import Limited
 from swav_cli.data.sources import ShapePictures
 from swav_cli.errors import UserError
@@ -53,10 +54,10 @@ def test_no_process_holds_more_than_its_share_and_the_first_may_gather(tmp_path:
     pictures = ShapePictures(7, 0, "val")
     torch.manual_seed(0)
     model = ABOUT.build()
-    alone = represent(model, ABOUT, pictures, Inference())
+    alone = represent(Model(model, ABOUT), pictures, Inference())
 
     def work(rank: int) -> Any:
-        part = represent(model, ABOUT, pictures, Inference())
+        part = represent(Model(model, ABOUT), pictures, Inference())
         return tuple(part), tuple(gathered(part))
 
     found = [[Representation(*each) for each in of_one] for of_one in by_processes(3, tmp_path, work)]
@@ -77,7 +78,7 @@ def test_processes_wait_for_each_other_now_and_then_and_equally_often(
         met: list[int] = []
         monkeypatch.setattr(distributed, "largest_of_all", lambda number: met.append(number) or together(number))
         # 5 pictures and 4: 3 batches and 2
-        represent(model, ABOUT, ShapePictures(9, 0, "val"), Inference(batch_size=2))
+        represent(Model(model, ABOUT), ShapePictures(9, 0, "val"), Inference(batch_size=2))
         return met
 
     assert by_processes(2, tmp_path, work) == [[0, 2], [0, 2]]
@@ -87,7 +88,7 @@ def test_many_rows_are_kept_in_half_precision_and_finite(monkeypatch: pytest.Mon
     monkeypatch.setattr(representation, "HALF_FROM", 0)
     model = ABOUT.build()
     monkeypatch.setattr(model, "features", lambda x: torch.full((len(x), model.feature_dim), 1e9))
-    found = represent(model, ABOUT, ShapePictures(3, 0, "val"), Inference())
+    found = represent(Model(model, ABOUT), ShapePictures(3, 0, "val"), Inference())
     assert found.pooled.dtype == torch.float16
     assert found.pooled.isfinite().all()
     assert found.embedding.dtype == torch.float32
@@ -120,13 +121,13 @@ def test_pictures_without_features_are_told_and_none_at_all_is_an_error() -> Non
     broken = ABOUT.build()
     torch.nn.init.constant_(broken.conv1.weight, float("nan"))
     said: list[str] = []
-    fine = represent(model, ABOUT, pictures, Inference())
+    fine = represent(Model(model, ABOUT), pictures, Inference())
     check_features(fine, pictures, "it", said.append)
     assert said == []
     check_features(fine._replace(not_finite=1), pictures, "it", said.append)
     assert "features of 1 picture of shapes:4:0 are not finite" in said[0]
     with pytest.raises(UserError, match="its features of shapes:4:0 are not finite"):
-        check_features(represent(broken, ABOUT, pictures, Inference()), pictures, "it", said.append)
+        check_features(represent(Model(broken, ABOUT), pictures, Inference()), pictures, "it", said.append)
     with pytest.raises(UserError, match="none of its 4 pictures can be read"):
         check_features(fine._replace(unread=4), pictures, "it", said.append)
     labels = torch.arange(4)

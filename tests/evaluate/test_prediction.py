@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from swav_cli.core.model import SwAV
-from swav_cli.core.weights import About
+from swav_cli.core.weights import About, Model
 from swav_cli.data.decoding.images import read_picture
 from swav_cli.data.sources import open_pictures
 from swav_cli.errors import UserError
@@ -36,7 +36,7 @@ def prepared(about: About, path: str) -> torch.Tensor:
 
 def test_classes(photos: Path) -> None:
     model = network(CLASSES)
-    answers = list(predict(model, CLASSES, photos, 2, Inference(batch_size=7)))
+    answers = list(predict(Model(model, CLASSES), photos, 2, Inference(batch_size=7)))
     assert [answer.path for answer in answers] == sorted(str(path) for path in photos.glob("*/*.png"))
     assert [answer.index for answer in answers] == list(range(40))
     for answer in answers[::9]:
@@ -57,7 +57,7 @@ def test_clusters(photos: Path, length: float) -> None:
     model.normalize_prototypes()
     with torch.no_grad():
         model.prototypes.weight.mul_(length)
-    answers = list(predict(model, CLUSTERS, photos, 3, Inference()))
+    answers = list(predict(Model(model, CLUSTERS), photos, 3, Inference()))
     model.normalize_prototypes()
     for answer in answers[::9]:
         with torch.no_grad():
@@ -71,21 +71,21 @@ def test_clusters(photos: Path, length: float) -> None:
 
 
 def test_no_more_guesses_than_there_are(photos: Path) -> None:
-    answer = next(predict(network(CLASSES), CLASSES, photos, top_k=99))
+    answer = next(predict(Model(network(CLASSES), CLASSES), photos, top_k=99))
     assert len(answer.top) == 3
     assert sum(guess.probability for guess in answer.top) == pytest.approx(1)
 
 
 def test_one_prototype_has_no_margin(photos: Path) -> None:
     about = replace(CLUSTERS, prototypes=1)
-    answer = next(predict(network(about), about, photos))
+    answer = next(predict(Model(network(about), about), photos))
     assert (answer.margin, len(answer.top)) == (None, 1)
 
 
 def test_batches_and_workers_change_nothing(photos: Path) -> None:
     model = network(CLUSTERS)
     tops = [
-        [(answer.path, answer.top[0].number) for answer in predict(model, CLUSTERS, photos, how=how)]
+        [(answer.path, answer.top[0].number) for answer in predict(Model(model, CLUSTERS), photos, how=how)]
         for how in (Inference(batch_size=1), Inference(batch_size=40), Inference(batch_size=3, workers=2))
     ]
     assert tops[0] == tops[1] == tops[2]
@@ -94,7 +94,7 @@ def test_batches_and_workers_change_nothing(photos: Path) -> None:
 def test_bad_pictures_have_their_answer(photos: Path) -> None:
     (photos / "plain" / "03.jpg").write_text("<html>")
     (photos / "stripes" / "99.png").touch()
-    answers = list(predict(network(CLASSES), CLASSES, photos))
+    answers = list(predict(Model(network(CLASSES), CLASSES), photos))
     bad = {Path(answer.path).name: answer.error for answer in answers if answer.error}
     assert len(answers) == 42
     assert bad == {"03.jpg": "a web page, not a picture", "99.png": "the file is empty"}
@@ -105,29 +105,28 @@ def test_an_answer_that_is_not_finite_is_none(photos: Path) -> None:
     model = network(CLASSES)
     with torch.no_grad():
         model.fc.weight.fill_(torch.inf)
-    assert {answer.error for answer in predict(model, CLASSES, photos)} == {"the model's answer is not finite"}
+    assert {answer.error for answer in predict(Model(model, CLASSES), photos)} == {"the model's answer is not finite"}
 
 
 def test_one_channel() -> None:
     """Files are read with the channels that the model takes."""
     about = replace(CLASSES, channels=1, mean=(0.5,), std=(0.2,))
     picture = Path(__file__).parent.parent.parent / "demo" / "bird.JPEG"
-    (answer,) = predict(network(about), about, picture)
+    (answer,) = predict(Model(network(about), about), picture)
     assert len(answer.top) == 3
 
 
 def test_what_pictures_may_be(photos: Path) -> None:
     model = network(CLASSES)
     two = [photos / "plain" / "02.png", str(photos / "plain" / "00.png")]
-    assert [Path(answer.path).name for answer in predict(model, CLASSES, two)] == ["00.png", "02.png"]
-    assert len(list(predict(model, CLASSES, open_pictures("shapes:3")))) == 3
+    assert [Path(answer.path).name for answer in predict(Model(model, CLASSES), two)] == ["00.png", "02.png"]
+    assert len(list(predict(Model(model, CLASSES), open_pictures("shapes:3")))) == 3
 
 
-def test_a_model_in_training_is_left_so(photos: Path) -> None:
+def test_a_network_in_training_answers_as_one_that_is_trained(photos: Path) -> None:
     model = network(CLASSES).train()
     before = model.bn1.running_mean.clone()
-    list(predict(model, CLASSES, photos))
-    assert model.training
+    list(predict(Model(model, CLASSES), photos))
     assert torch.equal(model.bn1.running_mean, before)
 
 
@@ -141,11 +140,11 @@ def test_a_model_in_training_is_left_so(photos: Path) -> None:
 def test_a_model_that_has_no_answer(photos: Path, parts: dict[str, int], told: str) -> None:
     about = replace(CLUSTERS, **parts)  # type: ignore[arg-type]
     with pytest.raises(UserError) as caught:
-        predict(network(about), about, photos)
+        predict(Model(network(about), about), photos)
     assert told in str(caught.value)
     assert "swav extract" in str(caught.value)
 
 
 def test_at_least_one_guess(photos: Path) -> None:
     with pytest.raises(UserError, match="top_k"):
-        predict(network(CLASSES), CLASSES, photos, top_k=0)
+        predict(Model(network(CLASSES), CLASSES), photos, top_k=0)

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from swav_cli.core.classifier import ClassifierTrainer
-from swav_cli.core.weights import read_model, save_model
+from swav_cli.core.weights import Model, read_model, save_model
 from swav_cli.errors import Interrupted, UserError
 from swav_cli.tasks import classifier
 from tests.commands.test_linear_eval import home
@@ -76,9 +76,10 @@ def test_no_process_leaves_a_stopped_run_before_the_first_one_has_saved(
 
 def test_a_classifier_that_answers_nothing_has_no_accuracy(home: Path, swav_here: Command) -> None:
     """Statistics that are not finite stay so, while training goes by those of each batch."""
-    model, about = read_model(Path("runs/tiny/model.safetensors"))
+    found = read_model(Path("runs/tiny/model.safetensors"))
+    model, about = found.network, found.about
     dict(model.named_buffers())["bn1.running_mean"][0] = float("nan")
-    save_model(Path("runs/tiny/model.safetensors"), model, about)
+    save_model(Path("runs/tiny/model.safetensors"), Model(model, about))
     said = swav_here("finetune", "--epochs", "2", "--out", "run", "--device", "cpu", *SMALL)
     assert said.code == 4, said.err
     assert "no answers to its 40 pictures: they can't be read, or the weights of run are not finite" in said.err

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from swav_cli.core.weights import save_model
+from swav_cli.core.weights import Model, save_model
 from swav_cli.recipe.file import dump_recipe
 from swav_cli.tasks import eval_svm
 from tests.commands.test_eval import home, paint
@@ -45,7 +45,7 @@ def test_a_classifier_that_is_not_finite_has_no_accuracy(home: Path, swav_here: 
     about = replace(ABOUT, classes=("a", "b"))
     model = about.build()
     torch.nn.init.constant_(model.fc.weight, float("nan"))
-    save_model(home / "broken.safetensors", model, about)
+    save_model(home / "broken.safetensors", Model(model, about))
     draw(home / "photos", "ab", 2)
     said = swav_here("eval", "broken.safetensors", "--data", "photos", *EXACT)
     assert said.code == 2
@@ -55,7 +55,7 @@ def test_a_classifier_that_is_not_finite_has_no_accuracy(home: Path, swav_here: 
 def test_a_model_that_is_not_finite_has_no_numbers(home: Path, swav_here: Command) -> None:
     model = ABOUT.build()
     torch.nn.init.constant_(model.conv1.weight, float("nan"))
-    save_model(home / "broken.safetensors", model, ABOUT)
+    save_model(home / "broken.safetensors", Model(model, ABOUT))
     draw(home / "photos", "ab", 2)
     for more in ((), ("--svm", "--bank", "photos")):
         said = swav_here("eval", "broken.safetensors", "--data", "photos", *more, *EXACT)

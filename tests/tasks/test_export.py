@@ -15,7 +15,7 @@ import torch
 import torchvision
 
 from swav_cli.core.model import SwAV
-from swav_cli.core.weights import About, save_model
+from swav_cli.core.weights import About, Model, save_model
 from swav_cli.errors import UserError
 from swav_cli.exports import formats
 from swav_cli.exports.check import compare, normalise, sample
@@ -62,7 +62,7 @@ def needs(format_: str) -> None:
 def make(folder: Path, about: About, format_: str, **options: Any) -> Exported:
     needs(format_)
     request = ExportRequest(format_, **options)
-    return export_model(network(about), about, request, folder / f"out{EXPORT_FORMATS[format_].suffix}")
+    return export_model(Model(network(about), about), request, folder / f"out{EXPORT_FORMATS[format_].suffix}")
 
 
 CASES = [
@@ -167,7 +167,8 @@ def test_every_layer_can_be_exported(layer: str, preprocess: bool, half: bool, t
 
 def test_safetensors_is_read_by_load_model(tmp_path: Path) -> None:
     done = make(tmp_path, TINY, "safetensors", half=True)
-    model, about = load_model(done.path)
+    found = load_model(done.path)
+    model, about = found.network, found.about
     assert about == TINY
     assert model.conv1.weight.dtype == torch.float32
     assert done.path.stat().st_size < 0.6 * sum(4 * tensor.numel() for tensor in model.state_dict().values())
@@ -180,7 +181,7 @@ def test_torchvision_gets_no_classifier_where_there_is_none(tmp_path: Path) -> N
     assert (found.missing_keys, found.unexpected_keys) == (["fc.weight", "fc.bias"], [])
     assert any("fc is not there: load it with strict=False" in notice for notice in done.notices)
     assert json.loads((tmp_path / "out.torchvision.json").read_text())["source"] == "bare"
-    assert load_model(done.path)[1].classes == ()
+    assert load_model(done.path).about.classes == ()
 
 
 def test_the_published_hub_file_finds_every_tensor(tmp_path: Path) -> None:
@@ -192,7 +193,8 @@ def test_the_published_hub_file_finds_every_tensor(tmp_path: Path) -> None:
     found = model.load_state_dict(weights, strict=False)
     assert found.missing_keys == ["fc.weight", "fc.bias"]
     assert {name.split(".")[0] for name in found.unexpected_keys} == {"projection_head", "prototypes"}
-    read, about = load_model(done.path)
+    found = load_model(done.path)
+    read, about = found.network, found.about
     assert (about.size, about.mean, about.std, about.prototypes) == (32, PUBLISHED.mean, PUBLISHED.std, 12)
     assert all(torch.equal(tensor, read.state_dict()[name]) for name, tensor in network(PUBLISHED).state_dict().items())
 
@@ -200,7 +202,8 @@ def test_the_published_hub_file_finds_every_tensor(tmp_path: Path) -> None:
 def test_official_files_as_they_were_written_before_are_read(tmp_path: Path) -> None:
     described = formats.describe(TINY, ExportRequest("safetensors"))
     torch.save({**described, "state_dict": to_official(network(TINY).state_dict())}, tmp_path / "before.pth")
-    model, about = load_model(tmp_path / "before.pth")
+    found = load_model(tmp_path / "before.pth")
+    model, about = found.network, found.about
     assert (about.size, about.mean, about.classes) == (16, TINY.mean, TINY.classes)
     assert torch.equal(model.fc.weight, network(TINY).fc.weight)
 
@@ -264,7 +267,7 @@ def test_a_classifier_of_mmpretrain_has_no_other_head(tmp_path: Path) -> None:
     assert {name for name in content["state_dict"] if name.startswith("head.")} == {"head.fc.weight", "head.fc.bias"}
     assert content["meta"]["dataset_meta"] == {"classes": ["a", "b", "ü"]}
     assert any("left out" in notice for notice in done.notices)
-    assert load_model(done.path)[1].classes == ("a", "b", "ü")
+    assert load_model(done.path).about.classes == ("a", "b", "ü")
 
 
 def test_names_are_those_of_the_published_code() -> None:
@@ -283,23 +286,23 @@ def test_pickles_hold_tensors_and_plain_values(tmp_path: Path) -> None:
     assert kinds == {torch.float16, torch.int64}
 
 
-def wrong_weights(path: Path, model: SwAV, about: About, request: ExportRequest) -> None:
-    other = about.build()
-    save_model(path, other, about)
+def wrong_weights(path: Path, model: Model, request: ExportRequest) -> None:
+    other = model.about.build()
+    save_model(path, Model(other, model.about))
 
 
-def not_numbers(path: Path, model: SwAV, about: About, request: ExportRequest) -> None:
-    other = about.build()
+def not_numbers(path: Path, model: Model, request: ExportRequest) -> None:
+    other = model.about.build()
     torch.nn.init.constant_(other.conv1.weight, float("nan"))
-    save_model(path, other, about)
+    save_model(path, Model(other, model.about))
 
 
-def full_disk(path: Path, model: SwAV, about: About, request: ExportRequest) -> None:
+def full_disk(path: Path, model: Model, request: ExportRequest) -> None:
     path.write_bytes(b"half of it")
     raise OSError(28, "No space left on device")
 
 
-def stopped(path: Path, model: SwAV, about: About, request: ExportRequest) -> None:
+def stopped(path: Path, model: Model, request: ExportRequest) -> None:
     path.write_bytes(b"half of it")
     raise KeyboardInterrupt
 
@@ -328,7 +331,7 @@ def test_a_failure_leaves_nothing(
 
 def test_another_shape_is_no_answer_of_ours() -> None:
     with pytest.raises(UserError, match=r"pooled: \(1, 5\) where ours is \(1, 32\)"):
-        compare(network(TINY), TINY, lambda x: {"pooled": torch.zeros(len(x), 5)}, ExportRequest("safetensors"))
+        compare(Model(network(TINY), TINY), lambda x: {"pooled": torch.zeros(len(x), 5)}, ExportRequest("safetensors"))
 
 
 @pytest.mark.parametrize(("layer", "off", "is_same"), [("scores", 9e-5, 1), ("scores", 2e-4, 0), ("pooled", 2e-4, 1)])
@@ -342,11 +345,11 @@ def test_a_layer_is_judged_by_its_own_values(layer: str, off: float, is_same: bo
         return {**answers, layer: answers[layer] + off}
 
     if is_same:
-        found = compare(model, TINY, theirs, ExportRequest("safetensors"))
+        found = compare(Model(model, TINY), theirs, ExportRequest("safetensors"))
         assert max(part.largest for part in found) > off / 2
     else:
         with pytest.raises(UserError, match=r"differs from ours by 2\.0e-04 in scores on a batch of 1"):
-            compare(model, TINY, theirs, ExportRequest("safetensors"))
+            compare(Model(model, TINY), theirs, ExportRequest("safetensors"))
 
 
 def test_what_is_there_stays_until_told_otherwise(tmp_path: Path) -> None:
@@ -355,15 +358,15 @@ def test_what_is_there_stays_until_told_otherwise(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="exists; replace it with --overwrite"):
         make(tmp_path, TINY, "safetensors")
     assert done.path.read_text() == "mine"
-    export_model(network(TINY), TINY, done.request, done.path, overwrite=True)
-    assert load_model(done.path)[1] == TINY
+    export_model(Model(network(TINY), TINY), done.request, done.path, overwrite=True)
+    assert load_model(done.path).about == TINY
 
 
 def test_a_folder_is_replaced_only_where_it_is_an_export(tmp_path: Path) -> None:
     done = make(tmp_path, BARE, "timm")
     config = done.path / "config.json"
     config.write_text("{}")
-    export_model(network(BARE), BARE, done.request, done.path, overwrite=True)
+    export_model(Model(network(BARE), BARE), done.request, done.path, overwrite=True)
     assert json.loads(config.read_text())["architecture"] == "resnet18"
     assert [path.name for path in tmp_path.iterdir()] == [done.path.name]
     (done.path / "thesis.tex").touch()
@@ -373,7 +376,7 @@ def test_a_folder_is_replaced_only_where_it_is_an_export(tmp_path: Path) -> None
 
 def test_the_model_itself_is_never_replaced(tmp_path: Path) -> None:
     file = tmp_path / "run" / "model.safetensors"
-    save_model(file, network(TINY), TINY)
+    save_model(file, Model(network(TINY), TINY))
     before = file.read_bytes()
     with pytest.raises(UserError, match="is the model itself"):
         export(tmp_path / "run", ExportRequest("safetensors", half=True), file, overwrite=True)
@@ -387,7 +390,7 @@ def test_a_backbone_of_timm_goes_back_to_timm(name: str, classes: tuple[str, ...
     about = About(f"timm:{name}", size=64, classes=classes)
     torch.manual_seed(0)
     model = about.build().eval()
-    done = export_model(model, about, ExportRequest("timm"), tmp_path / "out.timm")
+    done = export_model(Model(model, about), ExportRequest("timm"), tmp_path / "out.timm")
     assert done.differences[1].largest == 0
     pictures = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
@@ -400,6 +403,6 @@ def test_a_transformer_is_exported_for_one_size_and_says_so(tmp_path: Path) -> N
     pytest.importorskip("timm")
     about = About("timm:test_vit", size=64)
     torch.manual_seed(0)
-    done = export_model(about.build().eval(), about, ExportRequest("torch-export"), tmp_path / "out.pt2")
+    done = export_model(Model(about.build().eval(), about), ExportRequest("torch-export"), tmp_path / "out.pt2")
     assert [difference.shape for difference in done.differences] == [(1, 64, 64), (7, 64, 64)]
     assert done.notices == ("it takes any batch, and pictures of 64 x 64 alone",)

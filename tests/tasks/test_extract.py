@@ -9,7 +9,7 @@ import pytest
 
 import swav_cli as swav
 from swav_cli.core.plan import make_model
-from swav_cli.core.weights import about, save_model
+from swav_cli.core.weights import Model, about, save_model
 from swav_cli.data.sources import open_pictures
 from swav_cli.errors import UserError
 from swav_cli.recipe.file import dump_recipe
@@ -19,7 +19,7 @@ from tests.conftest import tiny_recipe
 
 def test_python_does_what_the_command_does(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = tiny_recipe()
-    save_model(tmp_path / "runs/tiny/model.safetensors", make_model(recipe), about(recipe))
+    save_model(tmp_path / "runs/tiny/model.safetensors", Model(make_model(recipe), about(recipe)))
     (tmp_path / "runs/tiny/recipe.yaml").write_text(dump_recipe(recipe))
     monkeypatch.chdir(tmp_path)
     said: list[str] = []
@@ -38,7 +38,7 @@ def test_python_does_what_the_command_does(photos: Path, tmp_path: Path, monkeyp
 def test_pictures_of_which_none_can_be_read_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     recipe = tiny_recipe()
-    save_model(tmp_path / "m.safetensors", make_model(recipe), about(recipe))
+    save_model(tmp_path / "m.safetensors", Model(make_model(recipe), about(recipe)))
     (tmp_path / "some").mkdir()
     for name in "abcd":
         (tmp_path / "some" / f"{name}.jpg").write_text("no picture")

@@ -27,7 +27,7 @@ from swav_cli.run.folder import RunFolder
 from swav_cli.run.metrics import Step
 from swav_cli.tasks.classifier import train_classifier
 from swav_cli.tasks.pretrain import pretrain, settle
-from swav_cli.zoo.load import load
+from swav_cli.zoo.load import load_model
 from tests.conftest import classifier_recipe, tiny_recipe
 from tests.data.tars import make_tar, png
 
@@ -290,9 +290,9 @@ def test_a_classifier_does_not_go_on_with_other_labels(
         train_classifier(recipe, "run", device="cpu")
     label("ab")
     noted = digest([PathTable(names).digest()])  # by earlier versions, which told a list's names by all of each
-    loaded = load("model")
+    loaded = load_model("model")
     state = load_checkpoint(RunFolder(Path("run")).last)
-    state["fingerprint"] = digest([f"{noted} {noted} {weights_digest(loaded.model, loaded.about)}"])
+    state["fingerprint"] = digest([f"{noted} {noted} {weights_digest(loaded)}"])
     save_checkpoint(RunFolder(Path("run")), state)
     with pytest.raises(Interrupted):
         train_classifier(recipe, "run", device="cpu", screen=Watching(5))

@@ -10,13 +10,13 @@ import pytest
 import torch
 
 import swav_cli as swav
-from swav_cli.core.weights import About, save_model
+from swav_cli.core.weights import About, Model, save_model
 
 
 def test_python_does_what_the_command_does(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     described = About("resnet18", width=4, stem="small", size=32, classes=("cat", "dog"))
-    save_model(tmp_path / "m.safetensors", described.build(), described)
+    save_model(tmp_path / "m.safetensors", Model(described.build(), described))
     monkeypatch.chdir(tmp_path)
     seen: list[tuple[int, int]] = []
     facts = swav.write_predictions(

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from swav_cli import SwAV, UserError
-from swav_cli.core.weights import about, save_model
+from swav_cli.core.weights import Model, about, save_model
 from swav_cli.exports.formats import ExportRequest
 from swav_cli.files import write_text
 from swav_cli.recipe.file import dump_recipe
@@ -42,14 +42,15 @@ def run_of_ours(name: str, finished: bool = True) -> SwAV:
     write_text(folder.recipe, dump_recipe(recipe))
     save_checkpoint(folder, {"model": model.state_dict()})
     if finished:
-        save_model(folder.model, model, about(recipe))
+        save_model(folder.model, Model(model, about(recipe)))
     return model
 
 
 @pytest.mark.parametrize("source", ["runs/a", "runs/a/model.safetensors", "runs/a/checkpoints/last.pt", None])
 def test_a_run_of_ours(source: str | None) -> None:
     model, told = run_of_ours("a"), []
-    read, described = load_model(source, told.append)
+    found = load_model(source, notice=told.append)
+    read, described = found.network, found.about
     assert described.mean == (0.4, 0.5, 0.6)
     assert not read.training
     assert all(torch.equal(value, model.state_dict()[key]) for key, value in read.state_dict().items())
@@ -59,7 +60,7 @@ def test_a_run_of_ours(source: str | None) -> None:
 def test_a_run_that_has_not_ended_is_read_from_its_checkpoint() -> None:
     run_of_ours("a", finished=False)
     told: list[str] = []
-    load_model("runs/a", told.append)
+    load_model("runs/a", notice=told.append)
     assert "its last checkpoint is taken, runs/a/checkpoints/last.pt" in told[0]
     shutil.rmtree("runs/a/checkpoints")
     with pytest.raises(UserError, match="runs/a: holds no model and no checkpoint"):
@@ -87,7 +88,8 @@ def test_a_checkpoint_of_ours_that_somebody_has_changed(state: dict[str, object]
 
 def test_a_foreign_file_tells_what_was_loaded() -> None:
     told: list[str] = []
-    _, described = load_model(OFFICIAL, told.append)
+    found = load_model(OFFICIAL, notice=told.append)
+    described = found.about
     assert "120 of 120 backbone tensors, projection head 9 of 9, prototypes 30 x 16; assumed" in told[0]
     assert described.source == "official_ckpt.pth.tar"
     assert described.licence == ""
@@ -112,7 +114,8 @@ def test_a_published_model_comes_with_source_and_licence(empty_folder: Path) -> 
     shutil.copy(OFFICIAL, empty_folder / "mirror" / "swav_800ep_pretrain.pth.tar")
     for source in ("swav-800e", find("swav-800e").url, "mirror/swav_800ep_pretrain.pth.tar"):
         told: list[str] = []
-        _, described = load_model(source, told.append)
+        found = load_model(source, notice=told.append)
+        described = found.about
         assert (described.source, described.licence) == ("swav-800e", "CC-BY-NC-4.0")
         assert any("licence CC-BY-NC-4.0: for non-commercial use alone" in line for line in told)
         assert not any("assumed" in line for line in told)
@@ -125,7 +128,8 @@ def test_the_linear_layer_is_joined_to_its_backbone(empty_folder: Path) -> None:
         load_model("swav_800ep_eval_linear")
     shutil.copy(OFFICIAL, empty_folder / "mirror" / "swav_800ep_pretrain.pth.tar")
     for source in ("swav_800ep_eval_linear", "mirror/swav_800ep_eval_linear.pth.tar"):
-        model, described = load_model(source)
+        found = load_model(source)
+        model, described = found.network, found.about
         assert torch.equal(model.fc.weight, linear["module.linear.weight"])
         assert described.classes[:2] == ("tench", "goldfish")
         assert model.logits(torch.zeros(1, 3, 32, 32)).shape == (1, 1000)
@@ -160,7 +164,7 @@ def test_training_starts_from_any_model() -> None:
     model = SwAV("resnet18", width=8, hidden_dim=32, embedding_dim=16, prototypes=7)
     told = start_from(model, OFFICIAL)
     assert told == "120 of 120 backbone tensors, projection head 9 of 9, prototypes begin anew"
-    assert torch.equal(model.conv1.weight, load_model(OFFICIAL)[0].conv1.weight)
+    assert torch.equal(model.conv1.weight, load_model(OFFICIAL).network.conv1.weight)
     with pytest.raises(UserError, match=r"of 120 backbone tensors fit.*first that does not: conv1.weight, \(4, 3, 7"):
         start_from(SwAV("resnet18", width=4, hidden_dim=8, embedding_dim=8, prototypes=7), OFFICIAL)
 
@@ -168,7 +172,7 @@ def test_training_starts_from_any_model() -> None:
 def test_a_home_folder_that_the_shell_left_is_found(monkeypatch: pytest.MonkeyPatch, empty_folder: Path) -> None:
     run_of_ours("a")
     monkeypatch.setenv("HOME", str(empty_folder))
-    assert load("~/runs/a").about.source == "tiny"
+    assert load("~/runs/a").model.about.source == "tiny"
     assert describe_model("~/runs/a")["source"] == "tiny"
     assert run_of("~/runs/a") == RunFolder(empty_folder / "runs" / "a")
 
@@ -186,10 +190,11 @@ def test_a_name_of_any_length_is_no_model(name: str) -> None:
 @pytest.mark.parametrize("key", ["conv1.weight", "bn1.running_mean", "prototypes.weight"])
 def test_weights_that_are_not_finite_are_told(key: str) -> None:
     run_of_ours("a")
-    model, described = load_model("runs/a")
+    found = load_model("runs/a")
+    model, described = found.network, found.about
     model.state_dict()[key].view(-1)[0] = float("nan")
-    save_model(Path("runs/a/model.safetensors"), model, described)
+    save_model(Path("runs/a/model.safetensors"), Model(model, described))
     for source in ("runs/a", None):
         told: list[str] = []
-        load_model(source, told.append)
+        load_model(source, notice=told.append)
         assert len([line for line in told if f"not finite, first {key}" in line]) == 1

@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from swav_cli.core.model import SwAV
-from swav_cli.core.weights import About
+from swav_cli.core.weights import Model
 from swav_cli.errors import UserError
 from swav_cli.zoo.foreign.layouts import classes_in
 from swav_cli.zoo.foreign.pickles import read_foreign
@@ -65,22 +64,23 @@ def read_linear(path: Path) -> tuple[Linear, tuple[str, ...]]:
     return linear, classes_in(content) if isinstance(content, Mapping) else ()
 
 
-def joined(model: SwAV, about: About, path: Path) -> tuple[SwAV, About, str]:
-    """The network with the file's linear layer as its classifier, its description, and what was done in words.
+def joined(model: Model, path: Path) -> tuple[Model, str]:
+    """The model with the file's linear layer as its classifier, and what was done in words.
 
     Raises:
         UserError: it was trained on features of another width.
     """
     linear, names = read_linear(path)
     classes, width = linear.weight.shape
-    if width != model.feature_dim:
+    about = model.about
+    if width != model.network.feature_dim:
         raise UserError(
             f"--linear {path}: takes {width:,} features, and {about.source or about.backbone} ({about.backbone}) gives "
-            f"{model.feature_dim:,}; name the model that it was trained on"
+            f"{model.network.feature_dim:,}; name the model that it was trained on"
         )
     described = replace(about, classes=class_names(names, classes))
     network = described.build()
-    network.load_state_dict({**model.state_dict(), "fc.weight": linear.weight, "fc.bias": linear.bias})
+    network.load_state_dict({**model.network.state_dict(), "fc.weight": linear.weight, "fc.bias": linear.bias})
     before = f" in place of that of {len(about.classes)}" if about.classes else ""
     zeros = "" if bool(linear.weight.any()) else ", which is all zeros"
-    return network.eval(), described, f"{path}: classifier of {classes:,} classes joined{before}{zeros}"
+    return Model(network, described), f"{path}: classifier of {classes:,} classes joined{before}{zeros}"

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import swav_cli
 from swav_cli import SwAV, UserError
-from swav_cli.core.weights import About, save_model
+from swav_cli.core.weights import About, Model, save_model
 from swav_cli.zoo.foreign.linear import linear_alone
 from swav_cli.zoo.load import load
 from tests.conftest import Command
@@ -27,7 +27,7 @@ def model(tmp_path: Path) -> SwAV:
     """In `model.safetensors`."""
     torch.manual_seed(0)
     network = ABOUT.build().eval()
-    save_model(tmp_path / "model.safetensors", network, ABOUT)
+    save_model(tmp_path / "model.safetensors", Model(network, ABOUT))
     return network
 
 
@@ -59,9 +59,9 @@ def test_a_linear_layer_becomes_the_classifier(tmp_path: Path, model: SwAV, case
     found = load(tmp_path / "model.safetensors", told.append, tmp_path / "linear.pth.tar")
     pictures = torch.randn(2, 3, 16, 16)
     with torch.no_grad():
-        torch.testing.assert_close(found.model.logits(pictures), linear(model.features(pictures)))
-        assert torch.equal(found.model.scores(pictures), model.scores(pictures))
-    assert found.about.classes == ("0", "1", "2")
+        torch.testing.assert_close(found.model.network.logits(pictures), linear(model.features(pictures)))
+        assert torch.equal(found.model.network.scores(pictures), model.scores(pictures))
+    assert found.model.about.classes == ("0", "1", "2")
     assert told == [f"{tmp_path / 'linear.pth.tar'}: classifier of 3 classes joined"]
 
 

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from swav_cli import SwAV, UserError
-from swav_cli.core.weights import About
+from swav_cli.core.weights import About, Model
 from swav_cli.exports.formats import ExportRequest
 from swav_cli.tasks.export import export_model
 from swav_cli.zoo.foreign.said import fed, said_of
@@ -79,13 +79,13 @@ def test_a_folder_of_timm(tmp_path: Path, file: str, by: str) -> None:
     model = body(classes=3)
     hub = folder(tmp_path / "hub", dict(model.state_dict()), file, config=TIMM)
     found, told = loaded(hub if by == "folder" else hub / file)
-    about = found.about
+    about = found.model.about
     assert (about.size, about.mean, about.std, about.classes) == (208, MEAN, STD, ("ant", "bee", "cat"))
     assert (about.crop_pct, about.shorter_side) == (0.95, 219)
     assert "208 pixels, 95 % of the shorter side, mean 0.5 0.4 0.3, std 0.2 0.3 0.4, as config.json says" in told
     assert "assumed" not in told
     with torch.no_grad():
-        assert torch.equal(found.model.logits(pictures()), model.logits(pictures()))
+        assert torch.equal(found.model.network.logits(pictures()), model.logits(pictures()))
 
 
 @pytest.mark.parametrize(
@@ -105,14 +105,14 @@ def test_what_a_folder_does_not_say_rightly_is_assumed_and_told(tmp_path: Path, 
         tmp_path / "hub", dict(body().state_dict()), config={"architecture": "resnet18", "pretrained_cfg": fed}
     )
     found, told = loaded(hub)
-    assert (found.about.size, found.about.mean) == (224, (0.485, 0.456, 0.406))
+    assert (found.model.about.size, found.model.about.mean) == (224, (0.485, 0.456, 0.406))
     assert "assumed, as the file does not say: 224 pixels, normalised by mean 0.485" in told
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "[" * 100_000])
 def test_a_broken_configuration_is_none(tmp_path: Path, text: str) -> None:
     found, _ = loaded(folder(tmp_path / "hub", dict(body().state_dict()), config=text))
-    assert found.about.size == 224
+    assert found.model.about.size == 224
 
 
 def test_a_resnet_of_timm_that_is_built_otherwise_is_refused(tmp_path: Path) -> None:
@@ -126,13 +126,14 @@ def test_our_own_export_to_timm_comes_back_as_it_was(tmp_path: Path, backbone: s
     pytest.importorskip("timm")
     about = About(backbone, classes=("a", "b"), size=48, mean=MEAN, std=STD, licence="MIT", source="mine")
     model = about.build().eval()
-    export_model(model, about, ExportRequest("timm"), tmp_path / "x.timm")
+    export_model(Model(model, about), ExportRequest("timm"), tmp_path / "x.timm")
     found, told = loaded(tmp_path / "x.timm")
-    assert (found.about.backbone, found.about.size, found.about.mean, found.about.std) == (backbone, 48, MEAN, STD)
-    assert (found.about.classes, found.about.licence) == (("a", "b"), "MIT")
+    described = found.model.about
+    assert (described.backbone, described.size, described.mean, described.std) == (backbone, 48, MEAN, STD)
+    assert (found.model.about.classes, found.model.about.licence) == (("a", "b"), "MIT")
     assert "as the file says" in told
     with torch.no_grad():
-        assert torch.equal(found.model.logits(pictures()), model.logits(pictures()))
+        assert torch.equal(found.model.network.logits(pictures()), model.logits(pictures()))
 
 
 @pytest.mark.parametrize("name", ["resnet18d", "mobilenetv3_small_050", "vit_tiny_patch16_224"])
@@ -155,10 +156,10 @@ def test_networks_that_are_timms_own(tmp_path: Path, name: str) -> None:
     for path, classes in ((hub, ("a", "b")), (tmp_path / "last.pth.tar", ("0", "1"))):
         found, _ = loaded(path)
         assert found.layout == "timm"
-        assert found.about.classes == classes
+        assert found.model.about.classes == classes
         with torch.no_grad():
-            torch.testing.assert_close(found.model.logits(x), theirs(x))
-    assert loaded(hub)[0].about.mean == MEAN
+            torch.testing.assert_close(found.model.network.logits(x), theirs(x))
+    assert loaded(hub)[0].model.about.mean == MEAN
     torch.save({"arch": name, "state_dict": {"stem.weight": torch.ones(2)}}, tmp_path / "part.pth")
     with pytest.raises(UserError, match=rf"0 of \d+ tensors of timm's {name} are there; first that is not"):
         load(tmp_path / "part.pth")
@@ -198,10 +199,10 @@ def test_a_resnet_of_transformers(tmp_path: Path, backbone: str, file: str) -> N
     for path in (hub, hub / file):
         found, told = loaded(path)
         assert found.layout == "transformers"
-        assert (found.about.size, found.about.mean, found.about.classes) == (96, MEAN, ("cat", "dog"))
+        assert (found.model.about.size, found.model.about.mean, found.model.about.classes) == (96, MEAN, ("cat", "dog"))
         assert "as preprocessor_config.json says" in told
         with torch.no_grad():
-            assert torch.equal(found.model.logits(pictures()), model.logits(pictures()))
+            assert torch.equal(found.model.network.logits(pictures()), model.logits(pictures()))
     bare = folder(tmp_path / "bare", transformers(dict(model.state_dict())), config={"model_type": "resnet"})
     assert "assumed" in loaded(bare)[1]
     odd = {"model_type": "resnet", "downsample_in_bottleneck": True}
@@ -219,9 +220,9 @@ def test_a_network_of_timm_that_transformers_saved(tmp_path: Path) -> None:
     config = {"model_type": "timm_wrapper", "architecture": "resnet18", "label_names": ["a", "b"], "num_classes": 2}
     model = body(classes=2)
     found, _ = loaded(folder(tmp_path / "hub", renamed(dict(model.state_dict()), other="timm_model."), config=config))
-    assert found.about.classes == ("a", "b")
+    assert found.model.about.classes == ("a", "b")
     with torch.no_grad():
-        assert torch.equal(found.model.logits(pictures()), model.logits(pictures()))
+        assert torch.equal(found.model.network.logits(pictures()), model.logits(pictures()))
 
 
 def solo_learn(stem: str = "small_pad2") -> tuple[SwAV, dict[str, Any]]:
@@ -252,12 +253,12 @@ def test_a_model_of_solo_learn(tmp_path: Path, stem: str, args: Any, mean: float
     if args is not None:
         (tmp_path / "args.json").write_text(json.dumps(args))
     found, said = loaded(tmp_path / "last.ckpt")
-    assert found.about.stem == stem
-    assert found.about.mean[0] == mean
-    assert found.about.size == (40 if args and "40" in str(args) else 224 if stem == "imagenet" else 32)
+    assert found.model.about.stem == stem
+    assert found.model.about.mean[0] == mean
+    assert found.model.about.size == (40 if args and "40" in str(args) else 224 if stem == "imagenet" else 32)
     assert re.search(told, said)
     with torch.no_grad():
-        assert torch.equal(found.model.scores(pictures()), model.scores(pictures()))
+        assert torch.equal(found.model.network.scores(pictures()), model.scores(pictures()))
 
 
 CONFIG = "model = dict(type='SwAV', {})\ndata_preprocessor = dict({})\nimport os\nos.abort()\n"
@@ -276,7 +277,7 @@ def test_a_checkpoint_of_mmengine_holds_its_configuration(tmp_path: Path, meta: 
     weights = renamed(dict(small(hidden_dim=0, embedding_dim=0, prototypes=0).state_dict()), other="backbone.")
     torch.save({"meta": meta, "state_dict": weights}, tmp_path / "epoch_1.pth")
     found, told = loaded(tmp_path / "epoch_1.pth")
-    assert (found.about.mean, found.about.std) == (MEAN, STD)
+    assert (found.model.about.mean, found.model.about.std) == (MEAN, STD)
     assert "as its configuration (meta.cfg) says; assumed, as no file says it: 224 pixels" in told
 
 
@@ -294,7 +295,7 @@ def test_a_checkpoint_of_mmengine_holds_its_configuration(tmp_path: Path, meta: 
 )
 def test_what_a_training_checkpoint_says(tmp_path: Path, beside: Any, size: int, share: float, mean: float) -> None:
     torch.save({"model": dict(body().state_dict()), **beside}, tmp_path / "last.pth")
-    about = loaded(tmp_path / "last.pth")[0].about
+    about = loaded(tmp_path / "last.pth")[0].model.about
     assert (about.size, about.crop_pct, about.mean[0]) == (size, share, mean)
 
 
@@ -302,7 +303,7 @@ def test_what_a_training_checkpoint_says(tmp_path: Path, beside: Any, size: int,
 def test_a_configuration_that_says_nothing(tmp_path: Path, text: str) -> None:
     weights = renamed(dict(small(hidden_dim=0, embedding_dim=0, prototypes=0).state_dict()), other="backbone.")
     torch.save({"meta": {"cfg": text}, "state_dict": weights}, tmp_path / "epoch_1.pth")
-    assert loaded(tmp_path / "epoch_1.pth")[0].about.mean == (0.485, 0.456, 0.406)
+    assert loaded(tmp_path / "epoch_1.pth")[0].model.about.mean == (0.485, 0.456, 0.406)
 
 
 def test_published_weights_are_fed_as_they_were_trained() -> None:
