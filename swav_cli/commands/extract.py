@@ -59,18 +59,16 @@ def extract(
     Work that was stopped goes on when the same command is typed again.
     """
     options.start_processes(devices, device)
-    from swav_cli.report.progress import Progress
+    from swav_cli.report.console import Screen
     from swav_cli.tasks.extract import write_features
 
-    screen = Progress(speaks=is_first())
-    try:
+    screen = Screen(speaks=is_first())
+    with screen.counting("pictures") as progress:
         result = write_features(
             inputs or [], out, model, linear=linear, layer=layer, normalize=normalize, multi_scale=multi_scale,
             device=device, precision=precision, batch_size=batch_size, workers=workers, resume=resume,
-            overwrite=overwrite, notice=screen.notice, progress=screen,
+            overwrite=overwrite, notice=screen.notice, progress=progress,
         )  # fmt: skip
-    finally:
-        screen.close()
     for line in _closing(result):
         screen.notice(line)
     if as_json:

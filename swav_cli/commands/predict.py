@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, TextIO
 
 import typer
 
 from swav_cli.commands import options
+from swav_cli.errors import silent
 
 
 def predict(
@@ -55,19 +57,18 @@ def predict(
     A picture that can't be read has its row, with the reason.
     """
     from swav_cli.report.answers import pick_format
-    from swav_cli.report.progress import Progress
+    from swav_cli.report.console import Screen
     from swav_cli.tasks.predict import write_predictions
 
     form = pick_format(written, as_json, out)
-    screen = Progress(bar=out is not None or not sys.stdout.isatty())
-    try:
+    screen = Screen(speaks=True)
+    shared = out is None and sys.stdout.isatty() and sys.stderr.isatty()  # the answers are on the same terminal
+    with nullcontext(silent) if shared else screen.counting("pictures") as progress:
         write_predictions(
             inputs, model, linear=linear, out=out, stream=_standard_output(form == "table"), written=form, top_k=top_k,
             sort_into=sort_into, copy=copy, show=show, batch_size=batch_size, device=device, precision=precision,
-            workers=workers, notice=screen.notice, progress=screen,
+            workers=workers, notice=screen.notice, progress=progress,
         )  # fmt: skip
-    finally:
-        screen.close()
 
 
 def _standard_output(is_table: bool) -> TextIO:

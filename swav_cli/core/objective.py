@@ -23,6 +23,8 @@ def swapped_prediction(
 ) -> Tensor:  # (): the loss, in nats
     """Cross entropy of each crop's prediction against the codes of each other, assigned crop; the mean of all pairs.
 
+    Eq. 1 and 2 of the paper, for more crops than two as in section 3.3.
+
     >>> scores, codes = torch.zeros(3, 2, 4), torch.full((2, 2, 4), 1 / 4)    # every prototype as likely as any other
     >>> swapped_prediction(scores, codes, assigned=[0, 1], temperature=0.1)    # ln 4
     tensor(1.3863)
@@ -110,6 +112,8 @@ def assign_codes(
     iterations: int,
 ) -> Tensor:  # (A, B, K)
     """Codes of the batch, crop by crop; a full queue's embeddings share in the assignment. The batch is then queued.
+
+    Eq. 3 to 5 of the paper; the queue is that of section 4.1.
 
     >>> embeddings, prototypes = torch.eye(2)[None], torch.eye(2)    # each picture lies on a prototype
     >>> assign_codes(embeddings, prototypes, queue=None, epsilon=0.5, iterations=3)

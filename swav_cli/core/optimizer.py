@@ -31,6 +31,11 @@ class LARS(Optimizer):
     Where p or g is zero there is neither scaling nor decay, and a tensor without a gradient is left alone. All tensors
     of a step are worked on together, and nothing waits for the device.
 
+    Args:
+        params: tensors, or groups of them as any optimizer of torch takes them.
+        lr: as it is; for a batch of other than 256 pictures it is scaled before.
+        trust_coefficient: a step's part of a tensor's size, at lr 1.
+
     Raises:
         ValueError: a negative setting.
     """

@@ -73,6 +73,9 @@ def open_pictures(
     (100, 'shapes/train/cross/000001', (3, 32, 32))
 
     Args:
+        split: which part, of a source that has several; drawn pictures of one split are in no other.
+        channels: of each picture that is read: 1 gray, 3 colour, others for stacks.
+        limit: no more than so many, the first of a shuffle that `seed` fixes; None: all.
         whole: of a folder with a data set in Parquet or Arrow files all parts, and not those of the split alone.
 
     Raises:

@@ -221,6 +221,9 @@ def load_recipe(name: str | Path, overrides: list[str] | None = None) -> Recipe:
 
     >>> load_recipe("in1k-200e", ["training.epochs=100"]).training.epochs
     100
+
+    Raises:
+        UserError: no such recipe, or all that can't be in it, each with its key.
     """
     return load_as(Recipe, name, overrides)
 

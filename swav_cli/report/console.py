@@ -6,20 +6,20 @@ import shlex
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from tqdm import tqdm
-
-from swav_cli.errors import Told, counted
+from swav_cli.errors import Told, counted, silent
 from swav_cli.parallel import distributed
 from swav_cli.recipe.schema import Recipe, settled
-from swav_cli.report.printable import printable, printable_lines
+from swav_cli.report.printable import printable
+from swav_cli.report.progress import PLAIN_SECONDS, Progress, new_bar, say
 
 if TYPE_CHECKING:
     import torch
+    from tqdm import tqdm
 
     from swav_cli.core.derive import Derived
     from swav_cli.core.health import Health
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from swav_cli.data.pictures import Pictures
     from swav_cli.run.metrics import Step
 
-PLAIN_SECONDS = 15.0  # between lines where there is no terminal
 SHOWN = 3  # pictures that could not be read, of those in a file
 
 
@@ -48,13 +47,8 @@ class Screen:
         self._timed_from: tuple[float, int] | None = None  # when, and after which step
 
     def _say(self, text: str) -> None:
-        if not self.speaks:
-            return
-        if self._bar is not None:
-            self._bar.clear()
-        print(printable_lines(text), file=self.stream, flush=True)
-        if self._bar is not None:
-            self._bar.refresh()
+        if self.speaks:
+            say(text)
 
     def opening(
         self, recipe: Recipe, derived: list[Derived], plan: Plan, pictures: Pictures, device: torch.device, path: Path
@@ -90,26 +84,11 @@ class Screen:
     @contextmanager
     def counting(self, unit: str = "img") -> Iterator[Told]:
         """Around work that tells how much of it is done: of so many, so many."""
-        bar: tqdm[Any] | None = None
-        told = time.monotonic()
-
-        def progress(done: int, count: int) -> None:
-            nonlocal bar, told
-            if self.is_terminal:
-                if bar is None:
-                    bar = tqdm(total=count, unit=unit, file=self.stream, dynamic_ncols=True, leave=False)
-                if bar.total != count:  # the next piece of the same work
-                    bar.reset(total=count)
-                bar.update(done - bar.n)
-            elif time.monotonic() - told > PLAIN_SECONDS:
-                told = time.monotonic()
-                self._say(f"{done:,} of {count:,} {unit}")
-
-        try:
+        if not self.speaks:
+            yield silent
+            return
+        with closing(Progress(unit)) as progress:
             yield progress
-        finally:
-            if bar is not None:
-                bar.close()
 
     @contextmanager
     def training(self, step: int, steps: int, first: str | None = None) -> Iterator[None]:
@@ -131,10 +110,7 @@ class Screen:
         if self._timed_from is None:  # the first step is like no other, and no time is told by it
             self._timed_from = time.monotonic(), step.number
             if self.is_terminal:
-                self._bar = tqdm(
-                    total=step.steps, initial=step.number, unit="step", file=self.stream, dynamic_ncols=True,
-                    leave=False,
-                )  # fmt: skip
+                self._bar = new_bar(step.steps, step.number, "step")
         if self._bar is not None:
             self._bar.set_postfix_str(told, refresh=False)
             self._bar.update(step.number - self._bar.n)

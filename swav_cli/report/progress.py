@@ -1,56 +1,71 @@
-"""How far a command is with many pictures: a bar on a terminal, a plain line now and then elsewhere."""
+"""How far a piece of work is: a bar on a terminal, a plain line now and then elsewhere; all on standard error."""
 
 from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from tqdm import tqdm
 
 from swav_cli.report.printable import printable_lines
-
-if TYPE_CHECKING:
-    from tqdm import tqdm
 
 PLAIN_SECONDS = 15.0  # between lines where there is no terminal
 
 
+def say(text: str) -> None:
+    """A line on standard error, above whatever bar there is."""
+    tqdm.write(printable_lines(text), file=sys.stderr)
+
+
+def new_bar(count: int, done: int, unit: str, **more: Any) -> tqdm[Any]:
+    return tqdm(total=count, initial=done, unit=unit, file=sys.stderr, dynamic_ncols=True, leave=False, **more)
+
+
 class Progress:
-    """Tells on standard error; called with pictures done and pictures in all.
+    """Shows how much is done; called with that and with how much there is, which changes with the next piece of work.
+
+    >>> progress = Progress("pictures")
+    >>> progress(100, 5000)
+    >>> progress.close()
 
     Args:
-        speaks: False for all but the first of several processes.
-        bar: False where something else is written to the same terminal.
+        unit: what is counted; "B" are bytes, shown as a share.
+        what: is done, in words, where the unit alone doesn't tell.
+        after: seconds in which nothing is shown.
     """
 
-    def __init__(self, speaks: bool = True, bar: bool = True) -> None:
-        self.speaks, self.bar = speaks, bar
-        self._shown: tqdm[Any] | None = None
-        self._started: tuple[float, int] | None = None
-        self._said_at = time.monotonic()
-
-    def notice(self, text: str) -> None:
-        if self.speaks:
-            print(printable_lines(text), file=sys.stderr, flush=True)
+    def __init__(self, unit: str, what: str = "", after: float = 0.0) -> None:
+        self.unit, self.what, self.after = unit, what, after
+        self._bar: tqdm[Any] | None = None
+        self._count = -1
+        self._began = 0.0
+        self._before = 0  # was done before
 
     def __call__(self, done: int, count: int) -> None:
-        if not self.speaks:
-            return
         now = time.monotonic()
-        since, before = self._started = self._started or (now, done)
+        if count != self._count:
+            self.close()
+            self._count, self._began, self._before = count, now, done
+            self._next_line = now + (self.after or PLAIN_SECONDS)
         if sys.stderr.isatty():
-            if self.bar:
-                self._show(done, count)
-        elif now - self._said_at > PLAIN_SECONDS and done > before:
-            self._said_at = now
-            self.notice(f"{done:,} of {count:,} pictures, {(done - before) / (now - since):,.0f} a second")
+            if self._bar is None:
+                scale = {"unit_scale": True} if self.unit == "B" else {}
+                self._bar = new_bar(
+                    count, done, "B" if scale else f" {self.unit}", desc=self.what or None, delay=self.after, **scale
+                )
+            self._bar.update(done - self._bar.n)
+        elif now > self._next_line and done > self._before:
+            self._next_line = now + PLAIN_SECONDS
+            say(self._line(done, now))
 
-    def _show(self, done: int, count: int) -> None:
-        from tqdm import tqdm
-
-        if self._shown is None:
-            self._shown = tqdm(total=count, initial=done, unit=" pictures", dynamic_ncols=True, leave=False)
-        self._shown.update(done - self._shown.n)
+    def _line(self, done: int, now: float) -> str:
+        if self.unit == "B":
+            return f"{self.what}: {done / self._count:.0%}"
+        rate = (done - self._before) / (now - self._began)
+        return f"{done:,} of {self._count:,} {self.unit}, {rate:,.0f} a second"
 
     def close(self) -> None:
-        if self._shown is not None:
-            self._shown.close()
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import pytest
 import typer.main
 
 from swav_cli.app import app
-from tests.house.tree import ROOT
+from tests.house.tree import PACKAGE, ROOT, modules, parsed
 
 DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PAGES = [*DOCS, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
@@ -117,3 +118,79 @@ def test_the_index_names_every_page() -> None:
     named = {(index.parent / link).resolve() for link in links(index)}
     assert named == {*PAGES} - {index}
     assert "docs/README.md" in links(ROOT / "README.md")
+
+
+CONTRIBUTING = ROOT / "CONTRIBUTING.md"
+
+
+def named_in_prose() -> list[str]:
+    """Paths and `path: name` in backticks outside the house's drawing."""
+    prose = re.sub(r"^```.*?^```", "", text(CONTRIBUTING), flags=re.MULTILINE | re.DOTALL)
+    return [" ".join(word.split()) for word in re.findall(r"`([^`]+)`", prose)]
+
+
+def test_files_and_functions_that_contributing_names_are_there() -> None:
+    found, lost = 0, []
+    for word in named_in_prose():
+        path, _, name = word.partition(": ")
+        if re.fullmatch(r"[\w./-]+(/|\.(py|md|yaml|toml))", path) or word.startswith("tests/"):
+            place = next((base / path for base in (PACKAGE, ROOT) if (base / path).exists()), None)
+            known = {*names_in(place)} if name and place else {name}
+            found += 1
+            if place is None or name not in known:
+                lost.append(word)
+    assert lost == []
+    assert found > 30
+
+
+def names_in(path: Path) -> Iterator[str]:
+    """Functions, classes, methods, fields of classes, and values of a module."""
+
+    def of(node: ast.AST, before: str) -> Iterator[str]:
+        for inner in ast.iter_child_nodes(node):
+            if isinstance(inner, (ast.FunctionDef, ast.ClassDef)):
+                yield before + inner.name
+                yield from of(inner, f"{before}{inner.name}.")
+            targets = inner.targets if isinstance(inner, ast.Assign) else [getattr(inner, "target", None)]
+            yield from (before + target.id for target in targets if isinstance(target, ast.Name))
+
+    return of(parsed(path), "")
+
+
+def drawn() -> dict[str, str]:
+    """Each folder of the package in the house's drawing, and what stands behind its name and below it."""
+    block = text(CONTRIBUTING).split("```\nswav_cli/\n")[1].split("\nrecipes/")[0]
+    rooms: dict[str, str] = {"": block}
+    folders: list[tuple[int, str]] = []
+    for line in block.splitlines():
+        depth = len(line) - len(line.lstrip())
+        if depth <= 4:
+            folders = [(above, name) for above, name in folders if above < depth]
+            if named := re.match(r" +(\w+)/ ", line):
+                folders.append((depth, named[1]))
+                rooms["/".join(name for _, name in folders)] = ""
+        room = "/".join(name for _, name in folders)
+        if room:
+            rooms[room] += f" {line.strip()}"
+    return rooms
+
+
+def test_contributing_names_every_module() -> None:
+    """In the place of its folder, by its name; of `commands/`, which has a file a command, those that are none."""
+    rooms, missing = drawn(), []
+    for path in modules().values():
+        folder = path.parent.relative_to(PACKAGE).as_posix().removeprefix(".")
+        is_command = folder == "commands" and path.stem.replace("_", "-") in commands()
+        if path.stem.startswith("__") or is_command:
+            continue
+        name = f"{path.stem}.py" if not folder else path.stem
+        if not re.search(rf"\b{re.escape(name)}\b", rooms.get(folder, "")):
+            missing.append(path.relative_to(PACKAGE).as_posix())
+    assert missing == []
+
+
+def test_contributing_names_no_module_that_is_gone() -> None:
+    """As far as names of two words tell, which are no words of a sentence."""
+    known = {path.stem for path in modules().values()} | {"load_model"}
+    drawing = " ".join(drawn()[""].split())
+    assert set(re.findall(r"\b[a-z]+(?:_[a-z]+)+\b", drawing)) - known == set()

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+import swav_cli
+
 ROOT = Path(__file__).parents[2]
-PACKAGE = ROOT / "swav_cli"
+PACKAGE = Path(swav_cli.__file__).parent  # where it is imported from
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -18,7 +20,7 @@ def modules() -> dict[str, Path]:
     """Each module's name and file, packages by their `__init__.py`."""
     found = {}
     for path in sorted(PACKAGE.rglob("*.py")):
-        parts = path.relative_to(ROOT).with_suffix("").parts
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
         found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
     return found
 

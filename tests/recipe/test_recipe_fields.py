@@ -77,14 +77,19 @@ def _all_types(annotation: object) -> Iterator[object]:
         yield from _all_types(inner)
 
 
+SOME_BAD = ("data.train=photos", "data.val=photos", "data.max_bad=0.5")  # how many may be is asked where one is
+
+
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    (photos / "plain" / "damaged.png").touch()
     return tmp_path
 
 
 def test_of_pretraining(read: set[str], place: Path) -> None:
-    pretrain(tiny_recipe("optimizer.name=lars", "training.epochs=2"), "runs/tiny", device="cpu", screen=Screen())
+    recipe = tiny_recipe("optimizer.name=lars", "training.epochs=2", *SOME_BAD)
+    pretrain(recipe, "runs/tiny", device="cpu", screen=Screen())
     assert set(fields_of(Recipe)) - read == {"DataRecipe.shuffle_buffer", "Recipe.reference"}
 
 
@@ -101,15 +106,15 @@ def test_of_a_stream(read: set[str], place: Path) -> None:
 
 def test_of_classifiers(read: set[str], place: Path) -> None:
     pretrain(tiny_recipe("training.epochs=2"), "runs/tiny", device="cpu")
-    lars, drop = "optimizer.name=lars", "schedule.drop_epochs=[1]"
+    changes = ("optimizer.name=lars", "schedule.drop_epochs=[1]", *SOME_BAD)
     read.clear()  # both kinds have parts of the same classes
-    train_classifier(classifier_recipe(LinearRecipe, lars, drop), "linear", device="cpu")
+    train_classifier(classifier_recipe(LinearRecipe, *changes), "linear", device="cpu")
     assert set(fields_of(LinearRecipe)) - read == {*fields_of(CachedRecipe), "LinearRecipe.reference"}
     read.clear()
     probe_classifier(classifier_recipe(LinearRecipe), "cached", device="cpu")
     assert set(fields_of(CachedRecipe)) - read == set()
     read.clear()
-    train_classifier(classifier_recipe(FinetuneRecipe, lars, drop), "finetune", device="cpu")
+    train_classifier(classifier_recipe(FinetuneRecipe, *changes), "finetune", device="cpu")
     assert set(fields_of(FinetuneRecipe)) - read == {"FinetuneRecipe.reference"}
 
 

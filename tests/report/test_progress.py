@@ -1,31 +1,79 @@
-"""How far a command is, where there is no terminal."""
+"""How far a piece of work is, on a terminal and elsewhere."""
 
 from __future__ import annotations
 
+import io
 import re
+import sys
+from contextlib import closing
 
 import pytest
 
 from swav_cli.report import progress
-from swav_cli.report.progress import Progress
+from swav_cli.report.console import Screen
+from swav_cli.report.progress import Progress, say
 
 
-def test_a_plain_line_now_and_then(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [0.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
-    screen = Progress()
-    for done in range(1000, 1050):  # a thousand were done before
-        screen(done, 2000)
-        now[0] += 1.0
-    screen.close()
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    moment = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: moment[0])
+    return moment
+
+
+def test_a_plain_line_now_and_then(capsys: pytest.CaptureFixture[str], now: list[float]) -> None:
+    with closing(Progress("pictures")) as told:
+        for done in range(1000, 1050):  # a thousand were done before
+            told(done, 2000)
+            now[0] += 1.0
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 3
     assert all(re.fullmatch(r"1,0\d\d of 2,000 pictures, 1 a second", line) for line in lines)
 
 
-def test_one_process_speaks_for_all(capsys: pytest.CaptureFixture[str]) -> None:
-    silent = Progress(speaks=False)
-    silent.notice("nothing")
-    silent(1, 2)
-    silent.close()
+def test_the_next_piece_of_work_has_a_rate_of_its_own(capsys: pytest.CaptureFixture[str], now: list[float]) -> None:
+    with closing(Progress("pictures")) as told:
+        told(0, 100)
+        now[0] += 100
+        told(100, 100)
+        told(0, 50)
+        now[0] += 20
+        told(40, 50)
+    assert capsys.readouterr().err == "100 of 100 pictures, 1 a second\n40 of 50 pictures, 2 a second\n"
+
+
+def test_bytes_are_a_share_and_what_is_quick_is_not_told_of(
+    capsys: pytest.CaptureFixture[str], now: list[float]
+) -> None:
+    with closing(Progress("B", "indexing shards", after=1.0)) as told:
+        for done in range(0, 100, 10):
+            told(done, 200)
+            now[0] += 0.25
+    assert capsys.readouterr().err == "indexing shards: 25%\n"
+
+
+def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", screen := Terminal())
+    with closing(Progress("pictures", "reading")) as told:
+        for done in range(5, 11):
+            told(done, 10)
+        say("a line above it")
+    shown = screen.getvalue()
+    assert "reading:  50%" in shown
+    assert "a line above it\n" in shown
+    assert not shown.rpartition("\r")[2].strip()  # nothing is left of it
+
+
+def test_one_process_speaks_for_all(capsys: pytest.CaptureFixture[str], now: list[float]) -> None:
+    screen = Screen(speaks=False)
+    screen.notice("nothing")
+    with screen.counting() as told:
+        told(0, 2)
+        now[0] += 100
+        told(1, 2)
     assert capsys.readouterr().err == ""
