@@ -149,11 +149,11 @@ def start_processes(devices: int | None, device: str) -> None:
 # --- what is written -------------------------------------------------------------------------------------------------
 
 
-def run_folder(left_out: str) -> Any:
+def out_folder(left_out: str) -> Any:
     return typer.Option("--out", metavar="DIR", help=f"The run's folder; else {left_out}.")
 
 
-ClassifierFolder = Annotated[Path | None, run_folder("runs/<model>-<recipe>")]
+ClassifierFolder = Annotated[Path | None, out_folder("runs/<model>-<recipe>")]
 
 
 def resume(otherwise: str) -> Any:

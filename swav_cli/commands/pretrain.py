@@ -35,7 +35,7 @@ def pretrain(
             "--set data.stream_pictures=N. Labelled ones to judge by: --set data.val=PATH.",
         ),
     ] = None,
-    out: Annotated[Path | None, options.run_folder("runs/<recipe name>")] = None,
+    out: Annotated[Path | None, options.out_folder("runs/<recipe name>")] = None,
     assignments: options.Assignments = None,
     epochs: options.Epochs = None,
     batch_size: options.RecipeBatchSize = None,

@@ -30,12 +30,13 @@ from swav_cli.report.classifier import confusion_text, describe_epoch, describe_
 from swav_cli.report.confusion import save_confusion
 from swav_cli.report.console import Screen, why_the_first_step_is_long
 from swav_cli.run.checkpoint import newest_checkpoint
-from swav_cli.run.folder import RunFolder, choose_folder, clear, only_run_in
+from swav_cli.run.folder import RunFolder, clear, only_run_in
 from swav_cli.run.metrics import Step
-from swav_cli.run.origin import refuse_other_origin, refuse_other_recipe
+from swav_cli.run.origin import refuse_other_origin
 from swav_cli.run.pictures import run_of
-from swav_cli.run.results import add_results, change_results, finished_results
+from swav_cli.run.results import add_results, change_results
 from swav_cli.tasks.after_training import training_is_saved
+from swav_cli.tasks.before_training import run_folder
 from swav_cli.tasks.classifier_job import (
     Job,
     check_processes,
@@ -80,22 +81,10 @@ def train_classifier(
         job = settle(recipe, device, screen.notice)
         check_processes(job.recipe, distributed.world_size())
         place = Path(out) if out else default_folder(job)
-        folder, moved = first_decides(lambda: free_folder(job, place, resume, overwrite))
-        finished = first_decides(lambda: finished_results(folder))
-        if finished is not None and not overwrite:
-            screen.notice(f"{folder.path} is finished; run it again with --overwrite, or elsewhere with --out")
+        folder, finished = run_folder(place, job.recipe, lambda: job.origin, resume, overwrite, screen.notice)
+        if finished is not None:
             return finished
-        for line in moved:
-            screen.notice(f"{line}, from here on")
         return _train(job, folder, overwrite, screen)
-
-
-def free_folder(job: Job, out: Path, resume: bool, overwrite: bool) -> tuple[RunFolder, list[str]]:
-    """The run's folder, and what is called otherwise in the recipe of the run that is there."""
-    folder = RunFolder(choose_folder(out, resume, overwrite))
-    if folder.recipe.exists() and not overwrite:
-        return folder, refuse_other_recipe(folder, job.recipe, job.origin)
-    return folder, []
 
 
 def _train(job: Job, folder: RunFolder, overwrite: bool, screen: Screen) -> dict[str, Any]:

@@ -26,8 +26,8 @@ from swav_cli.recipe.classifier_schema import LinearRecipe
 from swav_cli.report.classifier import describe_job, describe_outcome, judged_at
 from swav_cli.report.console import Screen
 from swav_cli.run.folder import RunFolder, only_run_in
-from swav_cli.run.results import finished_results
-from swav_cli.tasks.classifier import finish, free_folder, outcome, write_beginning
+from swav_cli.tasks.before_training import run_folder
+from swav_cli.tasks.classifier import finish, outcome, write_beginning
 from swav_cli.tasks.classifier_job import Job, default_folder, refuse_disagreeing_jobs, settle
 
 ROWS_AT_ONCE = 8192
@@ -59,13 +59,9 @@ def probe_classifier(
         started = time.monotonic()
         job = settle(recipe, device, screen.notice)
         place = Path(out) if out else default_folder(job, cached_features=True)
-        folder, moved = first_decides(lambda: free_folder(job, place, resume, overwrite))
-        finished = first_decides(lambda: finished_results(folder))
-        if finished is not None and not overwrite:
-            screen.notice(f"{folder.path} is finished; run it again with --overwrite, or elsewhere with --out")
+        folder, finished = run_folder(place, job.recipe, lambda: job.origin, resume, overwrite, screen.notice)
+        if finished is not None:
             return finished
-        for line in moved:
-            screen.notice(f"{line}, from here on")
         refuse_disagreeing_jobs(job)
         with only_run_in(folder):
             first_decides(lambda: write_beginning(job, folder, overwrite))

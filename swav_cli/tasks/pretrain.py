@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
 
 from swav_cli.core.derive import Derived, derive, with_value
 from swav_cli.core.device import joined_on, own_device
@@ -19,7 +18,7 @@ from swav_cli.core.weights import Model, about, save_model, weights_digest
 from swav_cli.data.paths import expanded
 from swav_cli.data.pictures import Pictures, tell
 from swav_cli.data.reading.cache import cached
-from swav_cli.data.reading.loader import Crops, epoch_order, pick_workers
+from swav_cli.data.reading.loader import pick_workers
 from swav_cli.data.shards.streams import StreamPictures, open_stream
 from swav_cli.data.sources import open_pictures
 from swav_cli.errors import Interrupted, UserError
@@ -31,16 +30,15 @@ from swav_cli.recipe.file import dump_recipe, read_recipe
 from swav_cli.recipe.schema import Recipe, settled
 from swav_cli.report.console import Screen, why_the_first_step_is_long
 from swav_cli.run.checkpoint import newest_checkpoint
-from swav_cli.run.folder import RunFolder, choose_folder, clear, only_run_in
+from swav_cli.run.folder import RunFolder, clear, only_run_in
 from swav_cli.run.metrics import Step
-from swav_cli.run.origin import Origin, refuse_other_origin, refuse_other_recipe
-from swav_cli.run.results import change_results, finished_results
+from swav_cli.run.origin import Origin, refuse_other_origin
+from swav_cli.run.results import change_results
 from swav_cli.run.seen import checkpoint_seen, pictures_seen, recipe_seen
 from swav_cli.tasks.after_training import judged_on_the_way, training_is_saved
+from swav_cli.tasks.before_training import run_folder
 from swav_cli.tasks.pretrain_results import Judge, judged, show_prototypes, training_results
 from swav_cli.zoo.load import start_from
-
-PREVIEWED = 16  # pictures on a sheet of crops
 
 
 class Settled(NamedTuple):
@@ -94,18 +92,6 @@ def _training_pictures(recipe: Recipe) -> Pictures:
     return open_stream(data.train, data.stream_pictures, data.shuffle_buffer, data.channels, distributed.world_size())
 
 
-def preview_views(run: Settled) -> tuple[list[Tensor], Tensor, Tensor]:
-    """The first crops of the run as the network sees them, V tensors (B, C, size, size), with mean and deviation."""
-    recipe = run.recipe
-    trainer = Trainer(recipe, run.pictures, run.device)
-    pictures = run.pictures.some(PREVIEWED)
-    crops = Crops(pictures, trainer.multicrop)
-    order = epoch_order(len(pictures), recipe.training.seed, 0)
-    batch = crops.__getitems__([(0, int(index)) for index in order[:PREVIEWED]])
-    views = [crop for each in trainer.views(batch) for crop in each.split(len(batch.indices))]
-    return views, trainer.mean, trainer.std
-
-
 def pretrain(
     recipe: Recipe,
     out: str | Path | None = None,
@@ -146,13 +132,9 @@ def pretrain(
             run = settle(recipe, device, micro_batch, place if resume and not overwrite else None)
         check_processes(run.recipe, distributed.world_size())
         tell(run.pictures, screen.notice)
-        folder, moved = first_decides(lambda: _free_folder(run, place, resume, overwrite))
-        finished = first_decides(lambda: finished_results(folder))
-        if finished is not None and not overwrite:
-            screen.notice(f"{folder.path} is finished; run it again with --overwrite, or elsewhere with --out")
+        folder, finished = run_folder(place, run.recipe, lambda: run.origin, resume, overwrite, screen.notice)
+        if finished is not None:
             return finished
-        for line in moved:
-            screen.notice(f"{line}, from here on")
         trainer, words = _trainer(run, folder, overwrite, init_from, screen)
         # All is checked; from here on files are written.
         with only_run_in(folder):
@@ -162,14 +144,6 @@ def pretrain(
             _keep_in_memory(trainer, run, screen)
             _train(trainer, run.judge, folder, screen)
             return _come_to(trainer, run.judge, folder, screen)
-
-
-def _free_folder(run: Settled, place: Path, resume: bool, overwrite: bool) -> tuple[RunFolder, list[str]]:
-    """The run's folder, and what is called otherwise in the recipe of the run that is there."""
-    folder = RunFolder(choose_folder(place, resume, overwrite))
-    if folder.recipe.exists() and not overwrite:
-        return folder, refuse_other_recipe(folder, run.recipe, run.origin)
-    return folder, []
 
 
 def check_processes(recipe: Recipe, world: int) -> None:

@@ -26,7 +26,8 @@ from swav_cli.data.shards.streams import SHARD_BITS, StreamPictures, load_stream
 from swav_cli.data.sources import open_pictures
 from swav_cli.errors import UserError
 from swav_cli.recipe.schema import AugmentRecipe, CropRecipe
-from swav_cli.tasks.pretrain import preview_views, settle
+from swav_cli.tasks.pretrain import settle
+from swav_cli.tasks.pretrain_plan import preview_views
 from tests.conftest import tiny_recipe
 from tests.data.serving import Server, serve
 from tests.data.tars import make_links, make_tar, png, sample_tar
