@@ -78,14 +78,15 @@ class Slow(Pictures):
 
 def a_signal_to_one() -> None:
     from swav_cli.core.weights import About, Model
-    from swav_cli.evaluate.extraction import extract
+    from swav_cli.evaluate.extraction import ExtractRequest, extract
 
     about = About("resnet18", width=4, stem="small", size=8)
     pictures = Slow()
     torch.manual_seed(0)
     model: nn.Module = about.build()
     try:
-        extract(Model(model, about), pictures, "feats.npy", device="cpu", batch_size=2, workers=0)  # type: ignore[arg-type]
+        request = ExtractRequest(device="cpu", batch_size=2, workers=0)
+        extract(Model(model, about), pictures, "feats.npy", request)  # type: ignore[arg-type]
     except Interrupted as stop:
         print(stop.exit_code, pictures.read_so_far, flush=True)
         raise

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,9 +49,37 @@ from swav_cli.run.seen import pictures_seen
 SPARE_DISK = 64e6  # bytes left free beside what is written
 
 
+@dataclass(frozen=True)
+class ExtractRequest:
+    """What is to be extracted, how, and what becomes of files that are there; as the options of `swav extract`.
+
+    Args:
+        layer: see `layers_of`.
+        normalize: rows of length 1.
+        multi_scale: the mean over three sizes of the picture.
+        batch_size, workers: what suits the device where nothing is said; rows don't depend on them.
+        resume: go on with rows of the same settings that an earlier call left; False begins anew.
+        overwrite: replace files that are there.
+    """
+
+    layer: str = "pooled"
+    normalize: bool = False
+    multi_scale: bool = False
+    device: str = "auto"
+    precision: str = "auto"
+    batch_size: int | None = None
+    workers: int | None = None
+    resume: bool = True
+    overwrite: bool = False
+
+
+POOLED_FEATURES = ExtractRequest()  # pooled features, as they are
+
+
 class Work(NamedTuple):
     """One extraction, all of it checked; nothing has been written."""
 
+    request: ExtractRequest
     settings: Settings
     pictures: Pictures
     output: Output
@@ -66,16 +94,8 @@ def extract(
     model: Model,
     pictures: Pictures,
     out: str | Path,
+    request: ExtractRequest = POOLED_FEATURES,
     *,
-    layer: str = "pooled",
-    normalize: bool = False,
-    multi_scale: bool = False,
-    device: str = "auto",
-    precision: str = "auto",
-    batch_size: int | None = None,
-    workers: int | None = None,
-    resume: bool = True,
-    overwrite: bool = False,
     notice: Notice = silent,
     progress: Told = silent,
 ) -> dict[str, Any]:
@@ -92,32 +112,26 @@ def extract(
 
     Args:
         out: the format follows from the suffix; see `FORMATS`.
-        layer: see `layers_of`.
-        normalize: rows of length 1.
-        multi_scale: the mean over three sizes of the picture.
-        batch_size, workers: what suits the device where nothing is said; rows don't depend on them.
-        resume: go on with rows of the same settings that an earlier call left; False begins anew.
-        overwrite: replace files that are there.
         notice, progress: told of what is worth knowing, and of rows done and rows in all.
 
     Raises:
         UserError: a mistake that can be mended; nothing was written.
         Interrupted: a signal came; all rows so far are kept.
     """
-    with joined_on(device):
-        how = Inference.wanted(device, precision, batch_size, workers)
-        function = layer_function(model.network, layer, normalize=normalize, multi_scale=multi_scale)
-        output = open_output(Path(out), is_map=layer in map_names(model.network))
+    with joined_on(request.device):
+        how = Inference.wanted(request.device, request.precision, request.batch_size, request.workers)
+        options: dict[str, bool] = {"normalize": request.normalize, "multi_scale": request.multi_scale}
+        function = layer_function(model.network, request.layer, **options)
+        output = open_output(Path(out), is_map=request.layer in map_names(model.network))
         _check_pictures(pictures, model.about)
         model.to(how.device)
         settings = Settings(
-            model=weights_digest(model), pictures=pictures.fingerprint(), layer=layer, normalize=normalize,
-            multi_scale=multi_scale, precision=how.precision,
+            model=weights_digest(model), pictures=pictures.fingerprint(), layer=request.layer, **options,
+            precision=how.precision,
             shape=(len(pictures), *_row_shape(function, model.about, how)), contents=digest(pictures.contents()),
             labels=digest([labels_digest(pictures), *(pictures.classes or [])]),
         )  # fmt: skip
-        work = Work(settings, pictures, output, function, model, how, notice, progress)
-        return _extract(work, resume, overwrite)
+        return _extract(Work(request, settings, pictures, output, function, model, how, notice, progress))
 
 
 # --- checks, before anything is written -----------------------------------------------------------------------------
@@ -139,12 +153,13 @@ def _row_shape(function: Function, about: About, how: Inference) -> tuple[int, .
         raise UserError(f"--multi-scale: {about.backbone} takes no pictures of all three sizes ({error})") from None
 
 
-def _begin(work: Work, unfinished: Unfinished, resume: bool, overwrite: bool) -> NDArray[np.int64] | None:
+def _begin(work: Work, unfinished: Unfinished) -> NDArray[np.int64] | None:
     """Which rows are to be computed; None where the output is finished already.
 
     Raises:
         UserError: something else is there, or too little room; nothing was written.
     """
+    resume, overwrite = work.request.resume, work.request.overwrite
     before = unfinished.settings()
     noted = before or described(work.output).get("settings", {})
     wanted = as_noted(json_ready(asdict(work.settings)), noted, work.pictures)
@@ -184,11 +199,11 @@ def _check_disk(work: Work, unfinished: Unfinished) -> None:
 # --- the work -------------------------------------------------------------------------------------------------------
 
 
-def _extract(work: Work, resume: bool, overwrite: bool) -> dict[str, Any]:
+def _extract(work: Work) -> dict[str, Any]:
     unfinished = Unfinished(work.output)
     refuse_disagreement(lambda: {**pictures_seen("to extract", work.pictures), **asdict(work.settings)})
     try:
-        rows = first_decides(lambda: _begin(work, unfinished, resume, overwrite))
+        rows = first_decides(lambda: _begin(work, unfinished))
         if rows is None:
             work.notice(f"{work.output.path} is finished; replace it with --overwrite, or give another --out")
             return {**result_of(work.output, described(work.output)), "new": False}

@@ -18,6 +18,7 @@ from swav_cli.data.paths import expanded
 from swav_cli.data.pictures import Pictures, tell
 from swav_cli.errors import Notice, Told, UserError, silent
 from swav_cli.evaluate import extraction
+from swav_cli.evaluate.extraction import ExtractRequest
 from swav_cli.evaluate.features import extract_features
 from swav_cli.evaluate.inference import Inference
 from swav_cli.evaluate.unread import FEW
@@ -110,11 +111,8 @@ def write_features(
     refuse_to_replace(read, pictures, output.files())
     if pictures.unlabelled is not None:
         notice(f"no labels are written: {pictures.unlabelled}")
-    result = extraction.extract(
-        found, pictures, path, layer=layer, normalize=normalize, multi_scale=multi_scale, device=device,
-        precision=precision, batch_size=batch_size, workers=workers, resume=resume, overwrite=overwrite,
-        notice=notice, progress=progress,
-    )  # fmt: skip
+    request = ExtractRequest(layer, normalize, multi_scale, device, precision, batch_size, workers, resume, overwrite)
+    result = extraction.extract(found, pictures, path, request, notice=notice, progress=progress)
     _refuse_nothing_read(result)
     return result
 

@@ -19,7 +19,7 @@ from swav_cli.data.pictures import Pictures
 from swav_cli.data.reading.loader import pick_readers
 from swav_cli.errors import counted
 from swav_cli.evaluate.accuracy import Tally
-from swav_cli.evaluate.extraction import extract
+from swav_cli.evaluate.extraction import ExtractRequest, extract
 from swav_cli.evaluate.probe import Probe, ProbeSettings, train_probe
 from swav_cli.parallel.processes import first_decides, was_restarted
 from swav_cli.recipe.classifier_schema import LinearRecipe
@@ -78,17 +78,14 @@ def _features(job: Job, part: str, folder: RunFolder, overwrite: bool, screen: S
     pictures: Pictures = job.train if part == "train" else job.val
     path = folder.path / "features" / f"{part}.npy"
     path.parent.mkdir(exist_ok=True)
+    training = job.recipe.training
+    request = ExtractRequest(
+        device=str(job.device), precision="float32" if training.precision == "float64" else training.precision,
+        workers=pick_readers(training.workers, pictures, job.device), overwrite=overwrite,
+    )  # fmt: skip
     with screen.working(f"features of {counted(len(pictures), 'picture')}"), screen.counting() as progress:
-        extract(
-            job.model, pictures, path, device=str(job.device), overwrite=overwrite,
-            precision=_of_extraction(job.recipe.training.precision),
-            workers=pick_readers(job.recipe.training.workers, pictures, job.device), progress=progress,
-        )  # fmt: skip
+        extract(job.model, pictures, path, request, progress=progress)
     return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]
-
-
-def _of_extraction(precision: str) -> str:
-    return "float32" if precision == "float64" else precision
 
 
 def _train(

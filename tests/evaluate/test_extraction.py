@@ -24,7 +24,7 @@ from swav_cli.data.pictures import Pictures, digest
 from swav_cli.data.sources import open_pictures
 from swav_cli.errors import Interrupted, UserError
 from swav_cli.evaluate import extraction, unfinished
-from swav_cli.evaluate.extraction import extract
+from swav_cli.evaluate.extraction import ExtractRequest, extract
 from swav_cli.evaluate.features import extract_features
 from swav_cli.evaluate.writers import FEATURE_FORMATS
 from tests.data.tars import make_tar, png
@@ -49,9 +49,9 @@ def shapes(count: int = 20) -> Pictures:
 
 
 def run(model: SwAV, pictures: Pictures, out: Path, **options: Any) -> dict[str, Any]:
-    return extract(
-        Model(model, ABOUT), pictures, out, **{"device": "cpu", "precision": "float32", "workers": 0, **options}
-    )
+    told = {name: options.pop(name) for name in ("notice", "progress") if name in options}
+    request = ExtractRequest(**{"device": "cpu", "precision": "float32", "workers": 0, **options})
+    return extract(Model(model, ABOUT), pictures, out, request, **told)
 
 
 def stop_after(rows: int, number: signal.Signals = signal.SIGINT) -> Callable[[int, int], None]:
@@ -503,14 +503,19 @@ def test_a_network_of_timm_that_takes_some_sizes_only(feats: Path) -> None:
     network = about.build().eval()
     options = {"device": "cpu", "precision": "float32"}
     with pytest.raises(UserError, match="--multi-scale: timm:vit_tiny_patch16_224 takes no pictures of all"):
-        extract(Model(network, about), shapes(3), feats, multi_scale=True, **options)  # type: ignore[arg-type]
+        extract(Model(network, about), shapes(3), feats, ExtractRequest(multi_scale=True, **options))  # type: ignore[arg-type]
     with pytest.raises(UserError, match=r"no such layer.* It has pooled, blocks\.0, .*, blocks\.11$"):
-        extract(Model(network, about), shapes(3), feats, layer="layer4")
+        extract(Model(network, about), shapes(3), feats, ExtractRequest("layer4"))
     maps = feats.with_name("maps.npy")
-    assert extract(Model(network, about), shapes(3), maps, layer="blocks.11", **options)["shape"] == [3, 192, 4, 4]  # type: ignore[arg-type]
+    assert extract(Model(network, about), shapes(3), maps, ExtractRequest("blocks.11", **options))["shape"] == [
+        3,
+        192,
+        4,
+        4,
+    ]  # type: ignore[arg-type]
     with pytest.raises(UserError, match="a feature map does not fit into a table"):
-        extract(Model(network, about), shapes(3), feats.with_suffix(".csv"), layer="blocks.11")
-    assert extract(Model(network, about), shapes(3), feats, **options)["shape"] == [3, 192]  # type: ignore[arg-type]
+        extract(Model(network, about), shapes(3), feats.with_suffix(".csv"), ExtractRequest("blocks.11"))
+    assert extract(Model(network, about), shapes(3), feats, ExtractRequest(**options))["shape"] == [3, 192]  # type: ignore[arg-type]
 
 
 def test_other_channels(model: SwAV, feats: Path, photos: Path) -> None:

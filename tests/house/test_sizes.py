@@ -34,7 +34,6 @@ MANY_PARAMETERS = {
     # Those below hold values that belong together.
     "data/shards/streams.py load_stream": "to come down",
     "evaluate/classification.py tally": "to come down",
-    "evaluate/extraction.py extract": "to come down",
     "evaluate/knn.py knn_accuracies": "to come down",
     "evaluate/neighbours.py neighbours": "to come down",
 }
