@@ -21,40 +21,41 @@ Classifiers = Callable[[Tensor], dict[str, Tensor]]  # (B, C, H, W) normalised -
 
 def tally(
     classifiers: Classifiers,
-    names: list[str],
+    found: dict[str, Tally],  # by the classifiers' names
     pictures: Pictures,
     labels: Tensor,  # (N,)
     about: About,
-    classes: int,
     how: Inference,
-    *,
-    flip: bool = False,
     unread: Unread | None = None,
 ) -> dict[str, Tally]:
-    """Right and wrong answers of each classifier, all from one pass over the pictures.
+    """Count right and wrong answers of each classifier, all from one pass over the pictures.
 
     Args:
-        names: of the classifiers.
-        flip: the mean of the probabilities of a picture and its mirror image.
         unread: gets those that can't be read.
     """
     own = np.array_split(np.arange(len(pictures)), distributed.world_size())[distributed.rank()]
-    found = {name: Tally(classes) for name in names}
 
     def function(x: Tensor) -> Tensor:
         logits = classifiers(x)
-        if flip:
-            mirrored = classifiers(x.flip(-1))
-            logits = {name: _mean_of_probabilities(logits[name], mirrored[name]) for name in names}
-        return torch.stack([logits[name].float() for name in names], dim=1)
+        return torch.stack([logits[name].float() for name in found], dim=1)
 
     if len(own):
         for rows in stream_features(function, pictures, about, how, own.tolist()):
             if unread is not None:
                 unread.add(rows.bad)
-            for position, name in enumerate(names):
+            for position, name in enumerate(found):
                 found[name].add(rows.values[:, position], labels[rows.indices])
     return found
+
+
+def with_mirror_images(classifiers: Classifiers) -> Classifiers:
+    """The mean of the probabilities of a picture and its mirror image."""
+
+    def function(x: Tensor) -> dict[str, Tensor]:
+        logits, mirrored = classifiers(x), classifiers(x.flip(-1))
+        return {name: _mean_of_probabilities(logits[name], mirrored[name]) for name in logits}
+
+    return function
 
 
 def _mean_of_probabilities(first: Tensor, second: Tensor) -> Tensor:

@@ -176,7 +176,8 @@ def _judge(trainer: ClassifierTrainer, job: Job, unread: Unread) -> dict[str, Ta
     layers = [*trainer.stages.layers, POOLED]
     training = trainer.recipe.training
     how = Inference(job.device, training.precision, workers=training.workers)
-    return tally(trainer.logits, layers, job.val, job.val_labels, job.model.about, len(job.classes), how, unread=unread)
+    found = {layer: Tally(len(job.classes)) for layer in layers}
+    return tally(trainer.logits, found, job.val, job.val_labels, job.model.about, how, unread)
 
 
 def outcome(job: Job, last: dict[str, Tally], best: dict[str, Any], how: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from swav_cli.core.device import joined_on
 from swav_cli.core.weights import Model, weights_digest
@@ -17,8 +18,8 @@ from swav_cli.data.pictures import Limited, Pictures, tell
 from swav_cli.data.reading.cache import cached
 from swav_cli.data.sources import open_pictures
 from swav_cli.errors import UserError, counted
-from swav_cli.evaluate.accuracy import refuse_no_answers
-from swav_cli.evaluate.classification import tally
+from swav_cli.evaluate.accuracy import Tally, refuse_no_answers
+from swav_cli.evaluate.classification import tally, with_mirror_images
 from swav_cli.evaluate.clustering import agreement, usage
 from swav_cli.evaluate.geometry import alignment, rankme, uniformity
 from swav_cli.evaluate.inference import Inference
@@ -147,10 +148,14 @@ def _judge_classifier(setting: Setting, data: str | None, flip: bool, plot: Path
         )
     refuse_disagreeing_inputs(setting, pictures)
     unread = Unread(pictures)
+
+    def classifier(x: Tensor) -> dict[str, Tensor]:
+        return {"": setting.model.network.logits(x)}
+
     with setting.screen.working(counted(len(pictures), "picture")):
         found = tally(
-            lambda x: {"": setting.model.network.logits(x)}, [""], pictures, torch.from_numpy(labels), about,
-            len(about.classes), setting.how, flip=flip, unread=unread,
+            with_mirror_images(classifier) if flip else classifier, {"": Tally(len(about.classes))}, pictures,
+            torch.from_numpy(labels), about, setting.how, unread,
         )[""]  # fmt: skip
     unread.tell(setting.screen.notice)
     refuse_no_answers(found, pictures, setting.model.name)
