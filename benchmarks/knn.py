@@ -16,7 +16,7 @@ import time
 import torch
 from torch import Tensor
 
-from swav_cli.evaluate.knn import knn_accuracies
+from swav_cli.evaluate.knn import LabelledRows, knn_accuracies
 
 IMAGENET_BANK, IMAGENET_QUERIES, CLASSES = 1_281_167, 50_000, 1000
 MIB = 2**20
@@ -43,11 +43,11 @@ def main() -> None:
     options = parser.parse_args()
     bank, queries = made_up(options.bank, options.dim), made_up(options.queries, options.dim)
     bank_labels, query_labels = (torch.randint(CLASSES, (len(rows),)) for rows in (bank, queries))
-    few = slice(0, 64)
-    knn_accuracies(bank[few], bank_labels[few], queries[few], query_labels[few], device=options.device)  # to warm up
+    few = [LabelledRows(*(side[:64] for side in sides)) for sides in ((bank, bank_labels), (queries, query_labels))]
+    knn_accuracies(*few, device=options.device)  # to warm up
     before = peak_memory()
     started = time.perf_counter()
-    knn_accuracies(bank, bank_labels, queries, query_labels, device=options.device)
+    knn_accuracies(LabelledRows(bank, bank_labels), LabelledRows(queries, query_labels), device=options.device)
     taken = time.perf_counter() - started
     print(
         f"measured: {options.bank:,} x {options.queries:,} rows of {options.dim:,} in float16, k up to 200, two "

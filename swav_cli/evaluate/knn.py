@@ -37,24 +37,29 @@ class KnnAccuracy(NamedTuple):
     top5: float  # per cent whose class is among the five with the most
 
 
+class LabelledRows(NamedTuple):
+    """Features with their classes."""
+
+    rows: Rows  # (N, F), finite
+    labels: Tensor  # (N,)
+    own: Tensor | None = None  # (N,) of queries: each one's own row in the bank, -1 where it has none
+
+
 def knn_accuracies(
-    bank: Rows,  # (N, F)
-    bank_labels: Tensor,  # (N,)
-    queries: Rows,  # (M, F)
-    query_labels: Tensor,  # (M,)
+    bank: LabelledRows,
+    queries: LabelledRows,
     ks: Sequence[int] = (10, 20, 100, 200),
     temperatures: Sequence[float] = (0.07, 0.1),
     *,
-    own: Tensor | None = None,  # (M,)
     device: str | torch.device = "cpu",
-    bank_chunk: int | None = None,
-    query_chunk: int | None = None,
+    chunks: tuple[int, int] = (0, 0),
     progress: Told = silent,
 ) -> list[KnnAccuracy]:
     """How often the nearest rows of a bank tell a query's class, for each k and each temperature.
 
     >>> bank, labels = torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0]]), torch.tensor([0, 0, 1])
-    >>> knn_accuracies(bank, labels, bank, labels, ks=[1], temperatures=[0.07], own=torch.arange(3))[0].top1
+    >>> queries = LabelledRows(bank, labels, own=torch.arange(3))
+    >>> knn_accuracies(LabelledRows(bank, labels), queries, ks=[1], temperatures=[0.07])[0].top1
     66.66666666666667
 
     Near is by cosine, and a vote weighs exp(cosine / temperature). Of classes with equal votes the first wins. A class
@@ -62,18 +67,18 @@ def knn_accuracies(
     and all get the same numbers; every one has to ask.
 
     Args:
-        bank, queries: finite rows; the bank is neither copied nor changed.
-        own: each query's own row in the bank, which is never its neighbour; -1 where it has none. Rows are counted
-            through the bank of all processes, one after another.
+        bank: neither copied nor changed.
+        queries: a query's own row in the bank is never its neighbour. Rows are counted through the bank of all
+            processes, one after another.
         device: where cosines are computed, in float32.
-        bank_chunk, query_chunk: rows compared at once; where nothing is said, what takes some 400 MB (2 GB on CUDA).
+        chunks: rows of the bank and queries that are compared at once; 0: what takes some 400 MB (2 GB on CUDA).
         progress: told of queries done and queries in all.
 
     Raises:
         ValueError: no queries, or a bank without a row that could be a neighbour.
     """
     where = torch.device(device)
-    sides = distributed.objects_of_all(_Side.of(bank_labels, query_labels, own))
+    sides = distributed.objects_of_all(_Side.of(bank, queries))
     rows, count = sum(side.rows for side in sides), sum(side.queries for side in sides)
     room = rows - int(any(side.has_own for side in sides))
     if not count or room < 1:
@@ -82,15 +87,15 @@ def knn_accuracies(
     most = max(used.values())
     classes = 1 + max(side.largest for side in sides)
     before = sum(side.rows for side in sides[: distributed.rank()])
-    bank_chunk = bank_chunk or max(1, min(BANK_CHUNK, NUMBERS_AT_ONCE // bank.shape[1]))
-    query_chunk = query_chunk or (BANK_CHUNK if where.type == "cuda" else NUMBERS_AT_ONCE // BANK_CHUNK)
-    bank_labels = bank_labels.to(where)
+    bank_chunk = chunks[0] or max(1, min(BANK_CHUNK, NUMBERS_AT_ONCE // bank.rows.shape[1]))
+    query_chunk = chunks[1] or (BANK_CHUNK if where.type == "cuda" else NUMBERS_AT_ONCE // BANK_CHUNK)
+    bank_labels = bank.labels.to(where)
     hits = {(k, temperature): torch.zeros(2, dtype=torch.long) for k in ks for temperature in temperatures}
     done = 0
-    for asked in _parts_of_all(queries, query_labels, own, [side.queries for side in sides], query_chunk):
+    for asked in _parts_of_all(queries, [side.queries for side in sides], query_chunk):
         labels = asked.labels.to(where)
         excluded = asked.own.to(where) - before if asked.own is not None else None
-        cosines, nearest = _nearest(_unit(asked.rows, slice(None), where), bank, most, excluded, bank_chunk)
+        cosines, nearest = _nearest(_unit(asked.rows, slice(None), where), bank.rows, most, excluded, bank_chunk)
         cosines, voted = _nearest_of_all(cosines, bank_labels[nearest], most)
         for k, temperature in hits:
             votes = _votes(cosines[:, : used[k]], voted[:, : used[k]], temperature, classes)
@@ -112,27 +117,21 @@ class _Side(NamedTuple):
     has_own: bool  # some query stands in the bank
 
     @classmethod
-    def of(cls, bank_labels: Tensor, query_labels: Tensor, own: Tensor | None) -> _Side:
-        labels = torch.cat([bank_labels.cpu(), query_labels.cpu()])
+    def of(cls, bank: LabelledRows, queries: LabelledRows) -> _Side:
+        labels = torch.cat([bank.labels.cpu(), queries.labels.cpu()])
         largest = int(labels.max()) if len(labels) else -1
-        return cls(len(bank_labels), len(query_labels), largest, own is not None and bool((own >= 0).any()))
+        has_own = queries.own is not None and bool((queries.own >= 0).any())
+        return cls(len(bank.labels), len(queries.labels), largest, has_own)
 
 
-class _Asked(NamedTuple):
-    """Queries that are compared at once."""
-
-    rows: Tensor  # (B, F)
-    labels: Tensor  # (B,)
-    own: Tensor | None = None  # (B,)
-
-
-def _parts_of_all(queries: Rows, labels: Tensor, own: Tensor | None, counts: list[int], chunk: int) -> Iterator[_Asked]:
+def _parts_of_all(queries: LabelledRows, counts: list[int], chunk: int) -> Iterator[LabelledRows]:
     """Parts of one process's queries after those of another, which all processes get."""
     for owner, count in enumerate(counts):
         for first in range(0, count, chunk):
             part = slice(first, first + chunk)  # beyond the end of what the others hold, which is not looked at
-            mine = [_taken(queries, part), labels[part], *([own[part]] if own is not None else [])]
-            yield _Asked(*distributed.from_process(owner, mine))
+            mine = [_taken(queries.rows, part), queries.labels[part]]
+            mine += [queries.own[part]] if queries.own is not None else []
+            yield LabelledRows(*distributed.from_process(owner, mine))
 
 
 def knn_accuracy(
@@ -150,8 +149,8 @@ def knn_accuracy(
     >>> knn_accuracy(bank, labels, torch.tensor([[0.9, 0.2]]), torch.tensor([0]), k=1)
     100.0
     """
-    found = knn_accuracies(bank, bank_labels, queries, query_labels, [k], [temperature], query_chunk=chunk)
-    return found[0].top1
+    rows = LabelledRows(bank, bank_labels), LabelledRows(queries, query_labels)
+    return knn_accuracies(*rows, [k], [temperature], chunks=(0, chunk or 0))[0].top1
 
 
 def _taken(rows: Rows, part: slice) -> Tensor:

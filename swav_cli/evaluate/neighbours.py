@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from swav_cli.data.pictures import Pictures
 from swav_cli.data.same_pictures import NOWHERE, places_among
 from swav_cli.errors import Told, UserError, silent
 from swav_cli.evaluate.features import SMALL
-from swav_cli.evaluate.knn import KnnAccuracy, knn_accuracies
+from swav_cli.evaluate.knn import KnnAccuracy, LabelledRows, knn_accuracies
 from swav_cli.evaluate.representation import Representation
 from swav_cli.parallel import distributed
 from swav_cli.parallel.processes import first_decides
@@ -23,7 +24,8 @@ from swav_cli.parallel.processes import first_decides
 MOST_PIXELS = 2e9  # values of a bank of raw pixels, 4 GB in half precision
 
 
-class Labelled(NamedTuple):
+@dataclass(frozen=True)
+class Labelled:
     """Pictures that judge features, and those they learn the classes from."""
 
     queries: Pictures
@@ -36,23 +38,22 @@ class Labelled(NamedTuple):
         """Those that classes are learnt from."""
         return self.bank or self.queries
 
+    @cached_property
+    def places(self) -> NDArray[np.int64]:  # (M,)
+        """The number that each query has in the bank, -1 for none; asked once, of all processes together."""
+        bank, queries = self.bank, self.queries
+        if bank is None:
+            return np.arange(len(queries))
+        return first_decides(lambda: places_among(queries, bank))
+
 
 def pixels_compare(labelled: Labelled, about: About) -> bool:
     """Whether features are held against raw pixels too: of small pictures, and not of so many that memory is short."""
     return about.size <= SMALL and len(labelled.taught_by) * about.channels * about.size**2 <= MOST_PIXELS
 
 
-def query_places(labelled: Labelled) -> NDArray[np.int64]:  # (M,)
-    """The number that each query has in the bank, -1 for none; asked once, whatever the number of networks."""
-    if labelled.bank is None:
-        return np.arange(len(labelled.queries))
-    bank, queries = labelled.bank, labelled.queries
-    return first_decides(lambda: places_among(queries, bank))
-
-
 def neighbours(
     labelled: Labelled,
-    places: NDArray[np.int64],  # of `query_places`
     bank: Representation,
     asked: Representation,
     ks: Sequence[int],
@@ -67,12 +68,13 @@ def neighbours(
     """
     assert labelled.query_labels is not None
     assert labelled.bank_labels is not None
-    in_bank = torch.from_numpy(places)[asked.rows]
+    in_bank = torch.from_numpy(labelled.places)[asked.rows]
     joined = torch.cat(distributed.objects_of_all(bank.rows))  # which pictures the rows of the whole bank are
     try:
         return knn_accuracies(
-            bank.pooled, labelled.bank_labels[bank.rows], asked.pooled, labelled.query_labels[asked.rows], ks,
-            temperatures, own=_rows_of(in_bank, joined), device=device, progress=progress,
+            LabelledRows(bank.pooled, labelled.bank_labels[bank.rows]),
+            LabelledRows(asked.pooled, labelled.query_labels[asked.rows], _rows_of(in_bank, joined)),
+            ks, temperatures, device=device, progress=progress,
         )  # fmt: skip
     except ValueError:
         few = labelled.queries if len(joined) > 1 else labelled.taught_by

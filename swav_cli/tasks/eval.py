@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from swav_cli.core.device import joined_on
@@ -23,7 +22,7 @@ from swav_cli.evaluate.classification import tally, with_mirror_images
 from swav_cli.evaluate.clustering import agreement, usage
 from swav_cli.evaluate.geometry import alignment, rankme, uniformity
 from swav_cli.evaluate.inference import Inference
-from swav_cli.evaluate.neighbours import Labelled, neighbours, pixels_compare, query_places
+from swav_cli.evaluate.neighbours import Labelled, neighbours, pixels_compare
 from swav_cli.evaluate.representation import Representation, check_features, gathered, raw_pixels, represent, two_views
 from swav_cli.evaluate.unread import Unread
 from swav_cli.parallel import distributed
@@ -202,9 +201,8 @@ def _judge_features(setting: Setting, data: str | None, bank: str | None) -> dic
         labelled = _in_memory(labelled)  # each is looked at several times
     queries = labelled.queries
     untrained = setting._replace(model=_untrained(setting), names_unread=False)
-    places = query_places(labelled) if labelled.query_labels is not None else None
-    learnt = _numbers(setting, labelled, places, "learnt")
-    before = _numbers(untrained, labelled, places, "untrained")
+    learnt = _numbers(setting, labelled, "learnt")
+    before = _numbers(untrained, labelled, "untrained")
     results: dict[str, Any] = {
         "model": setting.model.name,
         "kind": "features",
@@ -216,8 +214,8 @@ def _judge_features(setting: Setting, data: str | None, bank: str | None) -> dic
         "protocol": f"cosine k-NN on pooled features, votes weigh exp(cosine / T); {judged_at(setting.model.about)}, "
         f"{setting.how.precision}",
     }
-    if places is not None and pixels_compare(labelled, setting.model.about):
-        results["raw_pixels"] = {"knn": _knn_of_pixels(setting, labelled, places)}
+    if labelled.query_labels is not None and pixels_compare(labelled, setting.model.about):
+        results["raw_pixels"] = {"knn": _knn_of_pixels(setting, labelled)}
     setting.screen.notice(describe_features(results))
     return results
 
@@ -225,7 +223,8 @@ def _judge_features(setting: Setting, data: str | None, bank: str | None) -> dic
 def _in_memory(labelled: Labelled) -> Labelled:
     """Pictures decoded once where they fit."""
     bank = labelled.bank
-    return labelled._replace(
+    return replace(
+        labelled,
         queries=cached(labelled.queries, "auto"),
         bank=cached(bank, "auto") if bank is not None else None,
     )
@@ -273,13 +272,13 @@ def _labelled(queries: Pictures, bank: Pictures | None) -> Labelled:
     return Labelled(queries, torch.from_numpy(matched), bank, torch.from_numpy(labels))
 
 
-def _numbers(setting: Setting, labelled: Labelled, places: NDArray[np.int64] | None, whose: str) -> dict[str, Any]:
+def _numbers(setting: Setting, labelled: Labelled, whose: str) -> dict[str, Any]:
     """All that is read from one network's features."""
     what = f"{whose}: features of {counted(len(labelled.queries), 'picture')}"
     asked = represent_pictures(setting, labelled.queries, what)
     found: dict[str, Any] = {"unread": asked.unread}
-    if places is not None:
-        found["knn"] = _knn(setting, labelled, places, asked, whose)
+    if labelled.query_labels is not None:
+        found["knn"] = _knn(setting, labelled, asked, whose)
     whole = gathered(asked)
     with setting.screen.working(f"{whose}: clusters and rank"):
         found |= first_decides(lambda: _shape_of(setting, labelled, whole))
@@ -318,9 +317,7 @@ def represent_pictures(setting: Setting, pictures: Pictures, what: str) -> Repre
     return found
 
 
-def _knn(
-    setting: Setting, labelled: Labelled, places: NDArray[np.int64], asked: Representation, whose: str
-) -> list[dict[str, Any]]:
+def _knn(setting: Setting, labelled: Labelled, asked: Representation, whose: str) -> list[dict[str, Any]]:
     bank = asked
     if labelled.bank is not None:
         bank = represent_pictures(
@@ -328,17 +325,17 @@ def _knn(
         )
     what = f"{whose}: neighbours of {len(labelled.queries):,} among {len(labelled.taught_by):,}"
     with setting.screen.working(what), setting.screen.counting() as progress:
-        found = neighbours(labelled, places, bank, asked, KS, TEMPERATURES, setting.how.device, progress)
+        found = neighbours(labelled, bank, asked, KS, TEMPERATURES, setting.how.device, progress)
     return [each._asdict() for each in found]
 
 
-def _knn_of_pixels(setting: Setting, labelled: Labelled, places: NDArray[np.int64]) -> list[dict[str, Any]]:
+def _knn_of_pixels(setting: Setting, labelled: Labelled) -> list[dict[str, Any]]:
     with setting.screen.working("raw pixels"):
         bank, asked = (
             raw_pixels(pictures, setting.model.about, setting.how)
             for pictures in (labelled.taught_by, labelled.queries)
         )
-        found = neighbours(labelled, places, bank, asked, KS, TEMPERATURES, setting.how.device)
+        found = neighbours(labelled, bank, asked, KS, TEMPERATURES, setting.how.device)
     return [each._asdict() for each in found]
 
 

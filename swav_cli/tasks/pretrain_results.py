@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from swav_cli.core.health import Health
@@ -26,7 +24,7 @@ from swav_cli.data.shards.streams import StreamPictures
 from swav_cli.data.sources import open_pictures
 from swav_cli.errors import Told, UserError, silent
 from swav_cli.evaluate.inference import Inference
-from swav_cli.evaluate.neighbours import Labelled, neighbours, pixels_compare, query_places
+from swav_cli.evaluate.neighbours import Labelled, neighbours, pixels_compare
 from swav_cli.evaluate.representation import (
     Representation,
     check_features,
@@ -68,14 +66,11 @@ class Judge:
     def keep_in_memory(self, training: Pictures) -> None:
         """Queries, and a bank of its own, decoded once; `training` stands in for the bank where that is the same."""
         cache, bank = self.recipe.data.cache, self.labelled.taught_by
-        self.labelled = self.labelled._replace(
+        self.labelled = replace(
+            self.labelled,
             bank=cached(bank, cache) if self.recipe.data.bank else training,
             queries=cached(self.labelled.queries, cache),
         )
-
-    @cached_property
-    def _places(self) -> NDArray[np.int64]:
-        return query_places(self.labelled)
 
     def accuracy(self, model: SwAV, progress: Told = silent) -> float:
         """Per cent.
@@ -99,7 +94,7 @@ class Judge:
 
     def _knn(self, bank: Representation, asked: Representation, progress: Told) -> float:
         ks, temperatures = [self.recipe.evaluation.knn_k], [self.recipe.evaluation.knn_temperature]
-        return neighbours(self.labelled, self._places, bank, asked, ks, temperatures, self.how.device, progress)[0].top1
+        return neighbours(self.labelled, bank, asked, ks, temperatures, self.how.device, progress)[0].top1
 
 
 def show_prototypes(trainer: Trainer, path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
 from swav_cli.evaluate import knn
-from swav_cli.evaluate.knn import knn_accuracies, knn_accuracy
+from swav_cli.evaluate.knn import KnnAccuracy, LabelledRows, Rows, knn_accuracies, knn_accuracy
 
 
 def slow_accuracy(
@@ -41,6 +42,15 @@ def data(seed: int = 0) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return bank, bank_labels, queries, query_labels
 
 
+def accuracies(
+    bank: Rows, bank_labels: Tensor, queries: Rows, query_labels: Tensor, *given: Any, own: Tensor | None = None,
+    **options: Any,
+) -> list[KnnAccuracy]:  # fmt: skip
+    """`knn_accuracies` of what `data` gives."""
+    sides = LabelledRows(bank, bank_labels), LabelledRows(queries, query_labels, own)
+    return knn_accuracies(*sides, *given, **options)
+
+
 @pytest.mark.parametrize("k", [1, 3, 20, 90])
 @pytest.mark.parametrize("temperature", [0.02, 0.07, 1.0])
 def test_against_the_obvious_form(k: int, temperature: float) -> None:
@@ -58,7 +68,7 @@ KS, TEMPERATURES = (1, 5, 20, 200), (0.07, 1.0)
 
 
 def test_several_at_once_are_those_one_by_one() -> None:
-    several = knn_accuracies(*data(), KS, TEMPERATURES)
+    several = accuracies(*data(), KS, TEMPERATURES)
     assert [(found.k, found.temperature) for found in several] == [(k, t) for k in KS for t in TEMPERATURES]
     for found in several:
         assert found.top1 == knn_accuracy(*data(), found.k, found.temperature)
@@ -67,17 +77,17 @@ def test_several_at_once_are_those_one_by_one() -> None:
 
 @pytest.mark.parametrize(("bank_chunk", "query_chunk"), [(1, 1), (3, 40), (7, 1000), (89, 2), (90, 41), (1000, 7)])
 def test_parts_of_bank_and_queries_do_not_matter(bank_chunk: int, query_chunk: int) -> None:
-    expected = knn_accuracies(*data(), KS, TEMPERATURES)
-    assert knn_accuracies(*data(), KS, TEMPERATURES, bank_chunk=bank_chunk, query_chunk=query_chunk) == expected
+    expected = accuracies(*data(), KS, TEMPERATURES)
+    assert accuracies(*data(), KS, TEMPERATURES, chunks=(bank_chunk, query_chunk)) == expected
 
 
 def test_a_wide_bank_is_taken_in_smaller_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    expected, largest = knn_accuracies(*data()), []
+    expected, largest = accuracies(*data()), []
     unit = knn._unit
     monkeypatch.setattr(knn, "NUMBERS_AT_ONCE", 100)
     monkeypatch.setattr(knn, "BANK_CHUNK", 50)
     monkeypatch.setattr(knn, "_unit", lambda *given: largest.append(unit(*given).numel()) or unit(*given))
-    assert knn_accuracies(*data()) == expected
+    assert accuracies(*data()) == expected
     assert max(largest) == 12 * 8
 
 
@@ -89,7 +99,7 @@ def test_against_scikit_learn(k: int, temperature: float) -> None:
     other.fit(bank.double().numpy(), bank_labels.numpy())
     shares = torch.from_numpy(other.predict_proba(queries.double().numpy()))
     assert (shares.sort(descending=True).values.diff().abs()[:, 0] > 1e-6).all()  # no vote is tied
-    found = knn_accuracies(bank, bank_labels, queries, query_labels, [k], [temperature])[0]
+    found = accuracies(bank, bank_labels, queries, query_labels, [k], [temperature])[0]
     assert found.top1 == pytest.approx(100 * float((shares.argmax(dim=1) == query_labels).double().mean()))
     given = shares.gather(1, query_labels[:, None])[:, 0]  # all classes are among five here, if they have a vote
     assert found.top5 == pytest.approx(100 * float((given > 0).double().mean()))
@@ -110,7 +120,7 @@ def test_top5_against_votes_counted_one_by_one() -> None:
             votes[int(bank_labels[row])] = votes.get(int(bank_labels[row]), 0) + math.exp(float(cosines[row]) / 0.1)
         order = sorted(votes, key=lambda each: -votes[each])
         first, five = first + (label == order[0]), five + (label in order[:5])
-    found = knn_accuracies(bank, bank_labels, queries, query_labels, [30], [0.1])[0]
+    found = accuracies(bank, bank_labels, queries, query_labels, [30], [0.1])[0]
     assert 20 < found.top1 < 60 < found.top5 < 95
     assert (found.top1, found.top5) == (pytest.approx(100 * first / 60), pytest.approx(100 * five / 60))
 
@@ -123,49 +133,49 @@ def test_own_row_is_never_a_neighbour() -> None:
             for i in range(90)
             for rest in [torch.arange(90) != i]
         ]
-        found = knn_accuracies(bank, labels, bank, labels, [k], [0.07], own=torch.arange(90), bank_chunk=7)[0]
+        found = accuracies(bank, labels, bank, labels, [k], [0.07], own=torch.arange(90), chunks=(7, 0))[0]
         assert found.top1 == pytest.approx(sum(one_by_one) / 90)
         assert found.top1 < 90
         assert found.neighbours == min(k, 89)
 
 
 def test_queries_without_an_own_row_leave_none_out() -> None:
-    expected = knn_accuracies(*data())
-    assert knn_accuracies(*data(), own=torch.full((41,), -1)) == expected
+    expected = accuracies(*data())
+    assert accuracies(*data(), own=torch.full((41,), -1)) == expected
 
 
 def test_equal_votes_go_to_the_first_class_and_classes_without_votes_to_nobody() -> None:
     bank, queries = torch.eye(8)[:6], torch.ones(6, 8)
-    found = knn_accuracies(bank, torch.arange(6), queries, torch.arange(6), [6], [0.07])[0]
+    found = accuracies(bank, torch.arange(6), queries, torch.arange(6), [6], [0.07])[0]
     assert (found.top1, found.top5) == (pytest.approx(100 / 6), pytest.approx(500 / 6))
-    found = knn_accuracies(bank[:2], torch.tensor([3, 3]), queries, torch.arange(6), [2], [1e-6])[0]
+    found = accuracies(bank[:2], torch.tensor([3, 3]), queries, torch.arange(6), [2], [1e-6])[0]
     assert found.top1 == found.top5 == pytest.approx(100 / 6)
 
 
 def test_a_light_vote_counts_for_top5_however_low_the_temperature() -> None:
     bank = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
-    found = knn_accuracies(bank, torch.tensor([0, 1]), bank[:1], torch.tensor([1]), [2], [1e-6])[0]
+    found = accuracies(bank, torch.tensor([0, 1]), bank[:1], torch.tensor([1]), [2], [1e-6])[0]
     assert (found.top1, found.top5) == (0, 100)
 
 
 def test_tiny_banks() -> None:
     bank = torch.ones(1, 3)
-    found = knn_accuracies(bank, torch.tensor([0]), torch.randn(4, 3), torch.tensor([0, 0, 0, 1]))[0]
+    found = accuracies(bank, torch.tensor([0]), torch.randn(4, 3), torch.tensor([0, 0, 0, 1]))[0]
     assert (found.neighbours, found.top1) == (1, 75)
     for queries, own in ((bank, torch.tensor([0])), (bank[:0], None)):
         with pytest.raises(ValueError, match="nothing to compare"):
-            knn_accuracies(bank, torch.tensor([0]), queries, torch.zeros(len(queries), dtype=torch.long), own=own)
+            accuracies(bank, torch.tensor([0]), queries, torch.zeros(len(queries), dtype=torch.long), own=own)
 
 
 def test_banks_on_disk_in_half_precision_and_in_columns(tmp_path: Path) -> None:
     bank, bank_labels, queries, query_labels = data()
     halves = bank.half()
-    expected = knn_accuracies(halves, bank_labels, queries, query_labels)
+    expected = accuracies(halves, bank_labels, queries, query_labels)
     np.save(tmp_path / "bank.npy", halves.numpy())
     for mode in ("r", "c"):
         mapped = np.load(tmp_path / "bank.npy", mmap_mode=mode)
-        assert knn_accuracies(mapped, bank_labels, queries.numpy(), query_labels, bank_chunk=7) == expected
-    assert knn_accuracies(np.asfortranarray(halves.numpy()), bank_labels, queries, query_labels) == expected
+        assert accuracies(mapped, bank_labels, queries.numpy(), query_labels, chunks=(7, 0)) == expected
+    assert accuracies(np.asfortranarray(halves.numpy()), bank_labels, queries, query_labels) == expected
     assert np.array_equal(np.load(tmp_path / "bank.npy"), halves.numpy())
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -16,13 +15,12 @@ from swav_cli.data.sources import ShapePictures
 from swav_cli.errors import UserError
 from swav_cli.evaluate import representation
 from swav_cli.evaluate.inference import Inference
-from swav_cli.evaluate.knn import knn_accuracies
-from swav_cli.evaluate.neighbours import Labelled, neighbours, query_places
+from swav_cli.evaluate.neighbours import Labelled, neighbours
 from swav_cli.evaluate.representation import Representation, check_features, gathered, represent
 from swav_cli.parallel import distributed
 from tests.commands.test_extract import ABOUT
 from tests.evaluate.forked import by_processes
-from tests.evaluate.test_knn import data
+from tests.evaluate.test_knn import accuracies, data
 
 CPU = torch.device("cpu")
 KS, TEMPERATURES = (1, 20, 200), (0.07, 1.0)
@@ -34,14 +32,14 @@ def test_processes_that_divide_bank_and_queries_find_what_one_does(tmp_path: Pat
     bank, bank_labels, queries, query_labels = data()
     queries, query_labels = torch.cat([queries, bank[50:70]]), torch.cat([query_labels, bank_labels[50:70]])
     own = torch.cat([torch.full((41,), -1), torch.arange(50, 70)])
-    alone = knn_accuracies(bank, bank_labels, queries, query_labels, KS, TEMPERATURES, own=own)
+    alone = accuracies(bank, bank_labels, queries, query_labels, KS, TEMPERATURES, own=own)
 
     def work(rank: int) -> Any:
         part, asked = (slice(([0, *ends])[rank], ends[rank]) for ends in (bank_ends, [61, 61, 61]))
         done: list[tuple[int, int]] = []
-        found = knn_accuracies(
+        found = accuracies(
             bank[part], bank_labels[part], queries[asked], query_labels[asked], KS, TEMPERATURES, own=own[asked],
-            query_chunk=25, bank_chunk=7, progress=lambda *told: done.append(told),
+            chunks=(7, 25), progress=lambda *told: done.append(told),
         )  # fmt: skip
         return found, done
 
@@ -98,7 +96,7 @@ def judged(labelled: Labelled, pooled: Tensor, device: torch.device = CPU) -> fl
     count = len(labelled.taught_by)
     bank = Representation(torch.arange(count), pooled[:count], pooled[:count, :0], torch.full((count,), -1), 0, 0)
     asked = bank._replace(rows=torch.arange(len(labelled.queries)), pooled=pooled[: len(labelled.queries)])
-    return neighbours(labelled, query_places(labelled), bank, asked, [1], [0.07], device)[0].top1
+    return neighbours(labelled, bank, asked, [1], [0.07], device)[0].top1
 
 
 def test_drawn_pictures_of_another_part_or_seed_are_no_neighbours_to_leave_out() -> None:
@@ -110,7 +108,7 @@ def test_drawn_pictures_of_another_part_or_seed_are_no_neighbours_to_leave_out()
     assert judged(Labelled(val, labels, other, labels), rows) == 100
     assert judged(Labelled(val, labels, ShapePictures(10, 0, "val"), labels), rows) == 0
     some = Limited(ShapePictures(30, 0, "val"), 20, seed=0)
-    assert query_places(Labelled(val, labels, some, labels)).tolist() == [
+    assert Labelled(val, labels, some, labels).places.tolist() == [
         list(some.chosen).index(number) if number in some.chosen else -1 for number in range(10)
     ]
 
@@ -133,4 +131,4 @@ def test_pictures_without_features_are_told_and_none_at_all_is_an_error() -> Non
     labels = torch.arange(4)
     empty = Representation(fine.rows[:0], fine.pooled[:0], fine.embedding[:0], fine.nearest[:0], 4, 0)
     with pytest.raises(UserError, match="shapes:4:0: too few of its pictures can be read"):
-        neighbours(Labelled(pictures, labels, None, labels), np.arange(4), empty, empty, [1], [0.07], CPU)
+        neighbours(Labelled(pictures, labels, None, labels), empty, empty, [1], [0.07], CPU)

@@ -33,8 +33,6 @@ MANY_PARAMETERS = {
     "zoo/foreign/stand_ins.py _tensor_of_type": "called by pickle, as torch's function of the same parameters is",
     # Those below hold values that belong together.
     "data/shards/streams.py load_stream": "to come down",
-    "evaluate/knn.py knn_accuracies": "to come down",
-    "evaluate/neighbours.py neighbours": "to come down",
 }
 
 
