@@ -67,7 +67,7 @@ def extract(
         result = write_features(
             inputs or [], out, model, linear=linear, layer=layer, normalize=normalize, multi_scale=multi_scale,
             device=device, precision=precision, batch_size=batch_size, workers=workers, resume=resume,
-            overwrite=overwrite, notice=screen.notice, progress=progress,
+            overwrite=overwrite, notice=screen.notice, progress=progress, indexing=screen.indexing,
         )  # fmt: skip
     for line in _closing(result):
         screen.notice(line)

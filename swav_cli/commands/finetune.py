@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from swav_cli.commands import options
-from swav_cli.commands.output import print_classifier, print_plan, say
+from swav_cli.commands.output import print_classifier, print_plan
 from swav_cli.parallel.place import is_first
 from swav_cli.recipe.usual import FINETUNE
 
@@ -48,9 +48,10 @@ def finetune(
 
     settings = finetune_recipe(model, recipe, options.overrides(values, assignments))
     if dry_run:
+        from swav_cli.report.console import Screen
         from swav_cli.tasks.classifier_job import plan_classifier
 
-        print_plan(plan_classifier(settings, device, devices or 1, say), as_json)
+        print_plan(plan_classifier(settings, device, devices or 1, Screen(is_first())), as_json)
         return
     options.start_processes(devices, device)
     from swav_cli.report.console import Screen

@@ -9,6 +9,7 @@ import typer
 from swav_cli.commands import options
 from swav_cli.commands.output import print_json, print_result
 from swav_cli.errors import counted
+from swav_cli.parallel.place import is_first
 
 
 def index(
@@ -33,9 +34,10 @@ def index(
     NAME.cls, or in NAME.json as "label" or "class". Without any of these the
     first folders are the classes.
     """
+    from swav_cli.report.console import Screen
     from swav_cli.tasks.index import index as note
 
-    found = note(shards, force)
+    found = note(shards, force, Screen(speaks=is_first()).indexing)
     if as_json:
         print_json(found)
     else:

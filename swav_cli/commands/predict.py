@@ -67,7 +67,7 @@ def predict(
         write_predictions(
             inputs, model, linear=linear, out=out, stream=_standard_output(form == "table"), written=form, top_k=top_k,
             sort_into=sort_into, copy=copy, show=show, batch_size=batch_size, device=device, precision=precision,
-            workers=workers, notice=screen.notice, progress=progress,
+            workers=workers, notice=screen.notice, progress=progress, indexing=screen.indexing,
         )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from swav_cli.commands import options
-from swav_cli.commands.output import print_json, print_plan, say
+from swav_cli.commands.output import print_json, print_plan
 from swav_cli.completions import recipe_names
 from swav_cli.errors import UserError
 from swav_cli.parallel.place import is_first
@@ -77,11 +77,13 @@ def pretrain(
     settings = pretraining_recipe(recipe, data, options.overrides(values, assignments))
     part = _micro_batch(micro_batch)
     if dry_run or preview is not None:
+        from swav_cli.report.console import Screen
         from swav_cli.tasks.pretrain_plan import plan_pretraining
 
         facts = plan_pretraining(
-            settings, device, micro_batch=part, init_from=init_from, processes=devices or 1, preview=preview, notice=say
-        )
+            settings, device, micro_batch=part, init_from=init_from, processes=devices or 1, preview=preview,
+            screen=Screen(is_first()),
+        )  # fmt: skip
         if dry_run:
             print_plan(facts, as_json)
         return

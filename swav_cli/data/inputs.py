@@ -24,19 +24,22 @@ from swav_cli.data.shards.names import is_stream, names_shards
 from swav_cli.data.shards.pictures import ShardPictures, open_shards
 from swav_cli.data.sources import open_pictures
 from swav_cli.data.torchvision_pictures import TorchvisionPictures
-from swav_cli.errors import UserError, nearest
+from swav_cli.errors import Told, UserError, nearest, silent
 
 START = 4096  # bytes of a file, which tell what it is
 
 Source = Pictures | str | Path | Sequence[str | Path]
 
 
-def open_inputs(inputs: Sequence[str], channels: int = 3, without: Path | None = None) -> Pictures:
+def open_inputs(
+    inputs: Sequence[str], channels: int = 3, without: Path | None = None, progress: Told = silent
+) -> Pictures:
     """The pictures of all inputs: a picture, a folder, a pattern such as 'a/*.jpg', a list file, `-` for paths on
     standard input, shards (by themselves), or a source such as shapes:100. Files come in sorted order, each once, and
     under the name they were given by. A picture that a list names and that is not there is for the reader to report.
 
     Args:
+        progress: see `open_pictures`.
         without: a folder whose pictures are left out, since they are made of the others; but an input within it stays.
 
     Raises:
@@ -44,7 +47,7 @@ def open_inputs(inputs: Sequence[str], channels: int = 3, without: Path | None =
     """
     inputs = [_meant(given) for given in inputs]
     if inputs and all(map(names_shards, inputs)):  # several, where a shell has put names in place of a pattern
-        return open_shards(inputs, channels)
+        return open_shards(inputs, channels, progress)
     if inputs and all(map(names_records, inputs)):
         return open_records(inputs, channels)
     if len(inputs) == 1 and _is_whole(inputs[0]) and not (without and _is_within(without, inputs[0])):

@@ -24,7 +24,7 @@ from swav_cli.data.pictures import Limited, Pictures, Split, digest, lacks
 from swav_cli.data.shapes import KINDS, shape_picture
 from swav_cli.data.shards.names import hint_at_shards, is_stream, names_shards, refuse_stream
 from swav_cli.data.torchvision_pictures import open_torchvision, spelt_otherwise
-from swav_cli.errors import UserError, nearest
+from swav_cli.errors import Told, UserError, nearest, silent
 
 PART_OF_IMG2DATASET = re.compile("[0-9]{5,}")
 
@@ -64,6 +64,7 @@ def open_pictures(
     limit: int | None = None,
     seed: int = 0,
     whole: bool = False,
+    progress: Told = silent,
 ) -> Pictures:
     """The pictures of a source: a folder, a list of files (.txt, .csv, .jsonl), shards (.tar), Parquet or Arrow files,
     torchvision:NAME, shapes:COUNT.
@@ -76,6 +77,7 @@ def open_pictures(
         split: which part, of a source that has several; drawn pictures of one split are in no other.
         channels: of each picture that is read: 1 gray, 3 colour, others for stacks.
         limit: no more than so many, the first of a shuffle that `seed` fixes; None: all.
+        progress: told of bytes done and bytes in all where shards are gone through for the first time.
         whole: of a folder with a data set in Parquet or Arrow files all parts, and not those of the split alone.
 
     Raises:
@@ -92,7 +94,7 @@ def open_pictures(
     elif names_shards(source):
         from swav_cli.data.shards.pictures import open_shards
 
-        pictures = open_shards([source], channels)
+        pictures = open_shards([source], channels, progress)
     elif names_records(source):
         pictures = open_records([source], channels)
     elif source.strip():

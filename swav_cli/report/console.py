@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from swav_cli.data.pictures import Pictures
     from swav_cli.run.metrics import Step
 
+QUIET_SECONDS = 1.0  # in which indexing says nothing
 SHOWN = 3  # pictures that could not be read, of those in a file
 
 
@@ -43,6 +44,8 @@ class Screen:
         self.stream = sys.stderr
         self.is_terminal = speaks and self.stream.isatty()
         self._bar: tqdm[Any] | None = None
+        self._indexing: Progress | None = None
+        self._indexed_from = 0.0
         self._last_line = 0.0
         self._timed_from: tuple[float, int] | None = None  # when, and after which step
 
@@ -89,6 +92,21 @@ class Screen:
             return
         with closing(Progress(unit)) as progress:
             yield progress
+
+    def indexing(self, done: int, count: int) -> None:
+        """While shards are gone through for the first time: so many bytes of so many."""
+        if not self.speaks:
+            return
+        if self._indexing is None:
+            self._indexing, self._indexed_from = Progress("B", "indexing shards", after=QUIET_SECONDS), time.monotonic()
+        if done < count:
+            self._indexing(done, count)
+            return
+        self._indexing.close()
+        self._indexing = None
+        seconds = time.monotonic() - self._indexed_from
+        if seconds > QUIET_SECONDS:
+            self._say(f"indexed shards in {duration(seconds)}")
 
     @contextmanager
     def training(self, step: int, steps: int, first: str | None = None) -> Iterator[None]:

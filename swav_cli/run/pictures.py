@@ -11,7 +11,7 @@ from swav_cli.data.paths import expanded
 from swav_cli.data.pictures import Pictures
 from swav_cli.data.shards.names import is_stream
 from swav_cli.data.sources import open_pictures
-from swav_cli.errors import UserError
+from swav_cli.errors import Told, UserError, silent
 from swav_cli.recipe.file import AnyRecipe, read_recipe
 from swav_cli.recipe.schema import Recipe
 from swav_cli.run.folder import RunFolder
@@ -45,15 +45,15 @@ def recipe_of(model: str | Path) -> AnyRecipe | None:
     return read_recipe(run.recipe) if run is not None else None
 
 
-def bank_of(recipe: Recipe) -> Pictures:
+def bank_of(recipe: Recipe, progress: Told = silent) -> Pictures:
     """The labelled pictures that a pretraining recipe learns classes from: those named for it, else its own."""
     data = recipe.data
     if data.bank:
-        return open_pictures(data.bank, channels=data.channels)
-    return training_pictures(recipe)
+        return open_pictures(data.bank, channels=data.channels, progress=progress)
+    return training_pictures(recipe, progress)
 
 
-def training_pictures(recipe: Recipe) -> Pictures:
+def training_pictures(recipe: Recipe, progress: Told = silent) -> Pictures:
     """
     Raises:
         UserError: they are not there, or were a stream, whose command a run's file that somebody sent must not start.
@@ -61,10 +61,12 @@ def training_pictures(recipe: Recipe) -> Pictures:
     data = recipe.data
     if is_stream(data.train):
         raise UserError(f"{data.train}: a stream is read in training alone; name pictures on the disk with --data PATH")
-    return open_pictures(data.train, "train", channels=data.channels, limit=data.limit, seed=recipe.training.seed)
+    return open_pictures(
+        data.train, "train", channels=data.channels, limit=data.limit, seed=recipe.training.seed, progress=progress
+    )
 
 
-def named_by(recipe: Recipe, model: str | Path, part: str) -> Pictures:
+def named_by(recipe: Recipe, model: str | Path, part: str, progress: Told = silent) -> Pictures:
     """`train` or `val` of the labelled pictures of a model's run.
 
     Raises:
@@ -74,9 +76,9 @@ def named_by(recipe: Recipe, model: str | Path, part: str) -> Pictures:
         raise UserError(f"{model}: its run names no labelled pictures to judge by; name some")
     with of_the_run(model):
         return (
-            bank_of(recipe)
+            bank_of(recipe, progress)
             if part == "train"
-            else open_pictures(str(recipe.data.val), "val", channels=recipe.data.channels)
+            else open_pictures(str(recipe.data.val), "val", channels=recipe.data.channels, progress=progress)
         )
 
 

@@ -78,7 +78,7 @@ def train_classifier(
     screen = screen or Screen()
     overwrite = overwrite and not was_restarted()
     with joined_on(device):
-        job = settle(recipe, device, screen.notice)
+        job = settle(recipe, device, screen)
         check_processes(job.recipe, distributed.world_size())
         place = Path(out) if out else default_folder(job)
         folder, finished = run_folder(place, job.recipe, lambda: job.origin, resume, overwrite, screen.notice)

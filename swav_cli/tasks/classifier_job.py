@@ -18,12 +18,13 @@ from swav_cli.data.labelled import hold_out, keep_labelled, labels_of, match_cla
 from swav_cli.data.paths import expanded
 from swav_cli.data.pictures import Pictures, labels_digest, tell
 from swav_cli.data.sources import open_pictures
-from swav_cli.errors import Notice, UserError, counted, silent
+from swav_cli.errors import Notice, UserError, counted
 from swav_cli.parallel import distributed
 from swav_cli.parallel.agreement import refuse_disagreement
 from swav_cli.recipe.classifier_schema import ClassifierRecipe
 from swav_cli.recipe.schema import settled
 from swav_cli.report.classifier import describe_job, describe_training, protocol
+from swav_cli.report.console import Screen
 from swav_cli.run.newest import newest_run
 from swav_cli.run.origin import Origin
 from swav_cli.run.pictures import named_by, pretraining_of, run_of
@@ -74,16 +75,16 @@ class Job(NamedTuple):
         )  # fmt: skip
 
 
-def settle(recipe: ClassifierRecipe, device: str = "auto", notice: Notice = silent) -> Job:
+def settle(recipe: ClassifierRecipe, device: str, screen: Screen) -> Job:
     """Load a recipe's model, open its pictures, replace every `auto`, and check all before any work.
 
     Raises:
         UserError: something is missing or contradicts itself.
     """
-    where = own_device(device)
+    where, notice = own_device(device), screen.notice
     source = recipe.model or newest_run(notice, pretrained=True)
     model = load_model(source, notice=notice)
-    train, val, held_out = _pictures(recipe, model.name, model.about.channels, notice)
+    train, val, held_out = _pictures(recipe, model.name, model.about.channels, screen)
     for pictures in (train, *([] if held_out else [val])):
         tell(pictures, notice)
     labels_of(train)
@@ -99,7 +100,7 @@ def settle(recipe: ClassifierRecipe, device: str = "auto", notice: Notice = sile
     return Job(recipe, derived, model, train, val, torch.from_numpy(val_labels), missing, held_out, where)
 
 
-def _pictures(recipe: ClassifierRecipe, source: str, channels: int, notice: Notice) -> tuple[Pictures, Pictures, bool]:
+def _pictures(recipe: ClassifierRecipe, source: str, channels: int, screen: Screen) -> tuple[Pictures, Pictures, bool]:
     """Pictures to train on and to judge by: those named, else those of the model's run, else a fifth held out."""
     train, val = recipe.data.train, recipe.data.val
     run = pretraining_of(source)
@@ -108,21 +109,21 @@ def _pictures(recipe: ClassifierRecipe, source: str, channels: int, notice: Noti
             raise UserError(
                 f"{source}: belongs to no run whose pictures could be taken; name labelled ones with --data"
             )
-        bank = named_by(run, source, "train")
+        bank = named_by(run, source, "train", screen.indexing)
         if val is not None:
-            return bank, open_pictures(val, "val", channels=channels), False
+            return bank, open_pictures(val, "val", channels=channels, progress=screen.indexing), False
         if run.data.val is not None:
-            return bank, named_by(run, source, "val"), False
-        return *_held_out(bank, recipe, notice), True
+            return bank, named_by(run, source, "val", screen.indexing), False
+        return *_held_out(bank, recipe, screen.notice), True
     parts = train_and_val_in(train) if val is None else None
     if parts:
         train, val = parts
-    pictures = open_pictures(train, "train", channels=channels)
+    pictures = open_pictures(train, "train", channels=channels, progress=screen.indexing)
     if val is not None:
-        return pictures, open_pictures(val, "val", channels=channels), False
+        return pictures, open_pictures(val, "val", channels=channels, progress=screen.indexing), False
     if train.startswith(("torchvision:", "shapes")):
-        return pictures, open_pictures(train, "val", channels=channels), False
-    return *_held_out(pictures, recipe, notice), True
+        return pictures, open_pictures(train, "val", channels=channels, progress=screen.indexing), False
+    return *_held_out(pictures, recipe, screen.notice), True
 
 
 def _held_out(pictures: Pictures, recipe: ClassifierRecipe, notice: Notice) -> tuple[Pictures, Pictures]:
@@ -133,16 +134,16 @@ def _held_out(pictures: Pictures, recipe: ClassifierRecipe, notice: Notice) -> t
     return train, val
 
 
-def held_out_by(recipe: ClassifierRecipe, channels: int, notice: Notice) -> Pictures:
+def held_out_by(recipe: ClassifierRecipe, channels: int, screen: Screen) -> Pictures:
     """The pictures that judge a classifier's run, as they were when it was trained."""
-    return _pictures(recipe, str(recipe.model), channels, notice)[1]
+    return _pictures(recipe, str(recipe.model), channels, screen)[1]
 
 
 def plan_classifier(
     recipe: ClassifierRecipe,
     device: str = "auto",
     processes: int = 1,
-    notice: Notice = silent,
+    screen: Screen | None = None,
 ) -> dict[str, Any]:
     """Check all that a run's beginning checks, and tell what would be trained; what `--dry-run --json` prints.
 
@@ -152,7 +153,7 @@ def plan_classifier(
     Raises:
         UserError: what `train_classifier` would not begin.
     """
-    job = settle(recipe, device, notice)
+    job = settle(recipe, device, screen or Screen())
     check_processes(job.recipe, processes)
     training = job.recipe.training
     per_epoch = len(job.train) // settled(training.batch_size)

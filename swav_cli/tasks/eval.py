@@ -180,12 +180,13 @@ def _pictures_for_classifier(setting: Setting, data: str | None) -> Pictures:
     channels = setting.model.about.channels
     if data is not None:
         parts = train_and_val_in(data)
-        return open_pictures(parts[1] if parts else data, "val", channels=channels)
+        named = parts[1] if parts else data
+        return open_pictures(named, "val", channels=channels, progress=setting.screen.indexing)
     recipe = recipe_of(setting.model.name)
     if not isinstance(recipe, ClassifierRecipe):
         raise UserError(f"{setting.model.name}: belongs to no run whose pictures could judge it; name some with --data")
     with of_the_run(setting.model.name):
-        return held_out_by(recipe, channels, setting.screen.notice)
+        return held_out_by(recipe, channels, setting.screen)
 
 
 # --- features ---------------------------------------------------------------------------------------------------------
@@ -250,9 +251,10 @@ def pictures_for_features(setting: Setting, data: str | None, bank: str | None) 
         bank, data = parts
     elif bank is None and data.startswith(("torchvision:", "shapes")):
         bank = data
-    queries = open_pictures(data, "val", channels=channels)
+    told = setting.screen.indexing
+    queries = open_pictures(data, "val", channels=channels, progress=told)
     labels_of(queries)
-    return _labelled(queries, open_pictures(bank, "train", channels=channels) if bank else None)
+    return _labelled(queries, open_pictures(bank, "train", channels=channels, progress=told) if bank else None)
 
 
 def _pictures_of_run(setting: Setting) -> Labelled:
@@ -260,10 +262,11 @@ def _pictures_of_run(setting: Setting) -> Labelled:
     if recipe is None:
         raise UserError(f"{setting.model.name}: belongs to no run whose pictures could judge it; name some with --data")
     if recipe.data.val is not None:
-        return _labelled(*(named_by(recipe, setting.model.name, part) for part in ("val", "train")))
+        told = setting.screen.indexing
+        return _labelled(*(named_by(recipe, setting.model.name, part, told) for part in ("val", "train")))
     setting.screen.notice("its run names no labelled pictures, so nothing is said of classes; name some with --data")
     with of_the_run(setting.model.name):
-        return Labelled(Limited(training_pictures(recipe), LOOKED_AT, 0), None, None, None)
+        return Labelled(Limited(training_pictures(recipe, setting.screen.indexing), LOOKED_AT, 0), None, None, None)
 
 
 def _labelled(queries: Pictures, bank: Pictures | None) -> Labelled:

@@ -74,6 +74,7 @@ def write_features(
     overwrite: bool = False,
     notice: Notice = silent,
     progress: Told = silent,
+    indexing: Told = silent,
 ) -> dict[str, Any]:
     """Write a layer's output for every picture to a file, row i for picture i in sorted order.
 
@@ -84,6 +85,7 @@ def write_features(
         inputs: as `open_inputs` takes them; none: the pictures of the model's own run.
         out: the format follows from the suffix; nothing said: features.npy in the run's folder, else here.
         model, linear: what `load_model` takes.
+        indexing: told of bytes done and bytes in all where shards are gone through for the first time.
 
     The rest is that of `swav_cli.evaluate.extraction.extract`, which does it for a network at hand.
 
@@ -105,7 +107,10 @@ def write_features(
     if model is None and source is not None:
         notice(f"model: {source}")
     found = load_model(source, linear=linear, notice=notice)
-    pictures = open_inputs(given, found.about.channels) if given else pictures_of_run(Path(str(source)))
+    if given:
+        pictures = open_inputs(given, found.about.channels, progress=indexing)
+    else:
+        pictures = pictures_of_run(Path(str(source)), indexing)
     tell(pictures, notice)
     read = [*given, *([source, str(RunFolder(Path(source)).model)] if source else [])]
     refuse_to_replace(read, pictures, output.files())
@@ -129,7 +134,7 @@ def _refuse_nothing_read(found: dict[str, Any]) -> None:
         raise UserError(f"{none}{first} ({found['file']} holds rows of NaN alone)")
 
 
-def pictures_of_run(model: Path) -> Pictures:
+def pictures_of_run(model: Path, progress: Told = silent) -> Pictures:
     """What the run trained on to which a model belongs: a run's folder, or a file inside it.
 
     Raises:
@@ -139,7 +144,7 @@ def pictures_of_run(model: Path) -> Pictures:
     if recipe is None:
         raise UserError(f"{model}: belongs to no run whose pictures could be taken; name some: swav extract photos/")
     try:
-        return training_pictures(recipe)
+        return training_pictures(recipe, progress)
     except UserError:
         raise UserError(
             f"{recipe.data.train}: the pictures of {model}'s run are not there; name others: swav extract photos/"

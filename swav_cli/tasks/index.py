@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from swav_cli.data.shards.pictures import classes_of, index_shards, remarks_on, unlabelled_in
-from swav_cli.errors import UserError, counted
+from swav_cli.errors import Told, UserError, counted, silent
 
 
-def index(shards: Sequence[str], force: bool = False) -> dict[str, Any]:
+def index(shards: Sequence[str], force: bool = False, progress: Told = silent) -> dict[str, Any]:
     """Index tar files, and tell what is in them and where their indexes lie; what `swav index --json` prints.
 
     >>> index(["shards/train-{000..001}.tar"])["pictures"]
@@ -18,11 +18,12 @@ def index(shards: Sequence[str], force: bool = False) -> dict[str, Any]:
     Args:
         shards: files, or patterns of them.
         force: make indexes anew that are there already.
+        progress: told of bytes done and bytes in all.
 
     Raises:
         UserError: no such shards, shards that can't be read, or no pictures in any.
     """
-    indexes = index_shards(shards, force)
+    indexes = index_shards(shards, force, progress)
     named = classes_of(indexes)
     found: dict[str, Any] = {
         "pictures": sum(map(len, indexes)),

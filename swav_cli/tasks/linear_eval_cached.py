@@ -57,7 +57,7 @@ def probe_classifier(
     overwrite = overwrite and not was_restarted()
     with joined_on(device):
         started = time.monotonic()
-        job = settle(recipe, device, screen.notice)
+        job = settle(recipe, device, screen)
         place = Path(out) if out else default_folder(job, cached_features=True)
         folder, finished = run_folder(place, job.recipe, lambda: job.origin, resume, overwrite, screen.notice)
         if finished is not None:

@@ -42,6 +42,7 @@ def write_predictions(
     workers: int | None = None,
     notice: Notice = silent,
     progress: Told = silent,
+    indexing: Told = silent,
 ) -> dict[str, Any]:
     """Say which class or cluster each picture shows, and put the answers where they are wanted, in constant memory.
 
@@ -60,6 +61,7 @@ def write_predictions(
         show: a PNG file for the first `MOST` pictures with their answers.
         batch_size, workers: what suits the device where nothing is said; answers don't depend on them.
         notice, progress: told of what is worth knowing, and of pictures done and pictures in all.
+        indexing: told of bytes done and bytes in all where shards are gone through for the first time.
 
     Returns:
         model, kind (class or cluster), pictures, unread (how many could not be read) and, where they were, `sorted`.
@@ -73,7 +75,7 @@ def write_predictions(
     form = written or pick_format(None, False, out)
     _check_places(out, show, sort_into)
     how = Inference.wanted(device, precision, batch_size, workers)
-    pictures = open_inputs(given, without=sort_into)
+    pictures = open_inputs(given, without=sort_into, progress=indexing)
     tell(pictures, notice)
     refuse_to_replace(given, pictures, [path for path in (out, show) if path is not None])
     found = load_model(model, linear=linear, notice=notice)

@@ -20,8 +20,7 @@ from swav_cli.data.pictures import Pictures, tell
 from swav_cli.data.reading.cache import cached
 from swav_cli.data.reading.loader import pick_workers
 from swav_cli.data.shards.streams import StreamPictures, open_stream
-from swav_cli.data.sources import open_pictures
-from swav_cli.errors import Interrupted, UserError
+from swav_cli.errors import Interrupted, Told, UserError, silent
 from swav_cli.files import write_text
 from swav_cli.parallel import distributed
 from swav_cli.parallel.agreement import refuse_disagreement
@@ -33,6 +32,7 @@ from swav_cli.run.checkpoint import newest_checkpoint
 from swav_cli.run.folder import RunFolder, clear, only_run_in
 from swav_cli.run.metrics import Step
 from swav_cli.run.origin import Origin, refuse_other_origin
+from swav_cli.run.pictures import training_pictures
 from swav_cli.run.results import change_results
 from swav_cli.run.seen import checkpoint_seen, pictures_seen, recipe_seen
 from swav_cli.tasks.after_training import judged_on_the_way, training_is_saved
@@ -60,19 +60,24 @@ class Settled(NamedTuple):
 
 
 def settle(
-    recipe: Recipe, device: str = "auto", micro_batch: MicroBatch | None = None, goes_on: Path | None = None
+    recipe: Recipe,
+    device: str = "auto",
+    micro_batch: MicroBatch | None = None,
+    goes_on: Path | None = None,
+    progress: Told = silent,
 ) -> Settled:
     """Open a recipe's pictures, replace every `auto`, and check all that can be checked before any work.
 
     Args:
         micro_batch: see `pretrain`.
         goes_on: a folder whose run, where there is one, goes on: what fitted when it began is kept to.
+        progress: see `open_pictures`.
 
     Raises:
         UserError: something is missing or contradicts itself.
     """
     chosen = own_device(device)
-    pictures = _training_pictures(recipe)
+    pictures = _training_pictures(recipe, progress)
     recipe, derived = derive(recipe, pictures, chosen)
     if micro_batch is not None:
         begun = RunFolder(goes_on).recipe if goes_on else None
@@ -81,14 +86,14 @@ def settle(
         else:
             recipe, found = in_micro_batches(recipe, micro_batch, chosen)
             derived.append(found)
-    judge = Judge(recipe, pictures, chosen) if recipe.data.val else None
+    judge = Judge(recipe, pictures, chosen, progress) if recipe.data.val else None
     return Settled(recipe, derived, pictures, judge, chosen)
 
 
-def _training_pictures(recipe: Recipe) -> Pictures:
+def _training_pictures(recipe: Recipe, progress: Told) -> Pictures:
     data = recipe.data
     if data.stream_pictures is None:
-        return open_pictures(data.train, "train", channels=data.channels, limit=data.limit, seed=recipe.training.seed)
+        return training_pictures(recipe, progress)
     return open_stream(data.train, data.stream_pictures, data.shuffle_buffer, data.channels, distributed.world_size())
 
 
@@ -129,7 +134,7 @@ def pretrain(
     with joined_on(device, recipe.training.timeout_minutes):
         place = expanded(out) if out else Path("runs") / recipe.name
         with screen.working("looking for what fits into memory") if micro_batch == "auto" else nullcontext():
-            run = settle(recipe, device, micro_batch, place if resume and not overwrite else None)
+            run = settle(recipe, device, micro_batch, place if resume and not overwrite else None, screen.indexing)
         check_processes(run.recipe, distributed.world_size())
         tell(run.pictures, screen.notice)
         folder, finished = run_folder(place, run.recipe, lambda: run.origin, resume, overwrite, screen.notice)

@@ -14,8 +14,8 @@ from swav_cli.data.paths import expanded
 from swav_cli.data.pictures import tell
 from swav_cli.data.reading.loader import Crops, epoch_order
 from swav_cli.data.shards.streams import StreamPictures
-from swav_cli.errors import Notice, silent
 from swav_cli.recipe.schema import Recipe
+from swav_cli.report.console import Screen
 from swav_cli.report.plan import plan_facts
 from swav_cli.report.sheet import save_crops
 from swav_cli.tasks.pretrain import Settled, check_processes, settle
@@ -33,7 +33,7 @@ def plan_pretraining(
     init_from: str | Path | None = None,
     processes: int = 1,
     preview: str | Path | None = None,
-    notice: Notice = silent,
+    screen: Screen | None = None,
 ) -> dict[str, Any]:
     """Check all that a run's beginning checks, and tell what it would do; what `swav pretrain --dry-run --json` prints.
 
@@ -49,19 +49,20 @@ def plan_pretraining(
     Raises:
         UserError: what `pretrain` would not begin.
     """
+    screen = screen or Screen()
     if init_from is not None:
         check_known(init_from)
     if preview is not None:
         preview = expanded(preview)
         check_place(preview, "--preview")
-    run = settle(recipe, device, micro_batch)
+    run = settle(recipe, device, micro_batch, progress=screen.indexing)
     check_processes(run.recipe, processes)
-    tell(run.pictures, notice)
+    tell(run.pictures, screen.notice)
     if preview is not None:
         if not isinstance(run.pictures, StreamPictures):
             refuse_to_replace((), run.pictures, [preview])
         save_crops(preview, *preview_views(run))
-        notice(f"wrote {preview}")
+        screen.notice(f"wrote {preview}")
     return plan_facts(run.recipe, run.derived, len(run.pictures), str(run.device))
 
 

@@ -51,12 +51,12 @@ class Judge:
         UserError: pictures without labels, or of a class that the others don't know.
     """
 
-    def __init__(self, recipe: Recipe, training: Pictures, device: torch.device) -> None:
+    def __init__(self, recipe: Recipe, training: Pictures, device: torch.device, progress: Told = silent) -> None:
         data = recipe.data
         self.recipe, self.about = recipe, about(recipe)
         self.how = Inference(device, recipe.training.precision, workers=recipe.training.workers)
-        queries = open_pictures(str(data.val), "val", channels=data.channels)
-        bank = open_pictures(data.bank, channels=data.channels) if data.bank else training
+        queries = open_pictures(str(data.val), "val", channels=data.channels, progress=progress)
+        bank = open_pictures(data.bank, channels=data.channels, progress=progress) if data.bank else training
         if bank.labels is None or bank.classes is None:
             none = "has no labels for k-NN to learn from; name labelled pictures as data.bank, or leave data.val out"
             raise UserError(f"{bank.source}: {why_unlabelled(bank, none)}")

@@ -106,3 +106,20 @@ def test_one_of_a_kind_is_not_several() -> None:
     assert said.startswith("8 pictures of shapes:8:0, labels not used for training; 1 epoch of 1 step with 8 pictures")
     results = {"seconds": 1.0, "loss": 2.0, "loss_over_ln_k": 0.5, "bad_pictures": 1}
     assert "\n  1 picture could not be read; see" in describe_results(results, Path("runs/x"))
+
+
+def test_indexing_that_takes_longer_than_a_moment_is_told_of(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    screen = Screen(speaks=True)
+    screen.indexing(100, 100)  # all was there already
+    assert capsys.readouterr().err == ""
+    for done in range(0, 100, 10):
+        screen.indexing(done, 100)
+        now += 0.4
+    screen.indexing(100, 100)
+    assert capsys.readouterr().err == "indexing shards: 30%\nindexed shards in 4 s\n"
+    Screen().indexing(0, 100)
+    assert capsys.readouterr().err == ""

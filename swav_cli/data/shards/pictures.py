@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -19,8 +20,7 @@ from swav_cli.data.pictures import Pictures, by_letters, class_order, evenly_spr
 from swav_cli.data.shards.files import read_part
 from swav_cli.data.shards.index import Codes, ShardIndex, index_of
 from swav_cli.data.shards.names import find_shards
-from swav_cli.data.shards.progress import Progress
-from swav_cli.errors import UserError
+from swav_cli.errors import Told, UserError, silent
 
 INDEXERS = 8  # threads, which wait for the disk more than they compute
 
@@ -154,33 +154,58 @@ def _number_order(name: str) -> tuple[bool, int, str]:
     return (not is_number, int(name) if is_number else 0, name)
 
 
-def open_shards(sources: Sequence[str], channels: int = 3) -> ShardPictures:
+def open_shards(sources: Sequence[str], channels: int = 3, progress: Told = silent) -> ShardPictures:
     """The pictures of tar files: paths, or patterns such as 'shards/*.tar' and 'train-{000..146}.tar'.
 
     Raises:
         UserError: a shard is not there, is compressed or damaged, or they hold no picture.
     """
-    pictures = ShardPictures(index_shards(sources), channels, " ".join(sources))
+    pictures = ShardPictures(index_shards(sources, progress=progress), channels, " ".join(sources))
     if not len(pictures):
         raise UserError(f"{pictures.source}: holds no pictures ({', '.join(sorted(SUFFIXES))})")
     return pictures
 
 
-def index_shards(sources: Sequence[str], force: bool = False) -> list[ShardIndex]:
+def index_shards(sources: Sequence[str], force: bool = False, progress: Told = silent) -> list[ShardIndex]:
     """The indexes of all shards that the sources name, sorted by path; those that are not kept yet are made.
 
     Args:
         force: make all anew.
+        progress: told of the bytes of shards passed, and of all of them; at the end of all, or of what fails, of those.
 
     Raises:
         UserError: a shard is not there, is compressed or damaged.
     """
     paths = find_shards(sources)
     total = sum(os.path.getsize(path) for path in paths)
-    with Progress(len(paths), total) as progress, ThreadPoolExecutor(min(INDEXERS, len(paths))) as pool:
+    passing = _Passing(total, progress)
+    with ThreadPoolExecutor(min(INDEXERS, len(paths))) as pool:
         try:
-            return list(pool.map(lambda path: index_of(path, force, progress.advance), paths))
+            return list(pool.map(lambda path: index_of(path, force, passing.advance), paths))
         except BaseException:
-            progress.stop()
+            passing.is_stopped = True
             pool.shutdown(cancel_futures=True)
             raise
+        finally:
+            progress(total, total)
+
+
+class _Stopped(Exception):
+    """Ends a thread whose work is no longer wanted."""
+
+
+class _Passing:
+    """Counts the bytes that threads have passed."""
+
+    def __init__(self, total: int, progress: Told) -> None:
+        self.total, self.progress, self.done = total, progress, 0
+        self.is_stopped = False  # after a mistake, or at Ctrl-C: threads end where they next tell how far they are
+        self._lock = threading.Lock()
+
+    def advance(self, count: int) -> None:
+        if self.is_stopped:
+            raise _Stopped
+        with self._lock:
+            self.done += count
+            if self.done < self.total:
+                self.progress(self.done, self.total)

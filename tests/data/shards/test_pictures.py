@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import io
 import multiprocessing
 import os
 import pickle
 import shutil
-import sys
 import tarfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -468,32 +466,21 @@ def test_as_inputs(here: Path) -> None:
 # --- progress -----------------------------------------------------------------------------------------------------
 
 
-def test_slow_indexing_says_how_far_it_is(
-    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for number in range(3):
-        sample_tar(here / f"{number}.tar", 2)
-    open_pictures("{0..1}.tar")
-    assert capsys.readouterr() == ("", "")
-    monkeypatch.setattr("swav_cli.data.shards.progress.QUIET_SECONDS", -1.0)
-    monkeypatch.setattr("swav_cli.data.shards.progress.PLAIN_SECONDS", -1.0)
-    open_pictures("{0..2}.tar")
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert "indexing shards, 3 in all: 100%\n" in said.err
-    assert said.err.endswith("indexed 3 shards in 0 s\n")
-    monkeypatch.setenv("RANK", "1")
-    open_pictures("{0..2}.tar")
+def test_indexing_tells_how_far_it_is_and_writes_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = [sample_tar(here / f"{number}.tar", 2).stat().st_size for number in range(3)]
+    told: list[tuple[int, int]] = []
+    open_pictures("{0..2}.tar", progress=lambda *how_far: told.append(how_far))
+    assert {count for _, count in told} == {sum(sizes)}
+    done = [each for each, _ in told]
+    assert done == sorted(done)
+    assert done[0] < done[-1] == sum(sizes)
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_terminal_sees_a_bar(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    monkeypatch.setattr("swav_cli.data.shards.progress.QUIET_SECONDS", 0.0)
-    monkeypatch.setattr(sys, "stderr", screen := Terminal())
-    sample_tar(here / "x.tar", 2)
-    open_pictures("x.tar")
-    assert "indexing shards:" in screen.getvalue()
+def test_what_fails_ends_the_display_too(here: Path) -> None:
+    sample_tar(here / "0.tar", 2)
+    (here / "1.tar").write_bytes(b"no tar" * 200)
+    told: list[tuple[int, int]] = []
+    with pytest.raises(UserError):
+        open_pictures("{0..1}.tar", progress=lambda *how_far: told.append(how_far))
+    assert told[-1][0] == told[-1][1]
