@@ -49,9 +49,9 @@ def test_models_and_exports_load(here: Path, swav: Run) -> None:
     judged = json.loads((here / "linear/results.json").read_text())
     found = json.loads(swav("eval", "linear", "--device", "cpu", "--json").stdout)
     assert (found["top5"], found["count"]) == (judged["top5"], judged["count"])
-    trained, exported = (load(name).model.state_dict() for name in ("whole.safetensors", "export.safetensors"))
+    trained, exported = (load(name).model.network.state_dict() for name in ("whole.safetensors", "export.safetensors"))
     assert trained.keys() == exported.keys()
     for name in trained:
         torch.testing.assert_close(exported[name], trained[name].to(exported[name].dtype))
-    mmpretrain = load("mmpretrain.pth").model.state_dict()
+    mmpretrain = load("mmpretrain.pth").model.network.state_dict()
     assert torch.equal(mmpretrain["layer4.1.conv2.weight"], exported["layer4.1.conv2.weight"])
