@@ -78,7 +78,7 @@ class Slow(Pictures):
 
 def a_signal_to_one() -> None:
     from swav_cli.core.weights import About, Model
-    from swav_cli.evaluate.extraction import ExtractRequest, extract
+    from swav_cli.evaluate.extraction.extract import ExtractRequest, extract
 
     about = About("resnet18", width=4, stem="small", size=8)
     pictures = Slow()

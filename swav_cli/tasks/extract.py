@@ -17,12 +17,12 @@ from swav_cli.data.inputs import Source, named, open_inputs, opened_for, refuse_
 from swav_cli.data.paths import expanded
 from swav_cli.data.pictures import Pictures, tell
 from swav_cli.errors import Notice, Told, UserError, silent
-from swav_cli.evaluate import extraction
-from swav_cli.evaluate.extraction import ExtractRequest
+from swav_cli.evaluate.extraction.extract import ExtractRequest
+from swav_cli.evaluate.extraction.extract import extract as extract_to_file
+from swav_cli.evaluate.extraction.writers import open_output
 from swav_cli.evaluate.features import extract_features
 from swav_cli.evaluate.inference import Inference
 from swav_cli.evaluate.unread import FEW
-from swav_cli.evaluate.writers import open_output
 from swav_cli.run.folder import RunFolder
 from swav_cli.run.newest import newest_run
 from swav_cli.run.pictures import pretraining_of, training_pictures
@@ -87,7 +87,7 @@ def write_features(
         model, linear: what `load_model` takes.
         indexing: told of bytes done and bytes in all where shards are gone through for the first time.
 
-    The rest is that of `swav_cli.evaluate.extraction.extract`, which does it for a network at hand.
+    The rest is that of `swav_cli.evaluate.extraction.extract.extract`, which does it for a network at hand.
 
     Returns:
         file, rows, shape, layer, model, failures (row, path and reason), description, what lies beside the file, and
@@ -117,7 +117,7 @@ def write_features(
     if pictures.unlabelled is not None:
         notice(f"no labels are written: {pictures.unlabelled}")
     request = ExtractRequest(layer, normalize, multi_scale, device, precision, batch_size, workers, resume, overwrite)
-    result = extraction.extract(found, pictures, path, request, notice=notice, progress=progress)
+    result = extract_to_file(found, pictures, path, request, notice=notice, progress=progress)
     _refuse_nothing_read(result)
     return result
 

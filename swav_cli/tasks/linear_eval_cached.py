@@ -19,7 +19,7 @@ from swav_cli.data.pictures import Pictures
 from swav_cli.data.reading.loader import pick_readers
 from swav_cli.errors import counted
 from swav_cli.evaluate.accuracy import Tally
-from swav_cli.evaluate.extraction import ExtractRequest, extract
+from swav_cli.evaluate.extraction.extract import ExtractRequest, extract
 from swav_cli.evaluate.probe import Probe, ProbeSettings, train_probe
 from swav_cli.parallel.processes import first_decides, was_restarted
 from swav_cli.recipe.classifier_schema import LinearRecipe

@@ -15,9 +15,9 @@ from swav_cli.data.inputs import open_inputs
 from swav_cli.data.pictures import Pictures
 from swav_cli.data.sources import open_pictures
 from swav_cli.evaluate.answer import Answer, Guess
+from swav_cli.evaluate.extraction.unfinished import Unfinished
+from swav_cli.evaluate.extraction.writers import Table, open_output
 from swav_cli.evaluate.sorting import Sorting
-from swav_cli.evaluate.unfinished import Unfinished
-from swav_cli.evaluate.writers import Table, open_output
 from swav_cli.recipe.file import dump_recipe
 from swav_cli.report.confusion import save_confusion
 from swav_cli.report.marked import save_sheet

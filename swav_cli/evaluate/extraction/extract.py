@@ -24,7 +24,7 @@ from swav_cli.core.stages import map_names
 from swav_cli.core.weights import About, Model, weights_digest
 from swav_cli.data.pictures import Pictures, digest, labels_digest
 from swav_cli.errors import Interrupted, Notice, Told, UserError, silent
-from swav_cli.evaluate.described import (
+from swav_cli.evaluate.extraction.described import (
     Settings,
     are_alike,
     as_noted,
@@ -35,10 +35,10 @@ from swav_cli.evaluate.described import (
     refuse_others,
     result_of,
 )
+from swav_cli.evaluate.extraction.unfinished import RowWriter, Unfinished
+from swav_cli.evaluate.extraction.writers import Output, Table, open_output
 from swav_cli.evaluate.features import stream_features
 from swav_cli.evaluate.inference import Inference
-from swav_cli.evaluate.unfinished import RowWriter, Unfinished
-from swav_cli.evaluate.writers import Output, Table, open_output
 from swav_cli.files import json_ready
 from swav_cli.parallel import distributed
 from swav_cli.parallel.agreement import refuse_disagreement

@@ -9,7 +9,7 @@ from typing import Any
 from swav_cli.core.weights import Model
 from swav_cli.data.pictures import Pictures, digest
 from swav_cli.errors import UserError
-from swav_cli.evaluate.writers import Output
+from swav_cli.evaluate.extraction.writers import Output
 from swav_cli.files import json_ready
 
 FEATURES_FORMAT = "swav-features-1"

@@ -23,10 +23,11 @@ from swav_cli.data.folders.file_pictures import FilePictures
 from swav_cli.data.pictures import Pictures, digest
 from swav_cli.data.sources import open_pictures
 from swav_cli.errors import Interrupted, UserError
-from swav_cli.evaluate import extraction, unfinished
-from swav_cli.evaluate.extraction import ExtractRequest, extract
+from swav_cli.evaluate.extraction import extract as extraction
+from swav_cli.evaluate.extraction import unfinished
+from swav_cli.evaluate.extraction.extract import ExtractRequest, extract
+from swav_cli.evaluate.extraction.writers import FEATURE_FORMATS
 from swav_cli.evaluate.features import extract_features
-from swav_cli.evaluate.writers import FEATURE_FORMATS
 from tests.data.tars import make_tar, png
 
 ABOUT = About("resnet18", width=4, stem="small", hidden_dim=16, embedding_dim=8, prototypes=12, size=32, source="tiny")
@@ -296,7 +297,7 @@ def test_no_resume_begins_anew(model: SwAV, feats: Path) -> None:
 
 
 def test_stopped_while_the_file_is_written(model: SwAV, feats: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("swav_cli.evaluate.writers.PART", 32)  # a row at a time
+    monkeypatch.setattr("swav_cli.evaluate.extraction.writers.PART", 32)  # a row at a time
     out = feats.with_suffix(".csv")
     real = extraction.describe
 

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swav_cli.errors import UserError
-from swav_cli.evaluate.writers import Output, Table
+from swav_cli.evaluate.extraction.writers import Output, Table
 from swav_cli.files import held, write_json
 
 OURS = re.compile(r"rows\.npy|done|failures-\d+\.jsonl|final(\.part)?|\.lock|\.settings\.json(\.[0-9a-f]{8})?\.part")

@@ -13,8 +13,8 @@ import torch
 from safetensors import safe_open
 
 from swav_cli.errors import UserError
-from swav_cli.evaluate import writers
-from swav_cli.evaluate.writers import FEATURE_FORMATS, Output, Table, open_output
+from swav_cli.evaluate.extraction import writers
+from swav_cli.evaluate.extraction.writers import FEATURE_FORMATS, Output, Table, open_output
 
 NAMES = ["a/1.png", 'a/comma, and "quote".png', "b/3.png"]
 FEATURES = np.array([[0.1, -2.0, 1e-30], [np.nan] * 3, [1 / 3, 1e30, 7.0]], dtype=np.float32)
