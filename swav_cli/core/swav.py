@@ -28,7 +28,7 @@ from swav_cli.core.train import Course, quickest_convolutions
 from swav_cli.core.transfer import moved
 from swav_cli.data.pictures import Pictures
 from swav_cli.data.reading.loader import Batch, load_batches
-from swav_cli.data.shards.streams import StreamPictures, load_stream
+from swav_cli.data.shards.streams import ShardShare, StreamPictures, load_stream
 from swav_cli.errors import Diverged
 from swav_cli.parallel import distributed
 from swav_cli.parallel.synchronised_norm import with_synchronised_norms
@@ -118,10 +118,8 @@ class Trainer:
         order, pin_memory = self.course.order(), self.device.type == "cuda"
         if not isinstance(self.pictures, StreamPictures):
             return load_batches(self.pictures, self.multicrop, order, workers, pin_memory)
-        return load_stream(
-            self.pictures, self.multicrop, order, self.course.finished_shards, workers, pin_memory,
-            max_bad=self.recipe.data.max_bad, rank=distributed.rank(), processes=distributed.world_size(),
-        )  # fmt: skip
+        share = ShardShare(distributed.rank(), distributed.world_size(), finished=self.course.finished_shards)
+        return load_stream(self.pictures, self.multicrop, order, share, workers, pin_memory)
 
     # --- one step --------------------------------------------------------------------------------------------------
 

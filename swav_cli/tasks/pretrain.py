@@ -94,7 +94,9 @@ def _training_pictures(recipe: Recipe, progress: Told) -> Pictures:
     data = recipe.data
     if data.stream_pictures is None:
         return training_pictures(recipe, progress)
-    return open_stream(data.train, data.stream_pictures, data.shuffle_buffer, data.channels, distributed.world_size())
+    return open_stream(
+        data.train, data.stream_pictures, data.shuffle_buffer, data.channels, distributed.world_size(), data.max_bad
+    )
 
 
 def pretrain(

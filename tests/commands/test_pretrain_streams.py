@@ -105,7 +105,7 @@ def test_a_run_that_was_stopped_reads_no_finished_shard_again(here: Path) -> Non
     for shard in stopped["finished_shards"]:
         if shard:  # the first one is looked into when a run begins
             (here / f"{shard}.tar").unlink()
-    assert train(stop_at=None)["step"] == 18
+    assert until(stop_at=None)["step"] == 18
 
 
 # --- commands that were not typed ---------------------------------------------------------------------------------

@@ -31,8 +31,6 @@ MANY_PARAMETERS = {
     "tasks/predict.py write_predictions": OPTIONS,
     "tasks/pretrain.py pretrain": OPTIONS,
     "zoo/foreign/stand_ins.py _tensor_of_type": "called by pickle, as torch's function of the same parameters is",
-    # Those below hold values that belong together.
-    "data/shards/streams.py load_stream": "to come down",
 }
 
 

@@ -37,10 +37,16 @@ EMPTY_ROUNDS = 3  # orders of shards without a picture, after which there is non
 
 
 class StreamPictures(Pictures):
-    """Pictures that come one after another, about so many."""
+    """Pictures that come one after another, about so many.
 
-    def __init__(self, shards: list[str], number: int, buffer: int, channels: int, source: str) -> None:
+    Args:
+        buffer: pictures among which each worker draws.
+        max_bad: share of shards that can't be read at which a run stops.
+    """
+
+    def __init__(self, shards: list[str], number: int, buffer: int, channels: int, source: str, max_bad: float) -> None:
         self.shards, self.number, self.buffer, self.channels, self.source = shards, number, buffer, channels, source
+        self.max_bad = max_bad
 
     def __len__(self) -> int:
         return self.number
@@ -92,13 +98,16 @@ class _Held(Pictures):
         return self.samples[index].name
 
 
-def open_stream(source: str, number: int, buffer: int, channels: int = 3, processes: int = 1) -> StreamPictures:
+def open_stream(
+    source: str, number: int, buffer: int, channels: int = 3, processes: int = 1, max_bad: float = 0.01
+) -> StreamPictures:
     """The shards of a stream, of which one has been looked into.
 
     Args:
         number: how many pictures they hold, about.
         buffer: pictures among which each worker draws.
         processes: over which the shards are divided.
+        max_bad: share of shards that can't be read at which a run stops.
 
     Raises:
         UserError: there are fewer shards than processes, none can be read, or what reads them is not installed.
@@ -110,7 +119,7 @@ def open_stream(source: str, number: int, buffer: int, channels: int = 3, proces
             f"{source}: {len(shards)} shards can't be divided over {processes} processes; start no more than "
             f"{len(shards)}, or make more and smaller shards"
         )
-    pictures = StreamPictures(shards, number, buffer, channels, source)
+    pictures = StreamPictures(shards, number, buffer, channels, source, max_bad)
     pictures.some(1)
     return pictures
 
@@ -141,10 +150,8 @@ class Epoch:
         key: what the buffer's random numbers depend on.
     """
 
-    def __init__(
-        self, pictures: StreamPictures, shards_of: Callable[[int], list[int]], key: list[int], max_bad: float
-    ) -> None:
-        self.pictures, self.shards_of, self.key, self.max_bad = pictures, shards_of, key, max_bad
+    def __init__(self, pictures: StreamPictures, shards_of: Callable[[int], list[int]], key: list[int]) -> None:
+        self.pictures, self.shards_of, self.key = pictures, shards_of, key
         self._open: dict[int, int] = {}  # shards to what is still to come of them, of which their end is one
         self._finished: list[int] = []
         self._failed: dict[int, str] = {}
@@ -173,7 +180,7 @@ class Epoch:
                     yield Drawn(number, shard, round_number, sample)
             except BrokenShard as error:
                 self._failed[shard] = str(error)
-                refuse_failed(self.pictures, self._failed, self.max_bad)
+                refuse_failed(self.pictures, self._failed)
             self._one_less(shard)
 
     def _shuffled(self, stream: Iterable[Drawn], random: np.random.Generator) -> Iterator[Drawn]:
@@ -206,9 +213,8 @@ class Stream(IterableDataset[Batch]):
 
     def __init__(
         self, pictures: StreamPictures, make_crops: MakeCrops, order: Order, first_epoch: int, share: ShardShare,
-        max_bad: float,
     ) -> None:  # fmt: skip
-        self.pictures, self.make_crops, self.order, self.max_bad = pictures, make_crops, order, max_bad
+        self.pictures, self.make_crops, self.order = pictures, make_crops, order
         self.first_epoch, self.share = first_epoch, share
 
     def __iter__(self) -> Iterator[Batch]:
@@ -241,7 +247,7 @@ class Stream(IterableDataset[Batch]):
             return own[worker::workers]
 
         key = [seed, epoch, share.rank, worker]
-        return Epoch(self.pictures, shards_of, key, self.max_bad)
+        return Epoch(self.pictures, shards_of, key)
 
     def _batch(self, reading: Epoch, drawn: Iterator[Drawn], epoch: int) -> Batch:
         indices: list[int] = []
@@ -268,16 +274,16 @@ class Stream(IterableDataset[Batch]):
         return Batch(crops, numbers, torch.tensor(indices), bad, *reading.news())
 
 
-def refuse_failed(pictures: StreamPictures, failed: dict[int, str], most: float) -> None:
+def refuse_failed(pictures: StreamPictures, failed: dict[int, str]) -> None:
     """
     Raises:
         UserError: more shards than the recipe bears can't be read.
     """
-    if len(failed) > most * len(pictures.shards):
+    if len(failed) > pictures.max_bad * len(pictures.shards):
         shard, why = next(iter(failed.items()))
         raise UserError(
-            f"{len(failed)} of {len(pictures.shards)} shards can't be read, more than data.max_bad ({most:g}), first "
-            f"{pictures.shards[shard]} ({why}); go on with the same command once they can"
+            f"{len(failed)} of {len(pictures.shards)} shards can't be read, more than data.max_bad "
+            f"({pictures.max_bad:g}), first {pictures.shards[shard]} ({why}); go on with the same command once they can"
         )
 
 
@@ -285,43 +291,39 @@ def load_stream(
     pictures: StreamPictures,
     make_crops: MakeCrops,
     order: Order,
-    finished: Collection[int],
+    share: ShardShare,
     workers: int,
     pin_memory: bool = False,
-    *,
-    max_bad: float = 0.01,
-    rank: int = 0,
-    processes: int = 1,
     notice: Callable[[str], None] = to_standard_error,
 ) -> Generator[Batch, None, None]:
     """All batches of a process from the order's first step on; see `load_batches`.
 
     Args:
         order: how many pictures each step takes; which ones is the stream's to say.
-        finished: shards that are finished in the epoch so far, by all processes when the run went on, and then by this
-            one: who takes the batches adds what they say, and empties it at an epoch's end.
-        max_bad: share of shards that can't be read at which the run stops.
+        share: what part of the stream is this process's. Its finished shards are those of the epoch so far, of all
+            processes when the run went on, and then of this one: who takes the batches adds what they say, and empties
+            them at an epoch's end.
     """
-    most = len(pictures.shards) // processes
+    most = len(pictures.shards) // share.processes
     if workers > most:
-        if rank == 0:
+        if share.rank == 0:
             notice(f"{len(pictures.shards)} shards keep no more than {most} workers busy, so {workers} are too many")
         workers = most
-    before, first_epoch = frozenset(finished), order.first_step // order.steps_per_epoch
+    before, first_epoch = frozenset(share.finished), order.first_step // order.steps_per_epoch
 
     def rest(batches: int) -> dict[str, Any]:
-        share = ShardShare(rank, processes, before, frozenset(finished))
-        stream = Stream(pictures, make_crops, order.after(batches), first_epoch, share, max_bad)
+        now = share._replace(before=before, finished=frozenset(share.finished))
+        stream = Stream(pictures, make_crops, order.after(batches), first_epoch, now)
         return {"dataset": stream, "batch_size": None}
 
     blank = torch.zeros(pictures.channels, 64, 64, dtype=torch.uint8)
     sample = Batch(*stacked([make_crops(blank, 0, 0)], 1), torch.zeros(1, dtype=torch.long), [])
     batches = read_batches(rest, len(order), order.largest(), [sample], workers, pin_memory, notice)
-    return _watched(batches, pictures, max_bad, notice)
+    return _watched(batches, pictures, notice)
 
 
 def _watched(
-    batches: Generator[Batch, None, None], pictures: StreamPictures, max_bad: float, notice: Callable[[str], None]
+    batches: Generator[Batch, None, None], pictures: StreamPictures, notice: Callable[[str], None]
 ) -> Generator[Batch, None, None]:
     """The batches, where what they say of shards that failed is told, and is not too much."""
     failed: dict[int, str] = {}
@@ -331,5 +333,5 @@ def _watched(
                 if shard not in failed:
                     notice(f"{pictures.shards[shard]}: can't be read ({why}), and is left out")
                 failed[shard] = why
-            refuse_failed(pictures, failed, max_bad)
+            refuse_failed(pictures, failed)
             yield batch

@@ -22,7 +22,7 @@ from swav_cli.data.reading.loader import Batch, Order
 from swav_cli.data.reading.readers import Killed
 from swav_cli.data.shards import stream_members
 from swav_cli.data.shards.stream_members import BrokenShard, Sample, read_shard
-from swav_cli.data.shards.streams import SHARD_BITS, StreamPictures, load_stream, open_stream
+from swav_cli.data.shards.streams import SHARD_BITS, ShardShare, StreamPictures, load_stream, open_stream
 from swav_cli.data.sources import open_pictures
 from swav_cli.errors import UserError
 from swav_cli.recipe.schema import AugmentRecipe, CropRecipe
@@ -69,12 +69,10 @@ def read(
         return slice(rank * size // processes, (rank + 1) * size // processes)
 
     order = Order(len(pictures), batch, epochs, 3, first, share=share)
-    found = list(
-        load_stream(
-            pictures, MAKE, order, finished or set(), workers, max_bad=max_bad, rank=rank, processes=processes,
-            notice=(notices if notices is not None else []).append,
-        )
-    )  # fmt: skip
+    pictures.max_bad = max_bad
+    own = ShardShare(rank, processes, finished=finished or set())
+    told = (notices if notices is not None else []).append
+    found = list(load_stream(pictures, MAKE, order, own, workers, notice=told))
     assert len(found) == len(order)
     assert all(len(each.indices) == order.largest() for each in found)
     return found
@@ -396,7 +394,7 @@ def test_new_workers_go_on_with_the_own_part_of_the_process(monkeypatch: pytest.
     monkeypatch.setattr(loader, "_start", start_once)
     pictures, finished, found = cat(1), set[int](), []
     order = Order(COUNT, 8, 1, 3, share=lambda size: slice(0, size // 2))
-    for batch in load_stream(pictures, MAKE, order, finished, 0, rank=0, processes=2, notice=lambda text: None):
+    for batch in load_stream(pictures, MAKE, order, ShardShare(0, 2, finished=finished), 0, notice=lambda text: None):
         found.append(batch)
         finished.update(batch.finished)
     assert len(starts) == 2
