@@ -24,6 +24,11 @@ from swav_cli.parallel.place import adopt_place, check_environment
 from swav_cli.parallel.stopping import Terminated, clear_away_when_ended
 from swav_cli.report.printable import printable_lines, write_any_character
 
+TQDM_NUMBERS = (
+    "MININTERVAL", "MAXINTERVAL", "MINITERS", "SMOOTHING", "DELAY", "NCOLS", "NROWS", "POSITION", "INITIAL",
+    "UNIT_DIVISOR", "TOTAL",
+)  # fmt: skip
+
 app = typer.Typer(
     name="swav",
     help="Self-supervised image features by swapped cluster assignments (SwAV, arXiv 2006.09882).",
@@ -70,6 +75,7 @@ def main() -> None:
         os.environ.setdefault("GOMP_SPINCOUNT", "100000")
     # torch's own account of lost connections, frames and all, would stand around our line about them.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    drop_nonsense_for_tqdm()
     adopt_place()
     clear_away_when_ended()
     _open_closed_streams()
@@ -97,6 +103,15 @@ def main() -> None:
         _leave(f"the output can't be written ({error.strerror})", 2, error)
     except Terminated as stop:
         _leave(str(stop), stop.exit_code, stop)
+
+
+def drop_nonsense_for_tqdm() -> None:
+    """tqdm reads its variables where it is imported, by torch too, and a number that is none ends the import."""
+    for name in TQDM_NUMBERS:
+        try:
+            float(os.environ.get(f"TQDM_{name}", "0"))
+        except ValueError:
+            del os.environ[f"TQDM_{name}"]
 
 
 def _is_told(told: bool | None) -> bool:

@@ -125,3 +125,14 @@ def test_the_public_names_are_there() -> None:
         assert getattr(swav_cli, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'sinkhorm'"):
         _ = swav_cli.sinkhorm  # type: ignore[attr-defined]
+
+
+def test_nonsense_in_a_variable_of_tqdm_does_no_harm() -> None:
+    code = (
+        "from swav_cli.app import drop_nonsense_for_tqdm as drop; drop(); import os, tqdm; print(*sorted(os.environ))"
+    )
+    nonsense = {"TQDM_MININTERVAL": "often", "TQDM_NCOLS": "", "TQDM_DELAY": "0.5", "TQDM_COLOUR": "green"}
+    env = {**environment(), **nonsense}
+    said = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    assert said.returncode == 0, said.stderr
+    assert [name for name in said.stdout.split() if name.startswith("TQDM_")] == ["TQDM_COLOUR", "TQDM_DELAY"]
