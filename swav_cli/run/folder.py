@@ -107,7 +107,8 @@ def choose_folder(out: Path, resume: bool, overwrite: bool) -> Path:
     if not resume and not overwrite:
         out = _newest(out) if was_restarted() else _next_free(out)
     check_utf8(out, "--out")
-    if overwrite or not RunFolder(out).recipe.exists():  # a run that is there may be finished, and nothing is written
+    # A run that is there may be finished, and nothing is written. Unlike the path's own method of a name of any length.
+    if overwrite or not os.path.exists(RunFolder(out).recipe):
         check_place(out, "--out", is_folder=True)
     if out.is_dir() and any(out.iterdir()) and not RunFolder(out).recipe.exists():
         raise UserError(f"{out}: holds other files and no run; give another folder with --out")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from swav_cli.core.weights import About
+from swav_cli.core.weights import About, Model
 from swav_cli.errors import UserError
 from swav_cli.exports import formats
 from swav_cli.exports.formats import ExportRequest, check_fits, export_format
@@ -71,7 +71,7 @@ def test_a_request_that_makes_no_sense(options: dict[str, Any], said: str) -> No
 def test_a_missing_library_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(formats, "find_spec", lambda name: None if name == "onnxruntime" else True)
     with pytest.raises(UserError, match=r"needs onnxruntime: pip install 'swav-cli\[onnx\]'$"):
-        export_model(about=TINY, model=TINY.build(), request=ExportRequest("onnx"), out=tmp_path / "a.onnx")
+        export_model(Model(TINY.build(), TINY), ExportRequest("onnx"), tmp_path / "a.onnx")
 
 
 @pytest.mark.parametrize(

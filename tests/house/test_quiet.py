@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
@@ -85,9 +86,16 @@ class Place(NamedTuple):
 
 
 @pytest.fixture
-def place(tmp_path: Path, photos: Path) -> Place:
-    here = Place(*(tmp_path / name for name in ("work", "home", "temporary", "notes")))
-    for folder in here[:3]:
+def temporary() -> Iterator[Path]:
+    """Of a short name: sockets lie there, whose names have some hundred letters at most."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def place(tmp_path: Path, photos: Path, temporary: Path) -> Place:
+    here = Place(tmp_path / "work", tmp_path / "home", temporary, tmp_path / "notes")
+    for folder in here[:2]:
         folder.mkdir()
     photos.rename(here.folder / "photos")
     (here.folder / "tiny.yaml").write_text(yaml.safe_dump(TINY, sort_keys=False))
