@@ -1,4 +1,4 @@
-"""Is it learning? Numbers that need no labels, and the likeliest reason where they look bad.
+"""Is it learning? Numbers that need no labels; `swav_cli.core.verdict` says what they mean.
 
 The loss alone does not tell: it starts at ln K and stays there when all pictures get the same scores, and it can sink
 while a network agrees with itself about nothing. Within a step all is added up on the device, and nothing waits for it;
@@ -16,11 +16,9 @@ from torch import Tensor
 
 from swav_cli.parallel import distributed
 
-FLAT = 0.98  # of ln K: at or above, the predictions tell nothing
 SUMMED = ("code entropy", "prediction entropy", "agreement", "steps")  # of the meter
 TWIN = 0.99  # cosine from which two prototypes are one
 ROWS_AT_ONCE = 4096  # prototypes that are compared with all others at a time
-NARROW = 0.02  # spread of scores at or below which all pictures look alike to the prototypes
 
 
 class Seen(NamedTuple):
@@ -29,6 +27,7 @@ class Seen(NamedTuple):
     features: Tensor  # (N, F), pooled
     nearest: Tensor  # (N,): prototypes
     stability: float | None  # share that kept its nearest prototype since the last look; None at the first one
+    distinct: float  # share of them that are no copy of another
 
 
 class Health(NamedTuple):
@@ -46,6 +45,7 @@ class Health(NamedTuple):
     feature_rank: float | None = None  # effective rank of the features of some pictures, always the same ones
     feature_deviation: float | None = None  # of these features, as of embeddings
     stability: float | None = None  # share of these pictures that have kept their nearest prototype since an epoch
+    distinct: float | None = None  # share of them that are no copy of another
 
 
 class HealthMeter:
@@ -131,6 +131,7 @@ class HealthMeter:
             feature_rank=effective_rank(seen.features) if seen else None,
             feature_deviation=deviation(F.normalize(seen.features.float(), dim=1)) if seen else None,
             stability=seen.stability if seen else None,
+            distinct=seen.distinct if seen else None,
         )
         self.counts.zero_()
         self.sums.zero_()
@@ -172,21 +173,3 @@ def effective_rank(rows: Tensor) -> float:  # (B, D)
     values = torch.linalg.svdvals(rows.cpu().double())  # not every device has float64
     shares = values / values.sum().clamp(min=1e-12)
     return float(torch.special.entr(shares).sum().exp())
-
-
-def warning(health: Health, share_of_ln_k: float, epoch: int, warm: bool) -> str | None:
-    """What is wrong and what to change, or None. A loss near ln K is normal until prototypes and rate are warm."""
-    if not warm or epoch < 2:
-        return None
-    if share_of_ln_k >= FLAT and health.spread <= NARROW:
-        return (
-            f"the loss sits at ln K ({share_of_ln_k:.3f} of it) and all pictures get nearly the same scores "
-            f"(spread {health.spread:.3f}): nothing is being learnt. Try sharper codes (--set loss.epsilon=0.02), "
-            "crops that share more of the picture (a larger crops.0.scale), or a longer warm-up"
-        )
-    if health.rank < 2:
-        return (
-            f"embeddings use {health.rank:.1f} directions: the network agrees with itself about nothing much. "
-            "Try a larger loss.epsilon, a lower optimizer.lr, or stronger augmentation"
-        )
-    return None

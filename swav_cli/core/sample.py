@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from contextlib import suppress
+
 import torch
 from torch import Tensor
 
@@ -9,12 +12,14 @@ from swav_cli.core.health import Seen
 from swav_cli.core.model import SwAV
 from swav_cli.core.multicrop import MultiCrop
 from swav_cli.core.precision import autocast, memory_format
+from swav_cli.data.decoding.formats import BadPicture
 from swav_cli.data.pictures import Pictures
 from swav_cli.data.reading.loader import Crops, epoch_order
 from swav_cli.recipe.schema import AugmentRecipe, Recipe, settled
 
 MOST, SHARE = 256, 0.02  # pictures, and of all of them: a pass over so many costs less than a hundredth of an epoch
 LEAST = 16
+COMPARED = 32  # of these pictures, with each other
 
 
 class Sample:
@@ -26,6 +31,7 @@ class Sample:
         plain = AugmentRecipe(flip=0, jitter=0, grayscale=0, blur=0)
         chosen = epoch_order(len(pictures), recipe.training.seed, 0)[:count]
         draw = MultiCrop([crop], plain, recipe.training.seed)
+        self.distinct = _distinct(pictures, [int(index) for index in chosen[:COMPARED]])
         self.crops = Crops(pictures, draw).__getitems__([(0, int(index)) for index in chosen]).crops[0][:, 0]
         self.mean, self.std = settled(recipe.data.mean), settled(recipe.data.std)
         self.precision = recipe.training.precision
@@ -46,4 +52,13 @@ class Sample:
         features, nearest = torch.cat([each for each, _ in found]), torch.cat([each for _, each in found]).cpu()
         kept = None if self.nearest is None else float((nearest == self.nearest).float().mean())
         self.nearest = nearest
-        return Seen(features, nearest, kept)
+        return Seen(features, nearest, kept, self.distinct)
+
+
+def _distinct(pictures: Pictures, chosen: list[int]) -> float:
+    """Share of pictures that are no copy of another, pixel by pixel; of those that can be read."""
+    digests = []
+    for index in chosen:
+        with suppress(BadPicture):
+            digests.append(hashlib.sha256(pictures.read(index).contiguous().numpy().tobytes()).digest())
+    return len(set(digests)) / max(1, len(digests))

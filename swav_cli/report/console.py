@@ -195,6 +195,8 @@ def describe_results(results: dict[str, Any], path: Path) -> str:
     if "knn" in results:
         raw = f", raw pixels {results['knn_raw_pixels']:.1f} %" if "knn_raw_pixels" in results else ""
         lines.append(f"  k-NN   learnt {results['knn']:.1f} %{raw}, untrained network {results['knn_untrained']:.1f} %")
+    if results.get("advice"):
+        lines.append(f"  health {results['advice']}")
     if results["bad_pictures"]:
         lines += describe_bad(results["bad_pictures"], path / "bad-pictures.txt")
     lines += [

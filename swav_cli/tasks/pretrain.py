@@ -10,10 +10,10 @@ import torch
 
 from swav_cli.core.derive import Derived, derive, with_value
 from swav_cli.core.device import joined_on, own_device
-from swav_cli.core.health import warning
 from swav_cli.core.keeper import Keeper
 from swav_cli.core.micro_batch import MicroBatch, in_micro_batches
 from swav_cli.core.swav import Trainer
+from swav_cli.core.verdict import verdict
 from swav_cli.core.weights import Model, about, save_model, weights_digest
 from swav_cli.data.paths import expanded
 from swav_cli.data.pictures import Pictures, tell
@@ -115,7 +115,7 @@ def pretrain(
     >>> from swav_cli import load_recipe
     >>> recipe = load_recipe("quickstart", ["data.train=shapes:128", "data.val=null", "training.epochs=1"])
     >>> sorted(pretrain(recipe, "runs/short"))
-    ['bad_pictures', 'epochs', 'health', 'loss', 'loss_over_ln_k', 'pictures', 'recipe', 'seconds']
+    ['advice', 'bad_pictures', 'epochs', 'health', 'loss', 'loss_over_ln_k', 'pictures', 'recipe', 'seconds', 'verdict']
 
     Args:
         out: the run's folder; `runs/<recipe's name>` where nothing is said.
@@ -245,11 +245,13 @@ def _train(trainer: Trainer, judge: Judge | None, folder: RunFolder, screen: Scr
                     health = trainer.health()
                     found = _judged_on_the_way(trainer, judge, step, screen)
                     screen.epoch(step, health, found.get("knn"))
-                    advice = warning(health, step.epoch_share, step.epoch, _is_warm(trainer))
-                    if advice and not warned:
-                        screen.warn(advice)
+                    told = verdict(trainer.recipe, health, step.epoch_share, _is_warm(trainer))
+                    if told.advice and not warned:
+                        screen.warn(told.advice)
                         warned = True
-                    keeper.log_epoch(step, {"loss_over_ln_k": step.epoch_share, **health._asdict(), **found})
+                    keeper.log_epoch(
+                        step, {"loss_over_ln_k": step.epoch_share, **health._asdict(), **told._asdict(), **found}
+                    )
                 keeper.save_where_due(step)
     except Interrupted:
         _save_model(trainer, folder)
@@ -270,9 +272,9 @@ def _judged_on_the_way(trainer: Trainer, judge: Judge | None, step: Step, screen
 
 
 def _is_warm(trainer: Trainer) -> bool:
-    """An epoch after prototypes and learning rate have reached what they are to be."""
-    plan = trainer.plan
-    return trainer.course.step > max(plan.frozen_steps, plan.warmup_steps) + plan.steps_per_epoch
+    """Two epochs have passed, and one since prototypes and learning rate have reached what they are to be."""
+    plan, step = trainer.plan, trainer.course.step
+    return step > max(plan.frozen_steps, plan.warmup_steps) + plan.steps_per_epoch and step > 2 * plan.steps_per_epoch
 
 
 def _come_to(trainer: Trainer, judge: Judge | None, folder: RunFolder, screen: Screen) -> dict[str, Any]:

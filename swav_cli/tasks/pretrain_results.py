@@ -150,6 +150,8 @@ def training_results(trainer: Trainer, folder: RunFolder) -> dict[str, Any]:
         "loss": share * trainer.plan.ln_k,
         "loss_over_ln_k": share,
         "health": {key: last_epoch.get(key) for key in Health._fields},
+        "verdict": last_epoch.get("verdict"),
+        "advice": last_epoch.get("advice") or None,
         "bad_pictures": len(trainer.course.bad),
     }
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from swav_cli.core.health import Health, HealthMeter, deviation, effective_rank, score_spread, twins, warning
+from swav_cli.core.health import Health, HealthMeter, deviation, effective_rank, score_spread, twins
 
 CPU = torch.device("cpu")
 
@@ -79,26 +79,3 @@ def test_deviation_is_one_on_the_sphere_and_nothing_in_a_point() -> None:
     torch.manual_seed(0)
     assert deviation(torch.nn.functional.normalize(torch.randn(4000, 64), dim=1)) == pytest.approx(1, abs=0.01)
     assert deviation(torch.ones(50, 64) / 8) == 0
-
-
-def health(spread: float = 0.2, rank: float = 20.0) -> Health:
-    return Health(
-        used_prototypes=50, perplexity=40.0, spread=spread, rank=rank, deviation=0.9, twins=0, code_entropy=0.5,
-        prediction_entropy=0.5, agreement=0.5,
-    )  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("share", "spread", "rank", "epoch", "warm", "expected"),
-    [
-        (0.999, 0.005, 20, 5, True, "sits at ln K"),
-        (0.999, 0.005, 20, 5, False, None),  # normal until prototypes and rate are warm
-        (0.999, 0.005, 20, 1, True, None),
-        (0.999, 0.2, 20, 5, True, None),  # scores still differ: slow, not dead
-        (0.6, 0.2, 20, 5, True, None),
-        (0.2, 0.2, 1.3, 5, True, "1.3 directions"),  # a low loss is no proof of health
-    ],
-)
-def test_warnings(share: float, spread: float, rank: float, epoch: int, warm: bool, expected: str | None) -> None:
-    said = warning(health(spread, rank), share, epoch, warm)
-    assert said is None if expected is None else expected in (said or "")

@@ -1,0 +1,99 @@
+"""Is a run in trouble? Told in words, from an epoch's numbers: what shows it, the likeliest cause, what to change.
+
+Codes may go flat: all pictures get the same scores, and the loss sits at ln K. Steps too large throw a network about,
+with a loss above ln K. Or it agrees with itself about nothing: the loss may fall, and embeddings use few directions.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, NamedTuple
+
+from swav_cli.core.health import Health
+from swav_cli.errors import counted
+from swav_cli.recipe.schema import Recipe, settled
+
+FLAT = 0.92  # of ln K: entropy of codes from which on they tell nothing
+NEAR_LN_K = 0.98  # share of ln K from which on the predictions tell nothing
+ABOVE_LN_K = 1.05  # the same from which on a network does worse than one that knows nothing
+SPREAD = 0.025  # of scores, at or below which all pictures look alike to the prototypes
+SURE = 0.05  # spread of scores from which on predictions are sure of themselves
+FEW_DIRECTIONS = 2.0  # effective rank of embeddings below which next to nothing is told apart
+LITTLE_OF_A_PICTURE = 0.1  # area of a crop below which two of them often share nothing
+COPIES = 0.5  # share of different pictures, of some, below which the others are copies
+
+Kind = Literal["warming up", "healthy", "flat", "thrown about", "narrow"]
+
+
+class Verdict(NamedTuple):
+    """How a run is doing.
+
+    >>> Verdict("healthy").advice
+    ''
+    """
+
+    verdict: Kind
+    advice: str = ""  # for one in trouble: what shows it, the likeliest cause, what to change
+
+
+def verdict(recipe: Recipe, health: Health, share_of_ln_k: float, warm: bool) -> Verdict:
+    """What an epoch's numbers say of a run.
+
+    Args:
+        share_of_ln_k: of the epoch's mean loss.
+        warm: prototypes and learning rate have been what they are to be for an epoch; before that a loss near ln K is
+            as it should be.
+    """
+    if not warm:
+        return Verdict("warming up")
+    if share_of_ln_k >= NEAR_LN_K and health.code_entropy >= FLAT and health.spread <= SPREAD:
+        return Verdict(
+            "flat",
+            f"nothing is being learnt: the loss sits at ln K ({share_of_ln_k:.3f} of it), codes are flat (entropy "
+            f"{health.code_entropy:.3f} of ln K) and all pictures get nearly the same scores (spread "
+            f"{health.spread:.3f}). {_why_flat(recipe, health)}",
+        )
+    if share_of_ln_k >= ABOVE_LN_K and health.spread >= SURE:
+        return Verdict(
+            "thrown about",
+            f"the loss is above ln K ({share_of_ln_k:.3f} of it), so that predictions are worse than none; "
+            f"{counted(health.twins, 'prototype')} of {recipe.model.prototypes} lie on others. Steps are too large: "
+            f"try --set optimizer.lr={_tenth(recipe)}",
+        )
+    if health.rank < FEW_DIRECTIONS:
+        return Verdict(
+            "narrow",
+            f"the network agrees with itself about next to nothing: embeddings use {health.rank:.1f} directions "
+            f"(deviation {health.deviation:.2f} of 1), whatever the loss ({share_of_ln_k:.3f} of ln K). "
+            f"Try a lower rate (--set optimizer.lr={_tenth(recipe)}), a larger loss.epsilon, or stronger augmentation",
+        )
+    return Verdict("healthy")
+
+
+def _why_flat(recipe: Recipe, health: Health) -> str:
+    if health.distinct is not None and health.distinct < COPIES:
+        return (
+            f"Of some pictures looked at, {health.distinct:.0%} differ and the others are copies: nothing tells them "
+            "apart; train on different ones"
+        )
+    natural = 1 / math.sqrt(recipe.model.embedding_dim)  # deviation of the cosine of two random directions
+    if recipe.loss.epsilon > natural:
+        return (
+            f"loss.epsilon ({recipe.loss.epsilon:g}) is above the spread with which scores begin "
+            f"({natural:.3f}), so that codes were never sharp; try --set loss.epsilon={natural / 3:.2g}"
+        )
+    least = min(crop.scale[0] for crop in recipe.crops if crop.assign)
+    if least < LITTLE_OF_A_PICTURE:
+        return (
+            f"Crops that give codes may show {least:.0%} of a picture, and two of them nothing in common; try "
+            "--set crops.0.scale='[0.4, 1.0]'"
+        )
+    return (
+        "Try sharper codes (--set loss.epsilon="
+        f"{recipe.loss.epsilon / 2:.2g}), crops that share more of a picture (a larger crops.0.scale), or a higher "
+        "optimizer.lr"
+    )
+
+
+def _tenth(recipe: Recipe) -> str:
+    return f"{settled(recipe.optimizer.lr) / 10:g}"

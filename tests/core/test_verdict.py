@@ -1,0 +1,51 @@
+"""What an epoch's numbers are taken for; runs that come to such numbers are in tests/tasks/test_verdicts.py."""
+
+from __future__ import annotations
+
+import pytest
+
+from swav_cli.core.health import Health
+from swav_cli.core.verdict import verdict
+from tests.conftest import tiny_recipe
+
+HEALTHY = Health(
+    used_prototypes=50, perplexity=40.0, spread=0.2, rank=20.0, deviation=0.9, twins=0, code_entropy=0.5,
+    prediction_entropy=0.5, agreement=0.5, distinct=1.0,
+)  # fmt: skip
+FLAT = {"spread": 0.005, "code_entropy": 0.99}
+
+
+@pytest.mark.parametrize(
+    ("share", "changed", "expected"),
+    [
+        (0.6, {}, "healthy"),
+        (0.999, FLAT, "flat"),
+        (0.9, FLAT, "healthy"),
+        (0.999, {**FLAT, "spread": 0.2}, "healthy"),  # scores still differ: slow, not dead
+        (0.999, {**FLAT, "code_entropy": 0.7}, "healthy"),
+        (1.3, {}, "thrown about"),
+        (1.3, {"spread": 0.03}, "healthy"),  # nothing is predicted for sure yet
+        (0.2, {"rank": 1.3}, "narrow"),  # a low loss is no proof of health
+    ],
+)
+def test_kinds(share: float, changed: dict[str, float], expected: str) -> None:
+    found = verdict(tiny_recipe(), HEALTHY._replace(**changed), share, warm=True)  # type: ignore[arg-type]
+    assert found.verdict == expected
+    assert bool(found.advice) == (expected != "healthy")
+    early = verdict(tiny_recipe(), HEALTHY._replace(**changed), share, warm=False)  # type: ignore[arg-type]
+    assert early == ("warming up", "")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "distinct", "cause"),
+    [
+        ([], 0.1, "10% differ and the others are copies"),
+        (["loss.epsilon=0.5"], 1.0, "loss.epsilon (0.5) is above"),
+        (["crops.0.scale=[0.02,0.1]"], 1.0, "may show 2% of a picture"),
+        ([], 1.0, "sharper codes (--set loss.epsilon=0.025)"),
+        ([], None, "sharper codes"),  # of a stream no pictures are compared
+    ],
+)
+def test_likeliest_causes_of_flat_codes(overrides: list[str], distinct: float | None, cause: str) -> None:
+    health = HEALTHY._replace(**FLAT, distinct=distinct)  # type: ignore[arg-type]
+    assert cause in verdict(tiny_recipe(*overrides), health, 1.0, warm=True).advice

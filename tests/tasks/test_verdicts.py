@@ -1,0 +1,90 @@
+"""Runs that are made to fail, by real training of a second: each is told once what is wrong, healthy ones nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from swav_cli.recipe.schema import Recipe
+from swav_cli.report.console import Screen, describe_results
+from swav_cli.run.metrics import read_metrics
+from swav_cli.tasks.pretrain import pretrain
+from tests.conftest import tiny_recipe
+
+# Six epochs of eight steps; the shapes keep their colours, which tell them apart in so short a time.
+LEARNS = (
+    "data.train=shapes:256", "data.val=null", "model.hidden_dim=32", "model.embedding_dim=16", "model.prototypes=30",
+    "crops.0.scale=[0.4,1.0]", "crops.1.size=16", "crops.1.scale=[0.4,1.0]", "augment.hue=0", "augment.jitter=0",
+    "augment.blur=0", "loss.epsilon=0.03", "loss.freeze_prototypes_steps=0", "loss.queue.length=0", "optimizer.lr=0.4",
+    "optimizer.weight_decay=0.0005", "training.batch_size=32", "training.epochs=6",
+)  # fmt: skip
+
+
+class Warned(Screen):
+    """Notes what is warned of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.warnings: list[str] = []
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+
+def run(*overrides: str) -> Recipe:
+    return tiny_recipe(*LEARNS, *overrides)
+
+
+def verdicts(folder: Path) -> list[str]:
+    """Of one epoch after another."""
+    return [line["verdict"] for line in read_metrics(folder / "metrics.jsonl") if line["kind"] == "epoch"]
+
+
+def copies(folder: Path) -> Path:
+    folder.mkdir()
+    picture = Image.effect_mandelbrot((32, 32), (-2, -1.2, 1, 1.2), 60).convert("RGB")
+    for number in range(256):
+        picture.save(folder / f"{number}.png")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("overrides", "found", "said"),
+    [
+        (("loss.epsilon=1.0",), "flat", "loss.epsilon (1) is above the spread with which scores begin (0.250)"),
+        (("optimizer.lr=40", "schedule.warmup_epochs=0"), "thrown about", "try --set optimizer.lr=4"),
+        (("data.train=copies",), "flat", "of some pictures looked at, 6% differ and the others are copies"),
+    ],
+    ids=["epsilon", "rate", "copies"],
+)
+def test_what_is_wrong_is_told_once(
+    overrides: tuple[str, ...], found: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    copies(tmp_path / "copies")
+    screen = Warned()
+    results = pretrain(run(*overrides), "run", device="cpu", screen=screen)
+    assert len(screen.warnings) == 1
+    assert said.lower() in screen.warnings[0].lower()
+    assert found in verdicts(tmp_path / "run")
+    assert verdicts(tmp_path / "run")[:2] == ["warming up"] * 2
+    kept = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert (kept["verdict"], kept["advice"]) == (results["verdict"], results["advice"])
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_healthy_run_is_told_nothing(seed: int, tmp_path: Path) -> None:
+    screen = Warned()
+    results = pretrain(run(f"training.seed={seed}"), tmp_path / "run", device="cpu", screen=screen)
+    assert screen.warnings == []
+    assert verdicts(tmp_path / "run") == ["warming up"] * 2 + ["healthy"] * 4
+    assert (results["verdict"], results["advice"]) == ("healthy", None)
+
+
+def test_a_run_that_ends_badly_says_so_in_its_closing_lines() -> None:
+    results = {"seconds": 1.0, "loss": 3.4, "loss_over_ln_k": 1.0, "bad_pictures": 0, "verdict": "flat"}
+    assert "  health codes are flat" in describe_results({**results, "advice": "codes are flat"}, Path("runs/x"))
+    assert "health" not in describe_results({**results, "advice": None}, Path("runs/x"))
