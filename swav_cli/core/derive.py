@@ -6,6 +6,7 @@ Each derived value comes with the reason, which is printed; the run's own recipe
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -31,6 +32,11 @@ class Derived(NamedTuple):
     key: str
     value: Any
     reason: str
+
+
+def derived_facts(derived: Iterable[Derived]) -> dict[str, dict[str, Any]]:
+    """What was derived as plain values, by key."""
+    return {each.key: {"value": each.value, "reason": each.reason} for each in derived}
 
 
 def derive(recipe: Recipe, pictures: Pictures, device: torch.device) -> tuple[Recipe, list[Derived]]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime, timezone
 from typing import Any
 
 from swav_cli.core.classifier import ClassifierTrainer
+from swav_cli.core.environment import environment
 from swav_cli.core.swav import Trainer
 from swav_cli.data.lists.tables import one_line
 from swav_cli.errors import Interrupted, UserError
@@ -36,6 +38,13 @@ class Keeper:
 
     def __exit__(self, *error: object) -> None:
         self._signals.__exit__(*error)
+
+    def log_start(self, facts: dict[str, Any]) -> None:
+        """A line that tells when, by what and from where on the run is trained."""
+        trainer = self.trainer
+        surroundings = environment(trainer.device, distributed.world_size())
+        began = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        self._metrics.write_start(trainer.course.step, {"time": began, "environment": surroundings, **facts})
 
     def log(self, step: Step) -> None:
         """A line of `metrics.jsonl`, every so many steps."""

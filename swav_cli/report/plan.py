@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from swav_cli.core.derive import Derived
+from swav_cli.core.derive import Derived, derived_facts
 from swav_cli.core.estimate import estimate
 from swav_cli.core.plan import make_plan
 from swav_cli.errors import counted
@@ -19,7 +19,7 @@ def plan_facts(recipe: Recipe, derived: list[Derived], pictures: int, device: st
     plan, needs = make_plan(recipe, pictures), estimate(recipe)
     return {
         "recipe": recipe.model_dump(mode="json"),
-        "derived": {value.key: {"value": value.value, "reason": value.reason} for value in derived},
+        "derived": derived_facts(derived),
         "device": device,
         "pictures": pictures,
         "steps_per_epoch": plan.steps_per_epoch,

@@ -1,4 +1,4 @@
-"""`metrics.jsonl`: a line a logged step and a line an epoch; always valid JSON, and no step twice."""
+"""`metrics.jsonl`: a line each start, logged step and epoch; always valid JSON, and no step twice."""
 
 from __future__ import annotations
 
@@ -51,6 +51,10 @@ class MetricsFile:
         self.path = path
         if distributed.is_writer():
             write_text(path, "".join(line + "\n" for line in _lines_until(path, step)))
+
+    def write_start(self, step: int, facts: dict[str, Any]) -> None:
+        """Where the run begins or goes on, behind so many steps."""
+        self._write({"kind": "start", "step": step, **facts})
 
     def write_step(self, step: Step) -> None:
         self._write(

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from swav_cli.core.classifier import ClassifierTrainer
+from swav_cli.core.derive import derived_facts
 from swav_cli.core.device import joined_on
 from swav_cli.core.keeper import Keeper
 from swav_cli.core.stages import POOLED
@@ -132,6 +133,7 @@ def _run_and_judge(trainer: ClassifierTrainer, job: Job, folder: RunFolder, scre
             Keeper(folder, trainer) as keeper,
             closing(trainer.steps(workers)) as steps,
         ):
+            keeper.log_start({"pictures": len(job.train), "derived": derived_facts(job.derived)})
             for step in steps:
                 screen.step(step)
                 keeper.log(step)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from swav_cli.core.derive import Derived, derive, with_value
+from swav_cli.core.derive import Derived, derive, derived_facts, with_value
 from swav_cli.core.device import joined_on, own_device
 from swav_cli.core.keeper import Keeper
 from swav_cli.core.micro_batch import MicroBatch, in_micro_batches
@@ -149,7 +149,7 @@ def pretrain(
             for line in words:
                 screen.notice(line)
             _keep_in_memory(trainer, run, screen)
-            _train(trainer, run.judge, folder, screen)
+            _train(trainer, run, folder, screen)
             return _come_to(trainer, run.judge, folder, screen)
 
 
@@ -227,7 +227,7 @@ def _keep_in_memory(trainer: Trainer, run: Settled, screen: Screen) -> None:
             run.judge.keep_in_memory(trainer.pictures)
 
 
-def _train(trainer: Trainer, judge: Judge | None, folder: RunFolder, screen: Screen) -> None:
+def _train(trainer: Trainer, run: Settled, folder: RunFolder, screen: Screen) -> None:
     """Train to the end, judging on the way where the recipe asks for it; the weights are saved however it ends."""
     training, course = trainer.recipe.training, trainer.course
     workers = pick_workers(training.workers, trainer.pictures, trainer.device)
@@ -238,12 +238,13 @@ def _train(trainer: Trainer, judge: Judge | None, folder: RunFolder, screen: Scr
             Keeper(folder, trainer) as keeper,
             closing(trainer.steps(workers)) as steps,
         ):
+            keeper.log_start({"pictures": len(run.pictures), "derived": derived_facts(run.derived)})
             for step in steps:
                 screen.step(step)
                 keeper.log(step)
                 if step.ends_epoch:
                     health = trainer.health()
-                    found = _judged_on_the_way(trainer, judge, step, screen)
+                    found = _judged_on_the_way(trainer, run.judge, step, screen)
                     screen.epoch(step, health, found.get("knn"))
                     told = verdict(trainer.recipe, health, step.epoch_share, _is_warm(trainer))
                     if told.advice and not warned:

@@ -163,6 +163,11 @@ def test_a_folder_in_place_of_a_recipe_trains_small_folder_on_it(swav: Run, phot
     assert "auto" not in {str(value) for part in ("model", "loss", "optimizer") for value in settled[part].values()}
     results = json.loads((tmp_path / "runs/small-folder/results.json").read_text())
     assert "knn" not in results
+    began = read_metrics(tmp_path / "runs/small-folder/metrics.jsonl")[0]
+    assert (began["kind"], began["step"], began["pictures"]) == ("start", 0, 40)
+    assert began["derived"]["model.prototypes"]["value"] == 30
+    assert began["derived"]["model.prototypes"]["reason"] == "one for ten of 40 pictures, at least 30 and at most 3,000"
+    assert {"swav", "python", "torch", "system", "device"} <= began["environment"].keys()
     refused = swav("pretrain", photos, "--data", photos)
     assert refused.returncode == 2
     assert "leave --data out" in refused.stderr

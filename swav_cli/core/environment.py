@@ -1,0 +1,53 @@
+"""What a run is computed by, in words: versions and machine, and nothing of who uses it."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+LIBRARIES = ("torch", "torchvision", "torchcodec", "timm")
+
+
+def environment(device: torch.device, processes: int = 1) -> dict[str, str]:
+    """
+    >>> environment(torch.device("cpu"))["python"] == platform.python_version()
+    True
+    """
+    found = {"swav": _version("swav-cli"), "python": platform.python_version()}
+    found |= {name: _version(name) for name in LIBRARIES}
+    found |= {"system": f"{platform.system()} {platform.release()}, {platform.machine()}", "device": in_words(device)}
+    if processes > 1:
+        found["processes"] = str(processes)
+    return {name: words for name, words in found.items() if words}
+
+
+def _version(name: str) -> str:
+    """Empty where it is not installed."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
+
+
+def in_words(device: torch.device) -> str:
+    """A device with the name of what is behind it."""
+    if device.type == "cuda":
+        found = torch.cuda.get_device_properties(device)
+        return f"{device}: {found.name}, {found.total_memory / 2**30:.0f} GiB, CUDA {torch.version.cuda}"
+    if device.type == "cpu":
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return f"cpu: {_processor()}, {cores} {'core' if cores == 1 else 'cores'}, {torch.get_num_threads()} in use"
+    return f"{device}: {platform.processor() or platform.machine()}"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor() or platform.machine())
