@@ -119,7 +119,7 @@ def _steps_have_room(recipe: Recipe, count: int, own: int, device: torch.device)
             parts = min(own // count, MOST_PARTS)
             trainer = _at_its_fullest(recipe, count * parts, parts, world, device)
             kept_free = _kept_free(trainer, own - count * parts, world)
-            batch = _made_up(recipe, count)
+            batch = made_up_batch(recipe, count)
             for _ in range(STEPS):
                 trainer.train_step([batch] * parts)
             del kept_free
@@ -134,7 +134,7 @@ def _tells_of_no_room(error: RuntimeError) -> bool:
     return is_memory_full(error) or NO_ENGINE in str(error)
 
 
-class _MadeUp(Pictures):
+class MadeUp(Pictures):
     """As many pictures as a step takes; they are never read."""
 
     source, channels = "made up", 3
@@ -158,15 +158,15 @@ def _at_its_fullest(recipe: Recipe, batch: int, parts: int, world: int, device: 
     length = settled(recipe.loss.queue.length) // world
     queue = recipe.loss.queue.model_copy(update={"length": length})
     loss = recipe.loss.model_copy(update={"queue": queue})
-    trainer = Trainer(recipe.model_copy(update={"training": training, "loss": loss}), _MadeUp(batch), device)
+    trainer = Trainer(recipe.model_copy(update={"training": training, "loss": loss}), MadeUp(batch), device)
     trainer.plan = trainer.plan._replace(peak_lr=0.0, final_lr=0.0, warmup_lr=0.0, frozen_steps=0, queue_from=0)
     if trainer.queue is not None:
-        trainer.queue.filled.fill_(length)
+        trainer.queue.filled = length
     trainer.model.train()
     return trainer
 
 
-def _made_up(recipe: Recipe, count: int) -> Batch:
+def made_up_batch(recipe: Recipe, count: int) -> Batch:
     """A batch as it comes from the reading processes, of noise; its colours change as those of the run."""
     colours = np.random.Generator(np.random.Philox(key=0))
     views = sum(crop.count for crop in recipe.crops)

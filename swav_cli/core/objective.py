@@ -53,26 +53,25 @@ class Queue(nn.Module):
     False
     True
 
-    It takes part once it is full; the newest batch stands at its front. Its rows and count are buffers, so that a
-    checkpoint holds them. Of several processes each keeps the rows of its own pictures.
+    It takes part once it is full; the newest batch stands at its front. A checkpoint holds what `whole` gives. Of
+    several processes each keeps the rows of its own pictures.
 
     Args:
         length: rows of each crop over all processes, which divide them evenly.
     """
 
     embeddings: Tensor
-    filled: Tensor
 
     def __init__(self, assigned: int, length: int, dim: int) -> None:
         super().__init__()
         own = length // distributed.world_size()
         self.register_buffer("embeddings", torch.zeros(assigned, own, dim))  # (A, L, D)
-        self.register_buffer("filled", torch.zeros((), dtype=torch.long))
+        self.filled = 0  # rows, at most L; no tensor, since to ask one would wait for the device
 
     @property
     def is_full(self) -> bool:
-        """Whether every row has been filled, so that it takes part in the assignment. Waits for the device."""
-        return int(self.filled) >= self.embeddings.shape[1]
+        """Whether every row has been filled, so that it takes part in the assignment."""
+        return self.filled >= self.embeddings.shape[1]
 
     @torch.no_grad()
     def push(self, embeddings: Tensor) -> None:  # (A, B, D)
@@ -88,19 +87,21 @@ class Queue(nn.Module):
         Args:
             share: how many pictures of a part of a batch are this process's.
         """
+        filled = torch.tensor(self.filled * distributed.world_size())
         if distributed.world_size() == 1:
-            return dict(self.state_dict())
+            return {"embeddings": self.embeddings, "filled": filled}
         blocks = self.embeddings.unflatten(1, (-1, share))
         joined = torch.cat(distributed.of_all(blocks), dim=2).flatten(1, 2)
-        return {"embeddings": joined, "filled": self.filled * distributed.world_size()}
+        return {"embeddings": joined, "filled": filled}
 
     def take_share(self, whole: dict[str, Tensor], share: int) -> None:
         """This process's rows of what `whole` gave, by however many processes that was."""
         world, rank = distributed.world_size(), distributed.rank()
+        rows = whole["embeddings"]
         if world > 1:
-            blocks = whole["embeddings"].unflatten(1, (-1, world, share))
-            whole = {"embeddings": blocks[:, :, rank].flatten(1, 2), "filled": whole["filled"] // world}
-        self.load_state_dict(whole)
+            rows = rows.unflatten(1, (-1, world, share))[:, :, rank].flatten(1, 2)
+        self.load_state_dict({"embeddings": rows})
+        self.filled = int(whole["filled"]) // world
 
 
 @torch.no_grad()
@@ -121,7 +122,7 @@ def assign_codes(
              [0.1192, 0.8808]]])
     """
     rows = embeddings
-    if queue is not None and queue.is_full:  # waits for the device
+    if queue is not None and queue.is_full:
         rows = torch.cat([queue.embeddings.to(embeddings), embeddings], dim=1)
     scores = rows @ prototypes.to(embeddings).T
     codes = sinkhorn(scores, epsilon, iterations)[:, -embeddings.shape[1] :]

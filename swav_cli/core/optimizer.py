@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from swav_cli.core.transfer import moved
 from swav_cli.recipe.schema import OptimizerRecipe
 
 
@@ -92,14 +93,21 @@ def _scaled(
     """Gradients with decay, scaled by each tensor's trust ratio."""
     sizes = torch.stack(torch._foreach_norm(params))
     slopes = torch.stack(torch._foreach_norm(gradients))
-    alive = (sizes > 0) & (slopes > 0)
     ratio = trust_coefficient * sizes / (slopes + weight_decay * sizes + eps)
-    scales = torch.where(alive, ratio, torch.ones_like(ratio))
-    decays = weight_decay * alive.to(sizes)
-    updates = torch._foreach_mul(params, list(decays.unbind()))
-    torch._foreach_add_(updates, gradients)
-    torch._foreach_mul_(updates, list(scales.unbind()))
+    unscaled = (slopes > 0).to(ratio)  # where there is no gradient, decay is taken out too
+    updates = torch._foreach_add(gradients, params, alpha=weight_decay)
+    torch._foreach_mul_(updates, _spread(torch.where((sizes > 0) & (slopes > 0), ratio, unscaled), updates))
     return list(updates)
+
+
+def _spread(scales: Tensor, like: tuple[Tensor, ...] | list[Tensor]) -> list[Tensor]:  # (N,), and N tensors
+    """Each scale in all places of a tensor. By tensors of one number torch multiplies one after another, a kernel each;
+    by tensors alike in shape and memory it does so together."""
+    counts = torch.tensor([each.numel() for each in like])
+    flat = torch.repeat_interleave(scales, moved(counts, scales.device), output_size=int(counts.sum()))
+    return [
+        part.as_strided(each.shape, each.stride()) for part, each in zip(flat.split(counts.tolist()), like, strict=True)
+    ]
 
 
 def make_optimizer(settings: OptimizerRecipe, params: Iterable[Any], lr: float) -> Optimizer:

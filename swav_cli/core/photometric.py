@@ -7,6 +7,9 @@ level each time, and keeps hue and saturation in 8 bits.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -26,6 +29,7 @@ from swav_cli.core.transfer import moved
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R 601-2, as PIL's conversion to "L"
 NEUTRAL = {BRIGHTNESS: 1.0, CONTRAST: 1.0, SATURATION: 1.0, HUE: 0.0}  # what changes nothing
+Operation = Callable[[Tensor, Tensor], Tensor]
 JITTERS_OF = {1: (BRIGHTNESS, CONTRAST), 3: (BRIGHTNESS, CONTRAST, SATURATION, HUE)}  # by the number of channels
 
 
@@ -43,24 +47,40 @@ def recolour(
     tensor([-0.0078, -0.0078, -0.0078])
     """
     x = crops.to(torch.float32, memory_format=torch.contiguous_format, copy=True)  # in grey levels, 0 to 255
-    _flip(x, numbers[:, FLIP])
-    _jitter(x, numbers)
-    if x.shape[1] == 3:
-        _grayscale(x, numbers[:, GRAY])
-    _blur(x, numbers[:, SIGMA])
+    concerned = list(_operations(numbers, x))
+    # Which crops each operation concerns goes to the device in one piece, as do the numbers.
+    rows = moved(torch.cat([rows for _, rows in concerned]), x.device).split([len(rows) for _, rows in concerned])
+    told = moved(numbers, x.device)
+    for (operation, _), own in zip(concerned, rows, strict=True):
+        if len(own):  # changed in place: a copy of the batch for each operation would take most of the time
+            x.index_copy_(0, own, operation(x[own], told[own]))
     return x.sub_(255 * mean[:, None, None]).div_(255 * std[:, None, None])
 
 
-# Each of these changes the crops that it concerns in place: a copy of the batch for each would take most of the time.
+def _operations(numbers: Tensor, x: Tensor) -> Iterator[tuple[Operation, Tensor]]:
+    """What is done one after another, and the rows that it concerns: flip, jitter in each crop's order, gray, blur."""
+    yield _flipped, _rows(numbers[:, FLIP] > 0)
+    for place in range(JITTERS):
+        column_now = numbers[:, FIRST_JITTER + place] + BRIGHTNESS  # which of the four each crop does now
+        for column in JITTERS_OF.get(x.shape[1], ()):
+            yield JITTER[column], _rows((column_now == column) & (numbers[:, column] != NEUTRAL[column]))
+    if x.shape[1] == 3:
+        yield _grayscaled, _rows(numbers[:, GRAY] > 0)
+    blurred = _rows(numbers[:, SIGMA] > 0)
+    if len(blurred):
+        weights = moved(blur_weights(numbers[blurred, SIGMA]), x.device)
+        yield partial(_blurred, weights=weights), blurred
 
 
-def _rows(chosen: Tensor, device: torch.device) -> Tensor:
-    return moved(chosen.nonzero().flatten(), device)
+def _rows(chosen: Tensor) -> Tensor:
+    return chosen.nonzero().flatten()
 
 
-def _flip(x: Tensor, flips: Tensor) -> None:
-    rows = _rows(flips > 0, x.device)
-    x.index_copy_(0, rows, x[rows].flip(-1))
+# Each takes some crops, (N, C, H, W) in grey levels, which it may change, and their rows of numbers, (N, COLUMNS).
+
+
+def _flipped(x: Tensor, numbers: Tensor) -> Tensor:
+    return x.flip(-1)
 
 
 def _gray(x: Tensor) -> Tensor:  # (N, 1 or 3, H, W) -> (N, 1, H, W), whole grey levels
@@ -70,37 +90,30 @@ def _gray(x: Tensor) -> Tensor:  # (N, 1 or 3, H, W) -> (N, 1, H, W), whole grey
     return (red * x[:, 0:1]).add_(x[:, 1:2], alpha=green).add_(x[:, 2:3], alpha=blue).round_()
 
 
-def _grayscale(x: Tensor, grays: Tensor) -> None:
-    rows = _rows(grays > 0, x.device)
-    x.index_copy_(0, rows, _gray(x[rows]).expand(-1, 3, -1, -1))
+def _grayscaled(x: Tensor, numbers: Tensor) -> Tensor:
+    return _gray(x).expand(-1, 3, -1, -1)
 
 
-def _jitter(x: Tensor, numbers: Tensor) -> None:
-    """Brightness, contrast, saturation and hue, each crop in its own order."""
-    for place in range(JITTERS):
-        column_now = numbers[:, FIRST_JITTER + place] + BRIGHTNESS  # which of the four each crop does now
-        for column in JITTERS_OF.get(x.shape[1], ()):
-            own = (column_now == column) & (numbers[:, column] != NEUTRAL[column])
-            rows = _rows(own, x.device)
-            if len(rows):
-                strengths = moved(numbers[own, column], x.device)[:, None, None]
-                changed = _turn_hue(x[rows], strengths) if column == HUE else _blend(x[rows], strengths, column)
-                x.index_copy_(0, rows, changed)
+def _brightened(x: Tensor, numbers: Tensor) -> Tensor:
+    return x.mul_(numbers[:, BRIGHTNESS, None, None, None]).clamp_(0, 255).floor_()
 
 
-def _blend(x: Tensor, factors: Tensor, column: int) -> Tensor:  # factors: (N, 1, 1)
-    """PIL's ImageEnhance: away from black (brightness), the mean gray (contrast) or the pixel's gray (saturation)."""
-    factors = factors[:, None]
-    if column == BRIGHTNESS:
-        return x.mul_(factors).clamp_(0, 255).floor_()
-    gray = _gray(x)
-    if column == CONTRAST:
-        gray = gray.mean(dim=(1, 2, 3), keepdim=True).add_(0.5).floor_()
-    return x.sub_(gray).mul_(factors).add_(gray).clamp_(0, 255).floor_()
+def _contrasted(x: Tensor, numbers: Tensor) -> Tensor:
+    return _blend(x, _gray(x).mean(dim=(1, 2, 3), keepdim=True).add_(0.5).floor_(), numbers[:, CONTRAST])
 
 
-def _turn_hue(x: Tensor, turns: Tensor) -> Tensor:  # turns: (N, 1, 1), parts of the circle
+def _saturated(x: Tensor, numbers: Tensor) -> Tensor:
+    return _blend(x, _gray(x), numbers[:, SATURATION])
+
+
+def _blend(x: Tensor, gray: Tensor, factors: Tensor) -> Tensor:  # factors: (N,)
+    """PIL's ImageEnhance: away from the mean gray (contrast) or the pixel's gray (saturation)."""
+    return x.sub_(gray).mul_(factors[:, None, None, None]).add_(gray).clamp_(0, 255).floor_()
+
+
+def _hue_turned(x: Tensor, numbers: Tensor) -> Tensor:
     """Turn the colour circle: RGB to hue, turned, and back, at the same value and nearly the same saturation."""
+    turns = numbers[:, HUE, None, None]  # parts of the circle
     value, lowest = x.amax(dim=1), x.amin(dim=1)
     chroma = value - lowest
     red, green, blue = x.unbind(dim=1)
@@ -123,16 +136,16 @@ def _turn_hue(x: Tensor, turns: Tensor) -> Tensor:  # turns: (N, 1, 1), parts of
     ).round_()
 
 
-def _blur(x: Tensor, sigmas: Tensor) -> None:
+JITTER: dict[int, Operation] = {
+    BRIGHTNESS: _brightened, CONTRAST: _contrasted, SATURATION: _saturated, HUE: _hue_turned,
+}  # fmt: skip
+
+
+def _blurred(x: Tensor, numbers: Tensor, weights: Tensor) -> Tensor:
     """Gaussian blur, each crop with its own sigma, as a product with one matrix a side; edges repeat."""
-    own = sigmas > 0
-    rows = _rows(own, x.device)
-    if not len(rows):
-        return
-    weights = moved(blur_weights(sigmas[own]), x.device)
     down = blur_matrices(weights, x.shape[2])[:, None]
     across = blur_matrices(weights, x.shape[3])[:, None]
-    x.index_copy_(0, rows, down @ x[rows] @ across.transpose(2, 3))
+    return down @ x @ across.transpose(2, 3)
 
 
 def blur_weights(sigmas: Tensor) -> Tensor:  # (N,), above 0 -> (N, taps), an odd number of taps
@@ -141,12 +154,12 @@ def blur_weights(sigmas: Tensor) -> Tensor:  # (N,), above 0 -> (N, taps), an od
     whole = ((4 * variance + 1).sqrt().sub(1) / 2).floor()  # pixels to each side that count in full
     part = (2 * whole + 1) * (whole * (whole + 1) - variance) / (2 * variance - 6 * (whole + 1) ** 2)
     reach = int(whole.max()) + 1
-    offsets = torch.arange(-3 * reach, 3 * reach + 1).abs()
-    box = (whole + part + 1 - offsets).clamp(0, 1)
+    box = (whole + part + 1 - torch.arange(-reach, reach + 1).abs()).clamp(0, 1)
     box = box / box.sum(dim=1, keepdim=True)
     weights = box
     for _ in range(2):
-        weights = F.conv1d(weights[None], box[:, None], padding=3 * reach, groups=len(box))[0]
+        wider = F.pad(weights, (2 * reach, 2 * reach)).unfold(1, 2 * reach + 1, 1)  # (N, taps, 2 reach + 1)
+        weights = (wider @ box[:, :, None])[:, :, 0]
     return weights.float()
 
 

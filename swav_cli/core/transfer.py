@@ -9,7 +9,9 @@ from torch import Tensor
 def moved(values: Tensor, device: torch.device) -> Tensor:
     """The values on a device, without waiting for it where that is safe.
 
-    On CUDA it is: pinned memory stays where it is until it has been copied, and other memory is copied aside before the
-    call returns. On Apple's GPUs torch may free what the values lay in before they are read.
+    On CUDA it is from pinned memory, which torch keeps until it has been copied; from other memory the copy would wait
+    for all that the device has to do before. On Apple's GPUs torch may free what values lay in before they are read.
     """
-    return values.to(device, non_blocking=device.type == "cuda")
+    if device.type != "cuda":
+        return values.to(device)
+    return (values.pin_memory() if values.device.type == "cpu" else values).to(device, non_blocking=True)

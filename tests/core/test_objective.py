@@ -99,6 +99,6 @@ def test_a_batch_larger_than_the_queue_leaves_its_newest_rows() -> None:
 def test_the_queue_is_part_of_the_state() -> None:
     queue, restored = Queue(2, 4, 3), Queue(2, 4, 3)
     queue.push(torch.rand(2, 4, 3))
-    restored.load_state_dict(queue.state_dict())
+    restored.take_share(queue.whole(share=4), share=4)
     assert restored.is_full
     assert torch.equal(queue.embeddings, restored.embeddings)

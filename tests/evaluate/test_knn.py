@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
 from swav_cli.evaluate import knn
@@ -94,6 +93,8 @@ def test_a_wide_bank_is_taken_in_smaller_parts(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize("temperature", [0.07, 1.0])
 @pytest.mark.parametrize("k", [1, 5, 20])
 def test_against_scikit_learn(k: int, temperature: float) -> None:
+    from sklearn.neighbors import KNeighborsClassifier  # half a second that every process of the suite would take
+
     bank, bank_labels, queries, query_labels = data()
     other = KNeighborsClassifier(k, metric="cosine", weights=lambda far: np.exp((1 - far) / temperature))
     other.fit(bank.double().numpy(), bank_labels.numpy())

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from sklearn.model_selection import GridSearchCV, StratifiedKFold
-from sklearn.svm import LinearSVC
 from torch import Tensor
 
 from swav_cli.errors import UserError
@@ -44,8 +43,11 @@ def slow_average_precision(truth: list[int], scores: list[float]) -> float:
     return sum(precisions) / len(precisions)
 
 
-def searched(x: np.ndarray, y: np.ndarray, scoring: str, weights: dict[int, int] | None) -> GridSearchCV:
-    """The same by scikit-learn's own search."""
+def searched(x: np.ndarray, y: np.ndarray, scoring: str, weights: dict[int, int] | None) -> Any:
+    """The same by scikit-learn's own search, whose import takes a while."""
+    from sklearn.model_selection import GridSearchCV, StratifiedKFold
+    from sklearn.svm import LinearSVC
+
     machine = LinearSVC(class_weight=weights, max_iter=2000, dual="auto", random_state=0)
     folds = StratifiedKFold(3, shuffle=True, random_state=0)
     return GridSearchCV(machine, {"C": COSTS}, scoring=scoring, cv=folds).fit(x, y)
@@ -151,6 +153,8 @@ def test_a_class_with_fewer_pictures_than_parts_is_trained_and_nothing_is_said(c
 
 
 def test_parts_are_scikit_learns_where_no_class_is_alone() -> None:
+    from sklearn.model_selection import StratifiedKFold
+
     x, labels = (each.numpy() for each in labelled(40, 0))
     expected = StratifiedKFold(3, shuffle=True, random_state=5).split(x, labels)
     for (rest, judged), (its_rest, its_judged) in zip(svm._parts(x, labels, 3, 5), expected, strict=True):
