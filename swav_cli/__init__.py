@@ -30,6 +30,7 @@ _HOMES = {
     "export": "swav_cli.tasks.export",
     "extract": "swav_cli.tasks.extract",
     "extract_features": "swav_cli.evaluate.features",
+    "find_clusters": "swav_cli.tasks.clusters",
     "judge": "swav_cli.tasks.eval",
     "judge_by_svm": "swav_cli.tasks.eval_svm",
     "knn_accuracy": "swav_cli.evaluate.knn",

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from swav_cli.commands.clusters import clusters
 from swav_cli.commands.eval import evaluate
 from swav_cli.commands.export import export
 from swav_cli.commands.extract import extract
@@ -44,6 +45,7 @@ app.command()(finetune)
 app.command()(export)
 app.command()(extract)
 app.command()(predict)
+app.command()(clusters)
 app.command()(index)
 app.add_typer(recipes, name="recipes")
 app.add_typer(models, name="models")

@@ -26,6 +26,7 @@ IMPORTED = (
     "torch.utils.data", "rich.console", "rich.table", "tqdm.auto", "scipy.special", "sklearn.metrics", "swav_cli.app",
     "swav_cli.tasks.predict", "swav_cli.tasks.classifier", "swav_cli.tasks.extract", "swav_cli.tasks.eval",
     "swav_cli.tasks.pretrain", "swav_cli.tasks.linear_eval_cached", "swav_cli.tasks.export",
+    "swav_cli.tasks.clusters", "sklearn.cluster", "sklearn.decomposition", "scipy.optimize",
 )  # fmt: skip
 
 

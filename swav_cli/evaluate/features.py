@@ -32,6 +32,7 @@ class Rows(NamedTuple):
     indices: Tensor  # (B,)
     values: Tensor  # (B, ...) float32, on the CPU
     bad: list[tuple[int, str]]  # index and reason
+    told: Tensor  # (B, n) what the reader told of each picture beside its pixels; n is mostly 0
 
 
 class Squares(Dataset[Batch]):
@@ -45,15 +46,21 @@ class Squares(Dataset[Batch]):
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         bad: list[tuple[int, str]] = []
-        cut = (([self._square(index, bad)[None]], torch.empty(1, 0)) for index in indices)
+        cut = (self._square(index, bad) for index in indices)
         return Batch(*stacked(cut, len(indices)), torch.tensor(indices), bad)
 
-    def _square(self, index: int, bad: list[tuple[int, str]]) -> Tensor:
+    def _square(self, index: int, bad: list[tuple[int, str]]) -> tuple[list[Tensor], Tensor]:
         try:
-            return middle_square(self.pictures.read(index), self.size, self.crop_pct)
+            picture = self.pictures.read(index)
+            square = middle_square(picture, self.size, self.crop_pct)
         except BadPicture as error:
             bad.append((index, str(error)))
-            return torch.zeros(self.pictures.channels, self.size, self.size, dtype=torch.uint8)
+            picture = square = torch.zeros(self.pictures.channels, self.size, self.size, dtype=torch.uint8)
+        return [square[None]], self.told(picture)[None]
+
+    def told(self, picture: Tensor) -> Tensor:  # (C, H, W) -> (n,)
+        """What a reader of batches is to know of a picture beside its square, as float numbers; nothing."""
+        return torch.empty(0)
 
 
 def _read_squares(
@@ -108,16 +115,18 @@ def stream_features(
     about: About,
     how: Inference = PLAIN,
     indices: Sequence[int] | None = None,
+    reader: type[Squares] = Squares,
 ) -> Iterator[Rows]:
     """What a function makes of every picture, or of those named by `indices`, in their order and a batch at a time.
 
     Args:
         about: how pictures are prepared: size, crop_pct, mean and std.
+        reader: what is told of each picture beside its pixels.
     """
     device, batch_size = how.device, how.batch(about.size)
     chosen = range(len(pictures)) if indices is None else indices
     mean, std = (torch.tensor(values, device=device)[:, None, None] for values in (about.mean, about.std))
-    squares = Squares(pictures, about.size, about.crop_pct)
+    squares = reader(pictures, about.size, about.crop_pct)
     workers = how.readers(pictures, about.size)
     with closing(_read_squares(squares, chosen, batch_size, workers, device.type == "cuda")) as batches:
         for batch in batches:
@@ -128,7 +137,7 @@ def stream_features(
                 values = function(x).float().cpu()
             unread = torch.tensor([index for index, _ in batch.bad], dtype=torch.long)
             values[torch.isin(batch.indices, unread)] = math.nan
-            yield Rows(batch.indices, values, batch.bad)
+            yield Rows(batch.indices, values, batch.bad, batch.numbers[:, 0])
 
 
 def extract_features(

@@ -98,7 +98,7 @@ def _write_json(stream: TextIO, answers: Iterable[Answer], kind: Kind, about: di
     stream.write("\n}\n")
 
 
-class _UnixLines:
+class UnixLines:
     """Rows that end in LF. Told of that ending alone, csv would leave a CR inside a name without quotes."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -109,7 +109,7 @@ class _UnixLines:
 
 
 def _write_csv(stream: TextIO, answers: Iterable[Answer], kind: Kind, top_k: int) -> None:
-    rows = csv.writer(_UnixLines(stream))
+    rows = csv.writer(UnixLines(stream))
     margin = ["margin"] if kind == "cluster" else []
     guesses = [f"{column}_{place}" for place in range(1, top_k + 1) for column in (kind, "probability")]
     rows.writerow(["path", "error", *margin, *guesses])

@@ -19,7 +19,7 @@ from swav_cli.data.sources import open_pictures
 from swav_cli.errors import UserError, counted
 from swav_cli.evaluate.accuracy import Tally, refuse_no_answers
 from swav_cli.evaluate.classification import tally, with_mirror_images
-from swav_cli.evaluate.clustering import agreement, usage
+from swav_cli.evaluate.clustering.agreement import agreement, usage
 from swav_cli.evaluate.geometry import alignment, rankme, uniformity
 from swav_cli.evaluate.inference import Inference
 from swav_cli.evaluate.neighbours import Labelled, neighbours, pixels_compare

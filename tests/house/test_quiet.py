@@ -28,6 +28,7 @@ TRAINED = [*RUN, "prototypes.png"]
 CLASSIFIER = [*RUN, "confusion.csv"]
 CACHED = [".lock", "recipe.yaml", "model.safetensors", "results.json", "confusion.csv", "features/*"]
 OF_FEATURES = ["feats.npy", "feats.json", "feats.paths.txt", "feats.labels.npy"]
+OF_CLUSTERS = [".lock", ".swav-clusters", "clusters.csv", "results.json", "keep.txt", "delete.txt", "kept/*"]
 
 # What is typed, and the files that it leaves.
 COMMANDS: list[tuple[str, Sequence[str]]] = [
@@ -47,6 +48,7 @@ COMMANDS: list[tuple[str, Sequence[str]]] = [
     ("predict photos --model runs/learnt --sort-into sorted --out answers.csv --show sheet.png",
      ["answers.csv", "sheet.png", "sorted/*"]),
     ("extract photos --model runs/learnt --out feats.npy", OF_FEATURES),
+    ("clusters photos --model runs/learnt", [f"clusters/{name}" for name in OF_CLUSTERS]),
     ("export runs/learnt --format safetensors", ["runs/learnt/export/learnt.safetensors"]),
     ("export runs/learnt --format onnx", ["runs/learnt/export/learnt.onnx"]),
     ("export runs/wide --format timm --out timm", ["timm/config.json", "timm/model.safetensors"]),

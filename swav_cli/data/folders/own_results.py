@@ -6,7 +6,7 @@ Nothing is told by its name alone, for a user's own picture may be called `proto
 * arrays of features have their description beside them (`feats.json`), as have their labels;
 * rows in progress lie in `feats.npy.part/`, beside what tells how far they are;
 * a run's folder holds its recipe, and something that follows from it;
-* a folder that `swav predict --sort-into` has made holds a hidden file that says so.
+* a folder that `swav predict --sort-into` or `swav clusters` has made holds a hidden file that says so.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 SHEET = "swav: a sheet of other pictures"  # the text `Software` of a PNG
 SORTED = ".swav-sorted"
+CLUSTERS = ".swav-clusters"
 RECIPE = "recipe.yaml"
 OF_A_RUN = {"metrics.jsonl", "results.json", "model.safetensors", "checkpoints", "prototypes.png"}
 UNFINISHED = re.compile(r"(?i)\.(npy|npz|safetensors|parquet|csv|pt)\.part$")
@@ -67,7 +68,7 @@ def holds_results(folder: str, names: Set[str]) -> bool:
 def is_made_whole(name: str, names: Set[str]) -> bool:
     """Whether all in a folder, and in those within it, is none of the user's: pictures sorted, features in progress."""
     in_progress = UNFINISHED.search(name) is not None and bool(OF_ROWS & names)
-    return SORTED in names or in_progress
+    return SORTED in names or CLUSTERS in names or in_progress
 
 
 def features_among(folder: str, arrays: Iterable[str], names: Set[str]) -> set[str]:

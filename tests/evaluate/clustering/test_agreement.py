@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from swav_cli.evaluate.clustering import agreement, usage
+from swav_cli.evaluate.clustering.agreement import agreement, usage
 
 
 def slow_nmi(found: list[int], given: list[int]) -> float:

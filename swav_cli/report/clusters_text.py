@@ -1,0 +1,85 @@
+"""What was found about pictures, on a screen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.table import Table
+
+from swav_cli.errors import counted
+from swav_cli.report.printable import printable
+from swav_cli.report.tables import render
+
+SHOWN = 20  # groups
+NAMES = {"prototypes": "prototypes of the model", "centres": "centres among the features"}
+
+
+def describe_clusters(results: dict[str, Any]) -> str:
+    """A table of the largest groups, then copies, odd pictures, classes and where all of it is."""
+    clusters, groups = results["clusters"], results["groups"]
+    heading = (
+        f"{counted(results['pictures'], 'picture')} of {printable(results['source'])} "
+        f"by {printable(results['model'])}: "
+        f"{counted(len([each for each in groups if each['group'] >= 0]), 'group')} "
+        f"of {clusters['used']:,} clusters ({NAMES[clusters['kind']]})"
+    )
+    lines = [heading, *([_groups_table(groups)] if groups else [])]
+    if len(groups) > SHOWN:
+        lines.append(f"and {counted(len(groups) - SHOWN, 'smaller group')}")
+    return "\n".join([*lines, *_copies(results), *_classes(results.get("classes", {}))])
+
+
+def _groups_table(groups: list[dict[str, Any]]) -> str:
+    labelled = any(each["commonest"] is not None for each in groups)
+    table = Table(box=None, pad_edge=False)
+    for name in ("group", "pictures", "share"):
+        table.add_column(name, justify="right", no_wrap=True)
+    if labelled:
+        table.add_column("mostly", overflow="ellipsis", no_wrap=True)
+        table.add_column("purity", justify="right", no_wrap=True)
+    table.add_column("such as", overflow="ellipsis", no_wrap=True)
+    for each in groups[:SHOWN]:
+        number = "none" if each["group"] < 0 else str(each["group"])
+        row = [number, f"{each['pictures']:,}", f"{100 * each['share']:.1f} %"]
+        row += [printable(each["commonest"] or ""), f"{100 * each['purity']:.1f} %"] if labelled else []
+        table.add_row(*row, printable(each["typical"][0]) if each["typical"] else "")
+    return render(table)
+
+
+def _copies(results: dict[str, Any]) -> list[str]:
+    copies, outliers = results["copies"], results["outliers"]
+    found = (
+        f"{counted(copies['delete'], 'picture')} that others stand for, {copies['exact']:,} of them exact; in "
+        f"{counted(copies['sets'], 'set')}"
+        if copies["delete"]
+        else "none"
+    )
+    lines = [f"copies    {found}", f"outliers  {outliers['count']:,}"]
+    if results["unread"]:
+        lines.append(f"unread    {results['unread']:,}; their rows in the table say why")
+    if "against" in results:
+        against = results["against"]
+        lines.append(
+            f"against   {counted(against['pictures'], 'picture')} are in {printable(against['other'])} too, "
+            f"{against['exact']:,} of them exactly"
+        )
+    return lines
+
+
+def _classes(judged: dict[str, Any]) -> list[str]:
+    words = {"clusters": "clusters", "groups": "groups", "as_many_groups_as_classes": "as many groups as classes"}
+    lines = []
+    for key, name in words.items():
+        if key in judged:
+            each = judged[key]
+            lines.append(
+                f"{name} ({each['groups']}) against classes: accuracy {100 * each['accuracy']:.1f} %, NMI "
+                f"{each['nmi']:.3f}, adjusted Rand {each['adjusted_rand']:.3f}, purity {100 * each['purity']:.1f} %"
+            )
+    weak = judged.get("groups", {}).get("weakest", [])
+    if weak:
+        told = ", ".join(
+            f"{printable(p['first'])} and {printable(p['second'])} {100 * p['together']:.0f} %" for p in weak
+        )
+        lines.append(f"oftenest together: {told}")
+    return lines
