@@ -20,6 +20,8 @@ from swav_cli.commands.models import models
 from swav_cli.commands.predict import predict
 from swav_cli.commands.pretrain import pretrain
 from swav_cli.commands.recipes import recipes
+from swav_cli.commands.runs import runs
+from swav_cli.commands.watch import watch
 from swav_cli.errors import Interrupted, MemoryFull, UserError, is_memory_full
 from swav_cli.parallel.place import adopt_place, check_environment
 from swav_cli.parallel.stopping import Terminated, clear_away_when_ended
@@ -47,6 +49,8 @@ app.command()(extract)
 app.command()(predict)
 app.command()(clusters)
 app.command()(index)
+app.command()(watch)
+app.command()(runs)
 app.add_typer(recipes, name="recipes")
 app.add_typer(models, name="models")
 

@@ -235,13 +235,67 @@ def _lock(handle: int, busy: Callable[[], None]) -> bool:
     import fcntl
 
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        busy()
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        while True:
+            with suppress(BlockingIOError):
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            if not _is_only_looked_at(handle):
+                busy()
+                fcntl.flock(handle, fcntl.LOCK_EX)
+                return True
     except OSError:
         return False
+
+
+def _is_only_looked_at(handle: int) -> bool:
+    """Whether who has the lock shares it, as `is_held` does for a moment, so that nobody holds it."""
+    import fcntl
+
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    fcntl.flock(handle, fcntl.LOCK_UN)
     return True
+
+
+def is_held(place: Path) -> bool | None:
+    """Whether some process holds the lock of a file; None where that can't be known.
+
+    Who looks disturbs nobody: nothing is written, and `held` knows a look from a hold. On NFS the lock of another
+    machine is seen as well, unless the disk is mounted so that locks stay on each machine.
+    """
+    if find_spec("fcntl") is None:
+        return None
+    import fcntl
+
+    try:
+        handle = os.open(place, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    finally:
+        os.close(handle)
+    return None if _locks_stay_here(place) else False
+
+
+def _locks_stay_here(place: Path) -> bool:
+    """Whether the disk is another machine's and this one tells it of no lock (NFS's `nolock` and `local_lock`)."""
+    with suppress(OSError, ValueError):
+        device = os.stat(place).st_dev
+        number = f"{os.major(device)}:{os.minor(device)}"
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mounts:
+            for mount, _, disk in (line.partition(" - ") for line in mounts):
+                if mount.split()[2] == number and disk.startswith("nfs"):
+                    return re.search(r"\b(nolock|local_lock=(all|flock))\b", disk) is not None
+    return False
 
 
 def _is_still(place: Path, handle: int) -> bool:

@@ -17,6 +17,7 @@ from swav_cli.errors import UserError
 from swav_cli.files import (
     clear_left_behind,
     held,
+    is_held,
     part_beside,
     replacing,
     write_as_text,
@@ -262,6 +263,43 @@ def test_a_lock_is_held_by_one_at_a_time(tmp_path: Path, kind: str) -> None:
     with held(place, refuse):
         pass
     assert hidden(tmp_path) == ([] if kind == "folder" else [".lock"])
+
+
+@POSIX
+def test_who_looks_whether_a_lock_is_held_keeps_nobody_from_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl
+
+    place, lock = tmp_path / ".lock", fcntl.flock
+    assert is_held(place) is False
+    assert hidden(tmp_path) == []  # none is made
+    with held(place):
+        assert is_held(place) is True
+    assert is_held(place) is False
+    looking = os.open(place, os.O_RDONLY)
+    lock(looking, fcntl.LOCK_SH)
+    tries = []
+
+    def after_a_look(handle: int, how: int) -> None:
+        tries.append(how)
+        if len(tries) == 3:  # to hold it, to see who has it, and to leave that again
+            os.close(looking)
+        lock(handle, how)
+
+    monkeypatch.setattr(fcntl, "flock", after_a_look)
+    with held(place, refuse):
+        assert len(tries) >= 4
+
+
+@POSIX
+def test_whether_a_lock_is_held_that_cannot_be_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl
+
+    def refused(handle: int, how: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    (tmp_path / ".lock").touch()
+    monkeypatch.setattr(fcntl, "flock", refused)
+    assert is_held(tmp_path / ".lock") is None
 
 
 @POSIX

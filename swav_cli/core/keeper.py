@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from datetime import datetime, timezone
 from typing import Any
 
@@ -28,7 +29,7 @@ class Keeper:
 
     def __init__(self, folder: RunFolder, trainer: Trainer | ClassifierTrainer) -> None:
         self.folder, self.trainer = folder, trainer
-        self._metrics = MetricsFile(folder.metrics, trainer.course.step)
+        self._metrics = MetricsFile(folder.metrics, trainer.course.step, distributed.is_writer())
         self._signals = StopSignal()
         self._saved_at = time.monotonic()
 
@@ -36,8 +37,11 @@ class Keeper:
         self._signals.__enter__()
         return self
 
-    def __exit__(self, *error: object) -> None:
-        self._signals.__exit__(*error)
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self._signals.__exit__(kind, error, trace)
+        if isinstance(error, Exception) and not isinstance(error, Interrupted):
+            with suppress(OSError):  # the disk may be what failed
+                self._metrics.write_failure(self.trainer.course.step, error)
 
     def log_start(self, facts: dict[str, Any]) -> None:
         """A line that tells when, by what and from where on the run is trained."""

@@ -29,6 +29,11 @@ def is_first() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+def was_restarted() -> bool:
+    """Whether torchrun started the processes anew, after one of them died: then work goes on and never begins again."""
+    return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
+
+
 def check_environment(variables: Mapping[str, str] = os.environ) -> int:
     """How many processes there are, of which this is one.
 

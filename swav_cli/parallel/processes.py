@@ -184,8 +184,3 @@ def first_decides(decide: Callable[[], T]) -> T:
     if message is not None:
         raise Interrupted(message, signal_number) if signal_number else UserError(message)
     return found  # type: ignore[no-any-return]
-
-
-def was_restarted() -> bool:
-    """Whether torchrun started the processes anew, after one of them died: then work goes on and never begins again."""
-    return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"

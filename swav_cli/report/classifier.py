@@ -18,7 +18,8 @@ from swav_cli.data.pictures import Pictures
 from swav_cli.errors import UserError, counted
 from swav_cli.recipe.classifier_schema import ClassifierRecipe, FinetuneRecipe
 from swav_cli.recipe.schema import settled
-from swav_cli.report.console import describe_bad, duration
+from swav_cli.report.console import describe_bad
+from swav_cli.report.words import duration
 
 WORST = 3  # classes told of by name
 

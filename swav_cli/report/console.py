@@ -16,6 +16,7 @@ from swav_cli.parallel import distributed
 from swav_cli.recipe.schema import Recipe, settled
 from swav_cli.report.printable import printable
 from swav_cli.report.progress import PLAIN_SECONDS, Progress, new_bar, say
+from swav_cli.report.words import duration
 
 if TYPE_CHECKING:
     import torch
@@ -220,11 +221,3 @@ def describe_bad(count: int, path: Path) -> list[str]:
     except OSError:
         pass
     return lines
-
-
-def duration(seconds: float) -> str:
-    """`1 h 02 min`, `3 min 05 s` or `12 s`."""
-    whole = round(seconds)
-    if whole >= 3600:
-        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-    return f"{whole // 60} min {whole % 60:02d} s" if whole >= 60 else f"{whole} s"

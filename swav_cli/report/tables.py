@@ -25,6 +25,9 @@ def recipe_table(rows: list[dict[str, Any]]) -> str:
 def render(table: Table) -> str:
     """The table as plain text; the same on a terminal and in a file, but for its width."""
     stream = io.StringIO()
-    width = shutil.get_terminal_size((WIDTH_WITHOUT_TERMINAL, 24)).columns
-    Console(file=stream, width=width, markup=False, highlight=False).print(table)
+    Console(file=stream, width=terminal_width(), markup=False, highlight=False).print(table)
     return "\n".join(line.rstrip() for line in stream.getvalue().splitlines())
+
+
+def terminal_width() -> int:
+    return shutil.get_terminal_size((WIDTH_WITHOUT_TERMINAL, 24)).columns

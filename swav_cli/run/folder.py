@@ -11,7 +11,7 @@ from typing import NamedTuple
 from swav_cli.data.paths import expanded
 from swav_cli.errors import UserError
 from swav_cli.files import held
-from swav_cli.parallel.processes import first_decides, was_restarted
+from swav_cli.parallel.place import was_restarted
 from swav_cli.writable import check_place, check_utf8
 
 
@@ -19,6 +19,10 @@ class RunFolder(NamedTuple):
     """Where the files of a run are."""
 
     path: Path
+
+    @property
+    def lock(self) -> Path:
+        return self.path / ".lock"
 
     @property
     def recipe(self) -> Path:
@@ -79,7 +83,7 @@ def only_process_in(folder: RunFolder) -> Iterator[None]:
     with ExitStack() as lock:
         try:
             folder.path.mkdir(parents=True, exist_ok=True)
-            lock.enter_context(held(folder.path / ".lock", busy))
+            lock.enter_context(held(folder.lock, busy))
             for part in folder.checkpoints.glob(".*.part"):  # a killed process left it
                 part.unlink(missing_ok=True)
         except OSError as error:
@@ -92,6 +96,8 @@ def only_process_in(folder: RunFolder) -> Iterator[None]:
 @contextmanager
 def only_run_in(folder: RunFolder) -> Iterator[None]:
     """`only_process_in` for all processes of a run: the first one holds the folder, and what it meets, all meet."""
+    from swav_cli.parallel.processes import first_decides  # torch, which who only looks at runs need not wait for
+
     with ExitStack() as held:
         first_decides(lambda: held.enter_context(only_process_in(folder)))
         yield

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
+from swav_cli.errors import Diverged, UserError
 from swav_cli.files import json_ready, write_text
-from swav_cli.parallel import distributed
+
+STEP = b'{"kind": "step"'  # how a step's line begins
+NEWEST = 50  # steps that are kept where others are left out
+T = TypeVar("T")
 
 
 class Step(NamedTuple):
@@ -45,11 +51,15 @@ class Step(NamedTuple):
 
 
 class MetricsFile:
-    """Appends lines; lines past `step`, from work that was lost when a run was cut off, are dropped first."""
+    """Appends lines; lines past `step`, from work that was lost when a run was cut off, are dropped first.
 
-    def __init__(self, path: Path, step: int) -> None:
-        self.path = path
-        if distributed.is_writer():
+    Args:
+        writes: False keeps the file as it is, as all processes of a run but the first do.
+    """
+
+    def __init__(self, path: Path, step: int, writes: bool = True) -> None:
+        self.path, self.writes = path, writes
+        if writes:
             write_text(path, "".join(line + "\n" for line in _lines_until(path, step)))
 
     def write_start(self, step: int, facts: dict[str, Any]) -> None:
@@ -76,8 +86,13 @@ class MetricsFile:
     def write_epoch(self, step: Step, facts: dict[str, Any]) -> None:
         self._write({"kind": "epoch", "epoch": step.epoch, "step": step.number, **facts})
 
+    def write_failure(self, step: int, error: Exception) -> None:
+        """Why a run ended by itself; such a line is dropped when the run goes on."""
+        why = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        self._write({"kind": "failed", "step": step, "diverged": isinstance(error, Diverged), "why": why})
+
     def _write(self, line: dict[str, Any]) -> None:
-        if distributed.is_writer():
+        if self.writes:
             with open(self.path, "a", encoding="utf-8") as file:
                 file.write(json.dumps(json_ready(line), allow_nan=False) + "\n")
 
@@ -95,4 +110,77 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def _lines_until(path: Path, step: int) -> list[str]:
-    return [json.dumps(line) for line in read_metrics(path) if line.get("step", 0) <= step]
+    lines = read_metrics(path)
+    return [json.dumps(line) for line in lines if line.get("step", 0) <= step and line.get("kind") != "failed"]
+
+
+class MetricsReader:
+    """Reads a metrics file that may be growing, or be begun anew: what has come since the last look.
+
+    A last line that is not whole is left for the next look; a line that is none is passed over.
+
+    Args:
+        most_steps: of so many that come at once, and twice as many, every second one is left out, and so on.
+    """
+
+    def __init__(self, path: Path, most_steps: int | None = None) -> None:
+        self.path, self.most_steps = path, most_steps
+        self._file: tuple[int, int] | None = None  # which one it was
+        self._read = 0  # bytes
+        self._rest = b""  # of a line that is not whole
+
+    def new_lines(self) -> tuple[list[dict[str, Any]], bool]:
+        """The lines, and whether they are all there are: the file is another one than at the last look."""
+        try:
+            with open(self.path, "rb") as file:
+                status = os.fstat(file.fileno())
+                which = (status.st_dev, status.st_ino)
+                anew = which != self._file or status.st_size < self._read
+                if anew:
+                    self._file, self._read, self._rest = which, 0, b""
+                file.seek(self._read)
+                fresh = file.read()
+        except FileNotFoundError:
+            anew, fresh = self._file is not None, b""
+            self._file, self._read, self._rest = None, 0, b""
+        self._read += len(fresh)
+        *whole, self._rest = (self._rest + fresh).split(b"\n")
+        if self.most_steps is not None:
+            whole = thinned(whole, lambda line: line.startswith(STEP), self.most_steps)
+        return [line for line in map(parsed, whole) if line is not None], anew
+
+
+def thinned(lines: list[T], is_step: Callable[[T], bool], most: int) -> list[T]:
+    """Lines of which so few are steps, evenly chosen; the newest of them, by which time is told, are all kept."""
+    count = sum(map(is_step, lines))
+    every, newest = -(-max(1, count - NEWEST) // max(1, most - NEWEST)), count - NEWEST
+    if every == 1:
+        return lines
+    kept, step = [], 0
+    for line in lines:
+        steps = is_step(line)
+        if not steps or step % every == 0 or step >= newest:
+            kept.append(line)
+        step += steps
+    return kept
+
+
+def parsed(line: bytes) -> dict[str, Any] | None:
+    """A line of a metrics file; None where it is none."""
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) and "kind" in found else None
+
+
+def gist(path: Path) -> list[dict[str, Any]]:
+    """The lines of a metrics file but for its steps, of which the last alone is there; quick, however long it is."""
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return []
+    backwards = range(len(lines) - 1, -1, -1)
+    last = next((at for at in backwards if lines[at].startswith(STEP) and parsed(lines[at])), -1)
+    found = (parsed(line) for at, line in enumerate(lines) if at == last or not line.startswith(STEP))
+    return [line for line in found if line is not None]

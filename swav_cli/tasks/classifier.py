@@ -24,7 +24,8 @@ from swav_cli.evaluate.inference import Inference
 from swav_cli.evaluate.unread import Unread
 from swav_cli.files import write_text
 from swav_cli.parallel import distributed
-from swav_cli.parallel.processes import first_decides, was_restarted
+from swav_cli.parallel.place import was_restarted
+from swav_cli.parallel.processes import first_decides
 from swav_cli.recipe.classifier_schema import ClassifierRecipe
 from swav_cli.recipe.file import dump_recipe
 from swav_cli.report.classifier import confusion_text, describe_epoch, describe_outcome, protocol, read_confusion

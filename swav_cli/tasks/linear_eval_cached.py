@@ -21,7 +21,8 @@ from swav_cli.errors import counted
 from swav_cli.evaluate.accuracy import Tally
 from swav_cli.evaluate.extraction.extract import ExtractRequest, extract
 from swav_cli.evaluate.probe import Probe, ProbeSettings, train_probe
-from swav_cli.parallel.processes import first_decides, was_restarted
+from swav_cli.parallel.place import was_restarted
+from swav_cli.parallel.processes import first_decides
 from swav_cli.recipe.classifier_schema import LinearRecipe
 from swav_cli.report.classifier import describe_job, describe_outcome, judged_at
 from swav_cli.report.console import Screen

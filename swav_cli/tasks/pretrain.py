@@ -24,7 +24,8 @@ from swav_cli.errors import Interrupted, Told, UserError, silent
 from swav_cli.files import write_text
 from swav_cli.parallel import distributed
 from swav_cli.parallel.agreement import refuse_disagreement
-from swav_cli.parallel.processes import first_decides, was_restarted
+from swav_cli.parallel.place import was_restarted
+from swav_cli.parallel.processes import first_decides
 from swav_cli.recipe.file import dump_recipe, read_recipe
 from swav_cli.recipe.schema import Recipe, settled
 from swav_cli.report.console import Screen, why_the_first_step_is_long

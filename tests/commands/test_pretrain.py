@@ -259,6 +259,9 @@ def test_a_loss_that_is_not_finite_ends_with_code_3(swav: Run, tiny_file: Path) 
     assert diverged.returncode == 3
     assert "learning rate" in diverged.stderr
     assert "Traceback" not in diverged.stderr
+    last = read_metrics(tiny_file.parent / "runs/tiny/metrics.jsonl")[-1]
+    assert (last["kind"], last["diverged"]) == ("failed", True)
+    assert diverged.stderr.strip().endswith(last["why"])
 
 
 def test_pictures_that_changed_since_are_noticed(swav: Run, tiny_file: Path, photos: Path) -> None:

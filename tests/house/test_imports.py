@@ -18,6 +18,7 @@ import typer.main
 from swav_cli.app import app
 from tests.house.tree import ROOT, modules, parsed
 from tests.processes import environment
+from tests.run.made_up import make_up
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -140,12 +141,16 @@ def all_words(command: Any, words: tuple[str, ...] = ()) -> Iterator[list[str]]:
 
 HELP = [[*words, "--help"] for words in all_words(typer.main.get_command(app))]
 MISSPELT = [["pretrian"], ["pretrain", "--epohcs", "3"], ["recipes", "shwo"], ["--verison"], []]
+RUNS = [["runs", "runs"], ["runs", "runs", "--json"], ["watch", "runs/x"], ["watch", "runs/x", "--json"], ["watch"]]
 RECIPES = [["recipes"], ["recipes", "--json"], ["recipes", "show", "quickstart"], ["recipes", "show", "quikstart"]]
 
 
-@pytest.mark.parametrize("commands", [[*HELP, ["--version"]], MISSPELT, RECIPES], ids=["help", "misspelt", "recipes"])
+@pytest.mark.parametrize(
+    "commands", [[*HELP, ["--version"]], MISSPELT, RECIPES, RUNS], ids=["help", "misspelt", "recipes", "runs"]
+)
 def test_no_torch_before_work_begins(commands: list[list[str]], tmp_path: Path) -> None:
     assert len(commands) >= 4
+    make_up(tmp_path / "runs" / "x", step=8)
     done = python(COMMANDS.format(commands=commands, heavy=HEAVY), tmp_path)
     assert done.returncode == 0, done.stderr
 

@@ -52,6 +52,8 @@ COMMANDS: list[tuple[str, Sequence[str]]] = [
     ("export runs/learnt --format safetensors", ["runs/learnt/export/learnt.safetensors"]),
     ("export runs/learnt --format onnx", ["runs/learnt/export/learnt.onnx"]),
     ("export runs/wide --format timm --out timm", ["timm/config.json", "timm/model.safetensors"]),
+    ("watch runs/learnt", []),
+    ("runs", []),
     ("index a.tar", ["a.tar.index.npz"]),
     ("models", []),
     ("models show swav-800e", []),

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from swav_cli.core.health import Health
-from swav_cli.run.metrics import MetricsFile, Step, read_metrics
+from swav_cli.run.metrics import MetricsFile, Step, gist, read_metrics
 
 STEP = Step(
     number=3, steps=9, epoch=0, epochs=3, loss=float("nan"), start_loss=2.0, epoch_loss=1.0, lr=0.1, gradient_norm=2.0,
@@ -24,6 +24,15 @@ def test_lines_are_json_whatever_the_numbers(tmp_path: Path) -> None:
     assert step["loss"] is None
     assert epoch["rank"] is None
     assert epoch["knn"] == 40.0
+
+
+def test_why_a_run_failed_is_dropped_when_it_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "m.jsonl"
+    MetricsFile(path, 0).write_step(STEP)
+    MetricsFile(path, 3).write_failure(3, ValueError("odd"))
+    assert gist(path)[1] == {"kind": "failed", "step": 3, "diverged": False, "why": "ValueError: odd"}
+    MetricsFile(path, 3)
+    assert [line["kind"] for line in read_metrics(path)] == ["step"]
 
 
 def test_lines_after_the_step_are_dropped_and_earlier_ones_kept(tmp_path: Path) -> None:
