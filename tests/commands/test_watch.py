@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from swav_cli.files import held
+from swav_cli.report.words import DAY
 from tests.conftest import Command
 from tests.processes import environment, start
 from tests.run.made_up import make_up, step_line, text_of
@@ -92,10 +93,16 @@ def until(terminal: int, words: bytes) -> None:
 def test_the_list_of_runs(swav_here: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
     make_up(
-        tmp_path / "runs" / "done", 18, 7200.0, recipe="tiny", knn=50.0, verdict="healthy", **{"linear:x": {"top1": 70}}
+        tmp_path / "runs" / "done",
+        18,
+        3.1 * DAY,
+        recipe="tiny",
+        knn=50.0,
+        verdict="healthy",
+        **{"linear:x": {"top1": 70}},
     )
-    make_up(tmp_path / "runs" / "sub" / "cut-off", 8, 300.0)
-    broken = make_up(tmp_path / "runs" / "broken", 8, 30.0)
+    make_up(tmp_path / "runs" / "sub" / "cut-off", 8, DAY / 4)
+    broken = make_up(tmp_path / "runs" / "broken", 8, DAY / 10)
     broken.recipe.write_text("a: [")
     os.utime(broken.recipe, (0, 0))
     running = make_up(tmp_path / "runs" / "live", 9)
@@ -108,9 +115,9 @@ def test_the_list_of_runs(swav_here: Command, tmp_path: Path, monkeypatch: pytes
     heading, live, torn, cut_off, done, blank, why = out.splitlines()
     assert heading.split() == ["run", "state", "recipe", "epochs", "k-NN", "top-1", "age", "size", "verdict"]
     assert live.split()[:6] == ["live", "running", "50%", "tiny", "1/3", "40.0"]
-    assert torn.split()[:4] == ["broken", "broken", "30", "s"]
+    assert torn.split()[:4] == ["broken", "broken", "2", "h"]
     assert cut_off.split()[:5] == ["sub/cut-off", "stopped", "at", "8", "tiny"]
-    assert done.split()[:8] == ["done", "finished", "tiny", "3/3", "60.0", "70.0", "2", "h"]
+    assert done.split()[:8] == ["done", "finished", "tiny", "3/3", "60.0", "70.0", "3", "d"]
     assert done.split()[-1] == "healthy"
     assert blank == ""
     assert why.startswith("runs/broken: recipe.yaml, line 1: not valid YAML")
