@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+from pathlib import Path
 from typing import NamedTuple
 
 MOST_AHEAD = 4  # batches that each worker makes in advance
@@ -25,8 +26,28 @@ def local_processes() -> int:
 
 def own_processors() -> int:
     """This process's part of the machine's processors that it may use; 0 where there are more processes."""
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return processors // local_processes()
+    return int(min(processors_allowed(), max(1, processors_of_container()))) // local_processes()
+
+
+def processors_allowed() -> int:
+    """Processors on which this process may run, whatever share of their time it gets."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def processors_of_container(group: Path = Path("/sys/fs/cgroup")) -> float:
+    """How many processors' time a container may take, such as 1.5; infinity where nothing is set."""
+    try:
+        quota, period = (group / "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        try:
+            quota, period = ((group / "cpu" / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+        except OSError:
+            return math.inf
+    try:
+        share = float(quota) / float(period)
+    except (ValueError, ZeroDivisionError):  # "max"
+        return math.inf
+    return share if share > 0 else math.inf  # -1: no limit
 
 
 class Limits(NamedTuple):
