@@ -11,7 +11,9 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import ValidationError
+from torch import Tensor
 
 from swav_cli.core.precision import pick_precision, refuse_float64
 from swav_cli.data.decoding.formats import BadPicture
@@ -45,12 +47,31 @@ def derive(recipe: Recipe, pictures: Pictures, device: torch.device) -> tuple[Re
     Raises:
         UserError: the recipe and the pictures contradict each other.
     """
+    n = len(pictures)
+    recipe, found = settle_numbers(recipe, n, device)
+    problems = against_pictures(recipe, n)  # before pictures are read
+    if problems:
+        raise UserError(f"recipe '{recipe.name}': " + "\n  ".join(problems))
+    if "auto" in (recipe.data.mean, recipe.data.std):
+        looked_at = pictures.some(SAMPLE_FOR_STATISTICS)
+        mean, std = measure_statistics(looked_at)
+        why = f"measured on {counted(min(len(looked_at), SAMPLE_FOR_STATISTICS), 'picture')}"
+        recipe = _settled_key(recipe, "data.mean", mean, why, found)
+        recipe = _settled_key(recipe, "data.std", std, why, found)
+    return recipe, found
+
+
+def settle_numbers(recipe: Recipe, n: int, device: torch.device) -> tuple[Recipe, list[Derived]]:
+    """All that follows from the number of pictures and from the device; not mean and deviation.
+
+    Raises:
+        UserError: a value that the others deny.
+    """
     found: list[Derived] = []
 
     def settle(recipe: Recipe, key: str, value: Any, reason: str) -> Recipe:
         return _settled_key(recipe, key, value, reason, found)
 
-    n = len(pictures)
     recipe = settle(recipe, "training.batch_size", *_batch_size(n))
     recipe = settle(recipe, "training.epochs", *_epochs(n))
     recipe = settle(recipe, "model.prototypes", *_prototypes(n))
@@ -61,13 +82,6 @@ def derive(recipe: Recipe, pictures: Pictures, device: torch.device) -> tuple[Re
     recipe = settle(recipe, "optimizer.lr", *_learning_rate(recipe.optimizer.name, batch))
     recipe = settle(recipe, "training.precision", *pick_precision(device))
     refuse_float64(recipe.training.precision, device)
-    _check_against_pictures(recipe, n)  # before pictures are read
-    if "auto" in (recipe.data.mean, recipe.data.std):
-        looked_at = pictures.some(SAMPLE_FOR_STATISTICS)
-        mean, std = measure_statistics(looked_at)
-        why = f"measured on {counted(min(len(looked_at), SAMPLE_FOR_STATISTICS), 'picture')}"
-        recipe = settle(recipe, "data.mean", mean, why)
-        recipe = settle(recipe, "data.std", std, why)
     return recipe, found
 
 
@@ -166,6 +180,34 @@ def _sizes(recipe: Recipe) -> tuple[int, int, int]:
     return settled(training.batch_size), settled(training.epochs), settled(model.prototypes)
 
 
+class PixelSums(NamedTuple):
+    """Sums over the pixels of pictures, 0 to 1, of each channel; and of their squares."""
+
+    sums: NDArray[np.float64]  # (C,)
+    squares: NDArray[np.float64]  # (C,)
+    pixels: int
+
+    @classmethod
+    def of(cls, picture: Tensor) -> PixelSums:
+        values = thinned(picture).double().flatten(1) / 255
+        return cls(values.sum(dim=1).numpy(), values.square().sum(dim=1).numpy(), values.shape[1])
+
+    def joined(self, other: PixelSums) -> PixelSums:
+        return PixelSums(self.sums + other.sums, self.squares + other.squares, self.pixels + other.pixels)
+
+    def statistics(self) -> tuple[list[float], list[float]]:
+        """Mean and deviation of each channel."""
+        mean = self.sums / self.pixels
+        std = np.sqrt(np.maximum(self.squares / self.pixels - mean**2, 1e-6))
+        return [round(float(m), 4) for m in mean], [round(float(s), 4) for s in std]
+
+
+def thinned(picture: Tensor) -> Tensor:  # (C, H, W)
+    """Rows and columns of it, as many as are looked at."""
+    down, across = (max(1, side // PIXELS_OF_A_SIDE) for side in picture.shape[1:])
+    return picture[:, ::down, ::across]
+
+
 def measure_statistics(pictures: Pictures) -> tuple[list[float], list[float]]:
     """Mean and deviation of each channel, 0 to 1.
 
@@ -173,43 +215,29 @@ def measure_statistics(pictures: Pictures) -> tuple[list[float], list[float]]:
     """
     count = min(SAMPLE_FOR_STATISTICS, len(pictures))
     chosen = np.random.Generator(np.random.Philox(key=len(pictures))).choice(len(pictures), count, replace=False)
-    sums, squares, pixels = np.zeros(pictures.channels), np.zeros(pictures.channels), 0
+    found = PixelSums(np.zeros(pictures.channels), np.zeros(pictures.channels), 0)
     for index in np.sort(chosen):
         try:
-            picture = pictures.read(int(index))
+            found = found.joined(PixelSums.of(pictures.read(int(index))))
         except BadPicture:
             continue
-        down, across = (max(1, side // PIXELS_OF_A_SIDE) for side in picture.shape[1:])
-        values = picture[:, ::down, ::across].double().flatten(1) / 255
-        sums += values.sum(dim=1).numpy()
-        squares += values.square().sum(dim=1).numpy()
-        pixels += values.shape[1]
-    if not pixels:
+    if not found.pixels:
         raise UserError(f"{pictures.source}: none of the pictures tried can be read")
-    mean = sums / pixels
-    std = np.sqrt(np.maximum(squares / pixels - mean**2, 1e-6))
-    return [round(float(m), 4) for m in mean], [round(float(s), 4) for s in std]
+    return found.statistics()
 
 
-def _check_against_pictures(recipe: Recipe, n: int) -> None:
-    """Contradictions between a settled recipe and the number of pictures.
-
-    Raises:
-        UserError: all of them, one line each.
-    """
+def against_pictures(recipe: Recipe, n: int) -> list[str]:
+    """Contradictions between a settled recipe and the number of pictures, a line each."""
     batch, _, _ = _sizes(recipe)
     if batch <= n:
-        problems = _in_the_course(recipe, n)
-    elif n >= 16:
-        problems = [
+        return _in_the_course(recipe, n)
+    if n >= 16:
+        return [
             f"training.batch_size ({batch}) is larger than the number of pictures ({n}); "
             f"try --batch-size {_batch_size(n)[0]}"
         ]
-    else:
-        few = f"{counted(n, 'picture')} {'is' if n == 1 else 'are'} too few to learn from"
-        problems = [f"{few} (training.batch_size is {batch}); give at least a hundred"]
-    if problems:
-        raise UserError(f"recipe '{recipe.name}': " + "\n  ".join(problems))
+    few = f"{counted(n, 'picture')} {'is' if n == 1 else 'are'} too few to learn from"
+    return [f"{few} (training.batch_size is {batch}); give at least a hundred"]
 
 
 def _in_the_course(recipe: Recipe, n: int) -> list[str]:

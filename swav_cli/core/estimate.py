@@ -10,6 +10,11 @@ from torch import Tensor, nn
 from swav_cli.core.plan import make_model
 from swav_cli.recipe.schema import Recipe, settled
 
+# What steps on a processor took against what is counted here: 1.0 times (narrow networks) to 1.4 (ResNet-50); beside
+# it, what the libraries take once they compute.
+ACTIVATIONS_TAKE = 1.4
+LIBRARIES_TAKE = 0.5e9  # bytes
+
 
 class Estimate(NamedTuple):
     parameters: int
@@ -30,6 +35,30 @@ def estimate(recipe: Recipe) -> Estimate:
     values = _activations(model, recipe) * pictures
     size = 2 if recipe.training.precision == "bf16" else 8 if recipe.training.precision == "float64" else 4
     return Estimate(parameters, parameters - head, parameters * 4 * states, values * size)
+
+
+def processor_bytes(needs: Estimate, pictures: int, counted: int) -> float:
+    """Memory of a run on a processor, with so many pictures at a time, rather more than less.
+
+    Args:
+        counted: pictures at a time for which the needs were estimated.
+    """
+    return LIBRARIES_TAKE + needs.weights_bytes + ACTIVATIONS_TAKE * needs.activations_bytes * pictures / counted
+
+
+class DiskEstimate(NamedTuple):
+    checkpoint_bytes: int
+    run_bytes: int  # the most that a run's folder takes: the last two checkpoints, the next, those kept, the weights
+
+
+def estimate_disk(recipe: Recipe, needs: Estimate) -> DiskEstimate:
+    """What a run writes. A checkpoint holds weights, the optimiser's memory, the queue."""
+    weights = 4 * needs.parameters
+    queue = 4 * len(recipe.assigned_crops) * settled(recipe.loss.queue.length) * recipe.model.embedding_dim
+    checkpoint = needs.weights_bytes - weights + queue  # no gradients
+    every = recipe.checkpoint.keep_epochs
+    kept = settled(recipe.training.epochs) // every if every else 0
+    return DiskEstimate(checkpoint, checkpoint * (3 + kept) + weights)
 
 
 def _activations(model: nn.Module, recipe: Recipe) -> int:

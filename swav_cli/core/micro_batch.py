@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gc
+import time
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -27,6 +28,19 @@ MOST_PARTS = 4  # that are tried; the others need no more than room for their co
 NO_ENGINE = "unable to find an engine"  # what cuDNN says where none finds room to work in, and for other reasons
 
 MicroBatch = int | Literal["auto"]
+
+
+class Tried(NamedTuple):
+    """Steps that have found room."""
+
+    pictures: int  # of each step
+    seconds: tuple[float, ...]  # of each; the first one looks for kernels too
+    most_bytes: int  # of a GPU's memory that tensors took at once, with what was kept free; 0 elsewhere
+
+    @property
+    def rate(self) -> float:
+        """Pictures a second, of the quickest step after the first: what others do on the machine only slows."""
+        return self.pictures / min(self.seconds[1:] or self.seconds)
 
 
 def in_micro_batches(recipe: Recipe, wanted: MicroBatch, device: torch.device) -> tuple[Recipe, Derived]:
@@ -99,7 +113,20 @@ def fits(recipe: Recipe, count: int, own: int, device: torch.device) -> bool:
         count: pictures that go through the network at a time.
         own: pictures of a step.
     """
-    found = _steps_have_room(recipe, count, own, device)
+    return tried(recipe, count, own, device) is not None
+
+
+def tried(
+    recipe: Recipe, count: int, own: int, device: torch.device, spare: float = SPARE, steps: int = STEPS
+) -> Tried | None:
+    """How long such steps take, on made-up pictures; None where they find no room.
+
+    Args:
+        count, own: see `fits`.
+        spare: share of a GPU's memory that stays free.
+        steps: how many.
+    """
+    found = _steps_in_room(recipe, count, own, device, spare, steps)
     _give_back(device)
     return found
 
@@ -111,23 +138,31 @@ def _give_back(device: torch.device) -> None:
         torch.cuda.empty_cache()
 
 
-def _steps_have_room(recipe: Recipe, count: int, own: int, device: torch.device) -> bool:
+def _steps_in_room(
+    recipe: Recipe, count: int, own: int, device: torch.device, spare: float, steps: int
+) -> Tried | None:
     world = distributed.world_size()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
     try:
         # What cuDNN tries takes memory too, as in the run. One that finds no room must not leave the others waiting.
         with quickest_convolutions(), distributed.alone():
             parts = min(own // count, MOST_PARTS)
             trainer = _at_its_fullest(recipe, count * parts, parts, world, device)
-            kept_free = _kept_free(trainer, own - count * parts, world)
+            kept_free = _kept_free(trainer, own - count * parts, world, spare)
             batch = made_up_batch(recipe, count)
-            for _ in range(STEPS):
-                trainer.train_step([batch] * parts)
+            seconds = []
+            for _ in range(steps):
+                began = time.monotonic()
+                trainer.train_step([batch] * parts)  # which waits for all of the step
+                seconds.append(time.monotonic() - began)
             del kept_free
-        return True
+        most = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
+        return Tried(count * parts, tuple(seconds), most)
     except RuntimeError as error:
         if not _tells_of_no_room(error):
             raise
-        return False
+        return None
 
 
 def _tells_of_no_room(error: RuntimeError) -> bool:
@@ -180,17 +215,18 @@ def made_up_batch(recipe: Recipe, count: int) -> Batch:
     return Batch(crops, torch.from_numpy(np.stack(drawn)), torch.arange(count), [])
 
 
-def _kept_free(trainer: Trainer, untried: int, world: int) -> list[Tensor]:
+def _kept_free(trainer: Trainer, untried: int, world: int, spare: float) -> list[Tensor]:
     """Memory that is held while steps are tried: what a run takes besides.
 
     Args:
         untried: pictures of a step beyond those that are tried, whose embeddings, scores and codes wait for each other.
+        spare: share of all of it.
     """
     if trainer.device.type != "cuda":
         return []
     model = trainer.recipe.model
     a_picture = 4 * len(trainer.recipe.assigned_crops) * (model.embedding_dim + 4 * settled(model.prototypes))
-    spare = SPARE * torch.cuda.mem_get_info(trainer.device)[1] + a_picture * untried
+    free = spare * torch.cuda.mem_get_info(trainer.device)[1] + a_picture * untried
     if world > 1:  # gradients stand twice while they are put into the buckets in which they are sent
-        spare += NCCL + 4 * sum(weights.numel() for weights in trainer.model.parameters())
-    return [torch.empty(int(spare), dtype=torch.uint8, device=trainer.device)]
+        free += NCCL + 4 * sum(weights.numel() for weights in trainer.model.parameters())
+    return [torch.empty(int(free), dtype=torch.uint8, device=trainer.device)]

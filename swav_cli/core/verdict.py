@@ -70,13 +70,18 @@ def verdict(recipe: Recipe, health: Health, share_of_ln_k: float, warm: bool) ->
     return Verdict("healthy")
 
 
+def first_spread(embedding_dim: int) -> float:
+    """Of scores before any training: the deviation of the cosine of two random directions."""
+    return 1 / math.sqrt(embedding_dim)
+
+
 def _why_flat(recipe: Recipe, health: Health) -> str:
     if health.distinct is not None and health.distinct < COPIES:
         return (
             f"Of some pictures looked at, {health.distinct:.0%} differ and the others are copies: nothing tells them "
             "apart; train on different ones"
         )
-    natural = 1 / math.sqrt(recipe.model.embedding_dim)  # deviation of the cosine of two random directions
+    natural = first_spread(recipe.model.embedding_dim)
     if recipe.loss.epsilon > natural:
         return (
             f"loss.epsilon ({recipe.loss.epsilon:g}) is above the spread with which scores begin "

@@ -54,6 +54,18 @@ def cache_folder() -> Path:
         ) from None
 
 
+class keeping_nothing:  # noqa: N801  (reads as what it does: with keeping_nothing(): ...)
+    """Within it no listing of a folder and no index of a shard is kept for the next start: for work that only looks."""
+
+    active = False
+
+    def __enter__(self) -> None:
+        keeping_nothing.active = True  # of the process: shards are indexed by several threads
+
+    def __exit__(self, *_: object) -> None:
+        keeping_nothing.active = False
+
+
 def kept_at(*parts: str) -> Path | None:
     """The place in the cache folder of what is as well made anew; None where there is no such folder."""
     try:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from swav_cli.data.folders.listing import Folder, Listing, read_listing
 from swav_cli.data.folders.path_table import PathTable
-from swav_cli.data.paths import kept_at
+from swav_cli.data.paths import keeping_nothing, kept_at
 from swav_cli.files import replacing
 
 KEPT_FROM = 10_000  # pictures; fewer are listed as quickly as a file is read
@@ -45,7 +45,8 @@ def list_folder(root: Path, suffixes: frozenset[str]) -> Listing:
     kept = _place(root, suffixes)
     before = load_listing(kept, systems) if kept else None
     listing = read_listing(root, suffixes, before, silent)
-    if kept and len(listing.paths) >= KEPT_FROM and (before is None or _differ(listing, before)):
+    is_kept = kept is not None and len(listing.paths) >= KEPT_FROM and not keeping_nothing.active
+    if kept and is_kept and (before is None or _differ(listing, before)):
         with contextlib.suppress(OSError):  # no room, or no right to write there
             save_listing(kept, listing)
     return listing

@@ -92,8 +92,14 @@ def cached(pictures: Pictures, wanted: bool | Literal["auto"]) -> Pictures:
             + (f" in {processes} processes" if processes > 1 else "")
             + f", of which {free / 1e9:.1f} GB are free; set data.cache to auto or false"
         )
-    fits = needed < SHARE_OF_MEMORY * free
-    return CachedPictures(pictures, max(1, own_processors())) if wanted is True or fits else pictures
+    is_kept = wanted is True or needed < SHARE_OF_MEMORY * free
+    return CachedPictures(pictures, max(1, own_processors())) if is_kept else pictures
+
+
+def would_be_cached(pictures: Pictures, wanted: bool | Literal["auto"], bytes_a_picture: float) -> bool:
+    """What `cached` would do with pictures that take so much memory each."""
+    needed = local_processes() * len(pictures) * bytes_a_picture
+    return wanted is True or (wanted == "auto" and needed < SHARE_OF_MEMORY * free_memory())
 
 
 def _bytes_needed(pictures: Pictures) -> float:

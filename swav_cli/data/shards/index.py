@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swav_cli.data.folders.path_table import PathTable
-from swav_cli.data.paths import kept_at
+from swav_cli.data.paths import keeping_nothing, kept_at
 from swav_cli.data.shards.files import Shard
 from swav_cli.data.shards.members import read_samples
 from swav_cli.errors import UserError, silent
@@ -168,7 +168,7 @@ def _are_codes(numbers: NDArray[Any], names: NDArray[Any], count: int) -> bool:
 
 def keep(arrays: dict[str, NDArray[Any]], path: str) -> Path | None:
     """Write the index of a tar where that can be done; gives the place."""
-    for number, place in enumerate(places(path)):
+    for number, place in enumerate([] if keeping_nothing.active else places(path)):
         try:
             if number == 0 and not os.stat(place.parent).st_mode & 0o222:
                 continue  # a folder that nobody may write is left as it is, by root as well
