@@ -27,6 +27,7 @@ _HOMES = {
     "assign_codes": "swav_cli.core.objective",
     "export_model": "swav_cli.tasks.export",
     "describe_model": "swav_cli.tasks.models",
+    "examine": "swav_cli.tasks.doctor.examine",
     "export": "swav_cli.tasks.export",
     "extract": "swav_cli.tasks.extract",
     "extract_features": "swav_cli.evaluate.features",

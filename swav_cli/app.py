@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from swav_cli.commands.clusters import clusters
+from swav_cli.commands.doctor import doctor
 from swav_cli.commands.eval import evaluate
 from swav_cli.commands.export import export
 from swav_cli.commands.extract import extract
@@ -51,6 +52,7 @@ app.command()(clusters)
 app.command()(index)
 app.command()(watch)
 app.command()(runs)
+app.command()(doctor)
 app.add_typer(recipes, name="recipes")
 app.add_typer(models, name="models")
 

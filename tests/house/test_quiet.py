@@ -55,6 +55,8 @@ COMMANDS: list[tuple[str, Sequence[str]]] = [
     ("watch runs/learnt", []),
     ("runs", []),
     ("index a.tar", ["a.tar.index.npz"]),
+    ("doctor --report", []),
+    ("doctor tiny.yaml --data a.tar --set training.batch_size=4 --set loss.queue.length=0 --minutes 0.1 --json", []),
     ("models", []),
     ("models show swav-800e", []),
     ("models show runs/learnt", []),
