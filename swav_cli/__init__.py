@@ -49,6 +49,7 @@ _HOMES = {
     "train_classifier": "swav_cli.tasks.classifier",
     "write_features": "swav_cli.tasks.extract",
     "write_predictions": "swav_cli.tasks.predict",
+    "write_report": "swav_cli.tasks.report",
 }
 __all__ = sorted(_HOMES)
 

@@ -21,6 +21,7 @@ from swav_cli.commands.models import models
 from swav_cli.commands.predict import predict
 from swav_cli.commands.pretrain import pretrain
 from swav_cli.commands.recipes import recipes
+from swav_cli.commands.report import report
 from swav_cli.commands.runs import runs
 from swav_cli.commands.watch import watch
 from swav_cli.errors import Interrupted, MemoryFull, UserError, is_memory_full
@@ -49,6 +50,7 @@ app.command()(export)
 app.command()(extract)
 app.command()(predict)
 app.command()(clusters)
+app.command()(report)
 app.command()(index)
 app.command()(watch)
 app.command()(runs)

@@ -46,7 +46,8 @@ def workplace(photos: Path, tmp_path: Path) -> Path:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).symlink_to(photos)
     (tmp_path / "demo").symlink_to(README.parent / "demo")
-    make_run(tmp_path / "runs" / "quickstart", tiny_recipe("data.train=shapes:480"))
+    for name in ("quickstart", "longer"):
+        make_run(tmp_path / "runs" / name, tiny_recipe("data.train=shapes:480"))
     return tmp_path
 
 

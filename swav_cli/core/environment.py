@@ -41,13 +41,14 @@ def in_words(device: torch.device) -> str:
     if device.type == "cpu":
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         return f"cpu: {_processor()}, {cores} {'core' if cores == 1 else 'cores'}, {torch.get_num_threads()} in use"
-    return f"{device}: {platform.processor() or platform.machine()}"
+    return f"{device}: {platform.machine()}"
 
 
 def _processor() -> str:
+    """Not by `platform.processor`, which starts another program to ask it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []
     named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, "") or platform.processor() or platform.machine()  # the second may start a program
+    return next(named, platform.machine())

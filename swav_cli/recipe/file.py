@@ -293,6 +293,11 @@ def dump_values(values: dict[str, Any]) -> str:
     return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
+def flat_values(recipe: AnyRecipe) -> dict[str, Any]:
+    """Key to value of all that a recipe holds, keys as `--set` takes them: crops.0.size."""
+    return _flat(recipe.model_dump(mode="json"))
+
+
 def differences(before: AnyRecipe, after: AnyRecipe) -> list[str]:
     """Keys whose values differ, `key: before -> after`, but for those that don't change what is learnt.
 
@@ -304,20 +309,20 @@ def differences(before: AnyRecipe, after: AnyRecipe) -> list[str]:
 
 def renamed(before: AnyRecipe, after: AnyRecipe) -> list[str]:
     """Those of the files' names that differ, `key: before -> after`."""
-    a, b = _flat(before.model_dump(mode="json")), _flat(after.model_dump(mode="json"))
+    a, b = flat_values(before), flat_values(after)
     return _changes(
         before, after, [key for key in _NAMES_FILES if _is_file(key, a.get(key)) and _is_file(key, b.get(key))]
     )
 
 
 def _changes(before: AnyRecipe, after: AnyRecipe, keys: list[str]) -> list[str]:
-    a, b = _flat(before.model_dump(mode="json")), _flat(after.model_dump(mode="json"))
+    a, b = flat_values(before), flat_values(after)
     return [f"{key}: {a.get(key)} -> {b.get(key)}" for key in keys if a.get(key) != b.get(key)]
 
 
 def values_learnt_from(recipe: AnyRecipe) -> dict[str, Any]:
     """Key to value, of all that changes what is learnt and that no file tells by itself."""
-    flat = _flat(recipe.model_dump(mode="json"))
+    flat = flat_values(recipe)
     return {
         key: value for key, value in flat.items() if not key.startswith(_FREE_TO_CHANGE) and not _is_file(key, value)
     }

@@ -204,6 +204,7 @@ def describe_results(results: dict[str, Any], path: Path) -> str:
         f"  run    {path}",
         f"  look   {path / 'prototypes.png'}: pictures that it finds alike, a line a prototype",
         "next",
+        f"  swav report {typed}    one page to look at and to show",
         *([f"  swav eval {typed}    more about how good it is"] if "knn" in results else []),
         f"  swav predict photos/ --model {typed}    which pictures belong together",
         f"  swav extract photos/ --model {typed} --out feats.npy    their features in a file",

@@ -28,20 +28,25 @@ def describe_classifier(results: dict[str, Any]) -> str:
 
 def describe_features(results: dict[str, Any]) -> str:
     """A table of the network's numbers beside those of the same network untrained."""
-    learnt, untrained = results["learnt"], results["untrained"]
-    pixels = results.get("raw_pixels", {})
+    learnt, pixels = results["learnt"], results.get("raw_pixels", {})
     bank = f", neighbours among {results['bank']}" if results["bank"] else ""
     heading = f"{results['model']} on {results['judged_by']}: {counted(results['pictures'], 'picture')}{bank}"
     table = Table(box=None, pad_edge=False)
     table.add_column("")
     for name in ("learnt", "untrained", *(["raw pixels"] if pixels else [])):
         table.add_column(name, justify="right", no_wrap=True)
-    for row in [*_knn_rows(learnt, untrained, pixels), *_other_rows(learnt, untrained)]:
+    for row in feature_rows(results):
         table.add_row(*row)
     lines = [heading, render(table)]
     if learnt["unread"]:
         lines.append(left_out(learnt["unread"]))
     return "\n".join([*lines, f"by {results['protocol']}"])
+
+
+def feature_rows(results: dict[str, Any]) -> list[list[str]]:
+    """A row for each number: its name, then what is learnt, what was there untrained, and of some what pixels give."""
+    learnt, untrained = results["learnt"], results["untrained"]
+    return [*_knn_rows(learnt, untrained, results.get("raw_pixels", {})), *_other_rows(learnt, untrained)]
 
 
 def describe_svm(results: dict[str, Any]) -> str:

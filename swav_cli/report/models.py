@@ -35,11 +35,12 @@ def facts_text(facts: dict[str, Any]) -> str:
     """All of one model: a line a fact, then the contents of its file."""
     named = {key: value for key, value in facts.items() if key != "contents" and value not in (None, "", [], 0)}
     width = max(len(key) for key in named)
-    lines = [f"{key:{width}}  {_words(key, value)}" for key, value in named.items()]
+    lines = [f"{key:{width}}  {fact_words(key, value)}" for key, value in named.items()]
     return "\n".join([*lines, *_contents(facts.get("contents"))])
 
 
-def _words(key: str, value: Any) -> str:
+def fact_words(key: str, value: Any) -> str:
+    """A fact of a model as it is told."""
     if key == "classes" and isinstance(value, list):
         return f"{len(value)}: {', '.join(value[:3])}{', …' if len(value) > 3 else ''}"
     if isinstance(value, list):

@@ -23,11 +23,16 @@ def save_crops(path: Path, views: list[Tensor], mean: Tensor, std: Tensor) -> No
     Args:
         views: V tensors (B, C, size, size), as the network takes them; their normalisation is undone.
     """
-    shown = [_visible(view.float().cpu() * std.cpu()[:, None, None] + mean.cpu()[:, None, None]) for view in views]
-    tall = max(view.shape[2] for view in shown)
-    groups = [torch.cat([_framed(view[picture], tall) for view in shown], dim=2) for picture in range(len(views[0]))]
+    groups = crop_strips(views, mean, std)
     across = max(1, min(len(groups), WIDTH // (groups[0].shape[2] + 4 * GAP)))
     save_grid(path, [F.pad(group, (2 * GAP, 2 * GAP, GAP, GAP), value=1.0) for group in groups], across)
+
+
+def crop_strips(views: list[Tensor], mean: Tensor, std: Tensor) -> list[Tensor]:
+    """The crops of each picture side by side, (3, H, W) from 0 to 1, of one size; see `save_crops`."""
+    shown = [_visible(view.float().cpu() * std.cpu()[:, None, None] + mean.cpu()[:, None, None]) for view in views]
+    tall = max(view.shape[2] for view in shown)
+    return [torch.cat([_framed(view[picture], tall) for view in shown], dim=2) for picture in range(len(views[0]))]
 
 
 def save_rows(path: Path, rows: Sequence[Sequence[Tensor]]) -> None:
@@ -41,8 +46,11 @@ def save_grid(path: Path, tiles: list[Tensor], across: int) -> None:  # tiles: (
     lines = [tiles[start : start + across] for start in range(0, len(tiles), across)]
     lines[-1] = lines[-1] + [blank] * (across - len(lines[-1]))
     sheet = torch.cat([torch.cat(line, dim=2) for line in lines], dim=1)
-    picture = Image.fromarray(sheet.permute(1, 2, 0).mul(255).round().clamp(0, 255).to(torch.uint8).numpy())
-    save_sheet(path, picture)
+    save_sheet(path, as_image(sheet))
+
+
+def as_image(pixels: Tensor) -> Image.Image:  # (3, H, W), 0 to 1
+    return Image.fromarray(pixels.permute(1, 2, 0).mul(255).round().clamp(0, 255).to(torch.uint8).numpy())
 
 
 def _visible(pictures: Tensor) -> Tensor:  # (N, C, h, w) -> (N, 3, H, W): three channels, and large enough to see

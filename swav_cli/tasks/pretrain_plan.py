@@ -5,20 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from swav_cli.core.micro_batch import MicroBatch
-from swav_cli.core.swav import Trainer
+from swav_cli.core.multicrop import MultiCrop
+from swav_cli.core.photometric import recolour
 from swav_cli.data.inputs import refuse_to_replace
 from swav_cli.data.paths import expanded
-from swav_cli.data.pictures import tell
+from swav_cli.data.pictures import Pictures, tell
 from swav_cli.data.reading.loader import Crops, epoch_order
 from swav_cli.data.shards.streams import StreamPictures
-from swav_cli.recipe.schema import Recipe
+from swav_cli.recipe.schema import Recipe, settled
 from swav_cli.report.console import Screen
 from swav_cli.report.plan import plan_facts
 from swav_cli.report.sheet import save_crops
-from swav_cli.tasks.pretrain import Settled, check_processes, settle
+from swav_cli.tasks.pretrain import check_processes, settle
 from swav_cli.writable import check_place
 from swav_cli.zoo.load import check_known
 
@@ -61,18 +63,21 @@ def plan_pretraining(
     if preview is not None:
         if not isinstance(run.pictures, StreamPictures):
             refuse_to_replace((), run.pictures, [preview])
-        save_crops(preview, *preview_views(run))
+        save_crops(preview, *preview_views(run.recipe, run.pictures))
         screen.notice(f"wrote {preview}")
     return plan_facts(run.recipe, run.derived, len(run.pictures), str(run.device))
 
 
-def preview_views(run: Settled) -> tuple[list[Tensor], Tensor, Tensor]:
-    """The first crops of the run as the network sees them, V tensors (B, C, size, size), with mean and deviation."""
-    recipe = run.recipe
-    trainer = Trainer(recipe, run.pictures, run.device)
-    pictures = run.pictures.some(PREVIEWED)
-    crops = Crops(pictures, trainer.multicrop)
+def preview_views(recipe: Recipe, pictures: Pictures) -> tuple[list[Tensor], Tensor, Tensor]:
+    """The first crops of a run as the network sees them, V tensors (B, C, size, size), with mean and deviation.
+
+    Args:
+        recipe: settled.
+    """
+    pictures = pictures.some(PREVIEWED)
+    mean, std = torch.tensor(settled(recipe.data.mean)), torch.tensor(settled(recipe.data.std))
+    crops = Crops(pictures, MultiCrop(recipe.crops, recipe.augment, recipe.training.seed))
     order = epoch_order(len(pictures), recipe.training.seed, 0)
     batch = crops.__getitems__([(0, int(index)) for index in order[:PREVIEWED]])
-    views = [crop for each in trainer.views(batch) for crop in each.split(len(batch.indices))]
-    return views, trainer.mean, trainer.std
+    cut = [crop for kind in batch.crops for crop in kind.unbind(dim=1)]  # V of (B, C, size, size), uint8
+    return [recolour(crop, batch.numbers[:, view], mean, std) for view, crop in enumerate(cut)], mean, std

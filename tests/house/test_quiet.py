@@ -54,6 +54,8 @@ COMMANDS: list[tuple[str, Sequence[str]]] = [
     ("export runs/wide --format timm --out timm", ["timm/config.json", "timm/model.safetensors"]),
     ("watch runs/learnt", []),
     ("runs", []),
+    ("report runs/learnt", ["runs/learnt/report.html"]),
+    ("report runs/learnt/model.safetensors --out page.html", ["page.html"]),
     ("index a.tar", ["a.tar.index.npz"]),
     ("doctor --report", []),
     ("doctor tiny.yaml --data a.tar --set training.batch_size=4 --set loss.queue.length=0 --minutes 0.1 --json", []),

@@ -2,7 +2,7 @@
 
 Nothing is told by its name alone, for a user's own picture may be called `prototypes.png` as well:
 
-* sheets of pictures carry a mark within the first bytes of their PNG;
+* sheets of pictures carry a mark within the first bytes of their PNG, and pages in the head of their HTML;
 * arrays of features have their description beside them (`feats.json`), as have their labels;
 * rows in progress lie in `feats.npy.part/`, beside what tells how far they are;
 * a run's folder holds its recipe, and something that follows from it;
@@ -17,6 +17,7 @@ from collections.abc import Iterable, Set
 from concurrent.futures import ThreadPoolExecutor
 
 SHEET = "swav: a sheet of other pictures"  # the text `Software` of a PNG
+PAGE = "swav: a page"  # what the head of a page in HTML names as its generator
 SORTED = ".swav-sorted"
 CLUSTERS = ".swav-clusters"
 RECIPE = "recipe.yaml"
@@ -54,6 +55,11 @@ def is_sheet(path: str) -> bool:
     """Whether a file is a sheet of pictures that swav has drawn."""
     start = _start(path, 400)
     return start.startswith(b"\x89PNG") and SHEET.encode() in start
+
+
+def is_page(path: str) -> bool:
+    """Whether a file is a page that swav has made."""
+    return f'<meta name="generator" content="{PAGE}">'.encode() in _start(path, 400)
 
 
 def holds_results(folder: str, names: Set[str]) -> bool:

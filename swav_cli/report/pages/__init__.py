@@ -1,0 +1,1 @@
+"""Pages: one HTML file each, which opens offline, is light or dark as its reader's system is, and asks nobody."""
