@@ -39,6 +39,7 @@ _HOMES = {
     "load_as": "swav_cli.recipe.file",
     "load_model": "swav_cli.zoo.load",
     "load_recipe": "swav_cli.recipe.file",
+    "nearest_pictures": "swav_cli.tasks.clusters",
     "open_pictures": "swav_cli.data.sources",
     "predict": "swav_cli.evaluate.prediction",
     "pretrain": "swav_cli.tasks.pretrain",

@@ -14,7 +14,7 @@ from swav_cli.recipe.usual import SMALL
 
 # --- what is read ----------------------------------------------------------------------------------------------------
 
-MODEL = "A run's folder, a file of weights, a URL or a published model."
+MODEL = "A run's folder, a file of weights, a URL, a published model, or timm:NAME, whose weights timm fetches once."
 
 
 def model_argument(left_out: str | bool = False) -> Any:

@@ -58,6 +58,10 @@ class Sorting:
         self.already_there = 0
         self._taken: set[Path] = set()  # by this run
 
+    def name_folders(self, folders: Sequence[str], what: str) -> None:
+        """Folders of other things than classes and clusters, whose names suit any system."""
+        self.folders, self.what = list(folders), what
+
     def place(self, answer: Answer) -> None:
         """Put the picture where its likeliest class or cluster is; one that could not be read goes nowhere.
 
@@ -87,7 +91,7 @@ class Sorting:
         folder.mkdir(parents=True, exist_ok=True)
         clear_left_behind(folder)
         if made is not None and not (self.folder / SORTED).exists():
-            write_text(made / SORTED, "made by swav predict --sort-into; its pictures are those of other folders\n")
+            write_text(made / SORTED, "made by swav --sort-into; its pictures are those of other folders\n")
 
     def summary(self) -> dict[str, Any]:
         """Counts for a report."""
@@ -105,8 +109,9 @@ class Sorting:
         """The summary in two lines: how many went where, and the largest."""
         found = self.summary()
         folders, what = found["folders"], self.what
+        one = "class" if what == "classes" else what[:-1]
         largest = ", ".join(f"{name} {count:,}" for name, count in list(folders.items())[:5])
-        stay = counted(found["empty"], "class stays" if what == "classes" else "cluster stays", f"{what} stay")
+        stay = counted(found["empty"], f"{one} stays", f"{what} stay")
         there = f" ({found['already_there']:,} were there already)" if found["already_there"] else ""
         return (
             f"{found['folder']}: {counted(found['pictures'], 'picture')} in {len(folders):,} of "

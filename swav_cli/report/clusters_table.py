@@ -36,6 +36,15 @@ def check_format(written: str) -> TableFormat:
     return "parquet" if written == "parquet" else "csv"
 
 
+def check_atlas() -> None:
+    """
+    Raises:
+        UserError: what writes it is not installed.
+    """
+    if find_spec("pyarrow") is None:
+        raise UserError("--atlas needs pyarrow; install it with: pip install 'swav-cli[parquet]'")
+
+
 def columns(found: Found, rows: slice) -> dict[str, list[Any]]:
     """Some rows of the table, column by column; None where there is nothing to say."""
     read = found.read[rows]
@@ -127,13 +136,13 @@ def write_parquet(path: Path, parts: Iterator[dict[str, list[Any]]], schema: dic
     with open(path, "wb") as file, parquet.ParquetWriter(file, fields) as writer:
         for part in parts:
             arrays = [
-                pa.array(_readable(values) if schema[name] == "string" else values, type=kinds[schema[name]])
+                pa.array(readable(values) if schema[name] == "string" else values, type=kinds[schema[name]])
                 for name, values in part.items()
             ]
             writer.write_table(pa.Table.from_arrays(arrays, schema=fields))
 
 
-def _readable(texts: Sequence[str | None]) -> list[str | None]:
+def readable(texts: Sequence[str | None]) -> list[str | None]:
     return [None if text is None else text.encode("utf-8", "backslashreplace").decode() for text in texts]
 
 

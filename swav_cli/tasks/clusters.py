@@ -2,70 +2,60 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from swav_cli.core.weights import weights_digest
-from swav_cli.data.folders.own_results import CLUSTERS
-from swav_cli.data.inputs import named, open_inputs, refuse_to_replace
+from swav_cli.data.inputs import named, open_inputs, opened_for
 from swav_cli.data.paths import expanded
-from swav_cli.data.pictures import Pictures, tell
-from swav_cli.errors import Notice, Told, UserError, counted, silent
+from swav_cli.data.pictures import Pictures
+from swav_cli.errors import Notice, Told, UserError, silent
+from swav_cli.evaluate.answer import Answer, Guess
+from swav_cli.evaluate.clustering.against import matches
 from swav_cli.evaluate.clustering.agreement import usage
 from swav_cli.evaluate.clustering.copies import NEAR
 from swav_cli.evaluate.clustering.find import Wanted, find
-from swav_cli.evaluate.clustering.found import Found
+from swav_cli.evaluate.clustering.found import Found, Match
 from swav_cli.evaluate.clustering.groups import Grouping
-from swav_cli.evaluate.clustering.kept import Kept
+from swav_cli.evaluate.clustering.kept import Kept, keys_of
+from swav_cli.evaluate.clustering.layout import lay_out
+from swav_cli.evaluate.clustering.near import nearest
 from swav_cli.evaluate.clustering.seen import Seen, see
+from swav_cli.evaluate.features import extract_features
 from swav_cli.evaluate.inference import Inference
+from swav_cli.evaluate.sorting import Sorting
 from swav_cli.evaluate.unread import FEW
-from swav_cli.files import held, write_json, write_text
-from swav_cli.report.clusters_table import TableFormat, check_format, listed, write_list, write_table
-from swav_cli.report.printable import printable
-from swav_cli.run.newest import newest_run
-from swav_cli.tasks.extract import pictures_of_run
+from swav_cli.files import write_json
+from swav_cli.report.atlas import opening_command, write_atlas
+from swav_cli.report.clusters_sheet import save_groups, save_near
+from swav_cli.report.clusters_table import (
+    TableFormat,
+    check_atlas,
+    check_format,
+    listed,
+    write_list,
+    write_matches,
+    write_table,
+)
+from swav_cli.tasks.clusters_opened import ClustersFolder, Opened, all_seen, open_clusters, refuse_inputs, working_in
 from swav_cli.writable import check_place
-from swav_cli.zoo.load import load_model
 
 RESULTS_FORMAT = "swav-clusters-results-1"
 FIRST = 20  # outliers and sets of copies told in results.json; the table has all
 
 
-class ClustersFolder:
-    """Where what is found lies."""
+@dataclass(frozen=True)
+class Clusters:
+    """What was found, and where it lies."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    @property
-    def kept(self) -> Path:
-        return self.path / "kept"
-
-    @property
-    def results(self) -> Path:
-        return self.path / "results.json"
-
-    @property
-    def mark(self) -> Path:
-        return self.path / CLUSTERS
-
-    def table(self, written: TableFormat) -> Path:
-        return self.path / f"clusters.{written}"
-
-    def against(self, written: TableFormat) -> Path:
-        return self.path / f"against.{written}"
-
-    def list(self, name: str) -> Path:
-        return self.path / f"{name}.txt"
+    folder: ClustersFolder
+    found: Found
+    results: dict[str, Any]  # as results.json has it
 
 
 def find_clusters(
@@ -77,21 +67,24 @@ def find_clusters(
     method: str = "clusters",
     smallest: int | None = None,
     near: float = NEAR,
+    against: str | Path | Sequence[str | Path] = (),
     written: str = "csv",
-    device: str = "auto",
-    precision: str = "auto",
-    batch_size: int | None = None,
-    workers: int | None = None,
+    show: str | Path | None = None,
+    atlas: bool = False,
+    sort_into: str | Path | None = None,
+    copy: bool = False,
+    how: Inference | None = None,
     overwrite: bool = False,
     notice: Notice = silent,
     progress: Told = silent,
+    comparing: Told = silent,
     indexing: Told = silent,
 ) -> Clusters:
     """Find which pictures belong together, which are copies and which are odd, and write it into a folder.
 
     >>> clusters = find_clusters("photos/", "runs/quickstart", "clusters", groups=2)
-    >>> clusters.results["pictures"], [group.number for group in clusters.found.groups]
-    (40, [0, 1])
+    >>> clusters.results["pictures"], clusters.found.paths[0]
+    (40, 'photos/plain/00.png')
 
     The same call again computes nothing that the folder knows; of pictures that have come, their features alone.
     Clusters and groups stay then.
@@ -104,50 +97,108 @@ def find_clusters(
         method: "clusters" merges the model's clusters into groups; "density" finds groups by HDBSCAN.
         smallest: pictures of the smallest group by density.
         near: cosine from which on pictures that look alike are copies.
+        against: other pictures; which of these are among them is found too.
         written: the table's format, csv or parquet.
+        show: a PNG file for the most typical pictures of each group.
+        atlas: write `atlas.parquet` too, which embedding-atlas opens.
+        sort_into: a folder in which each group gets one with its pictures, as links, or with `copy` copies.
+        how: on which device and the like; what is found depends on the precision alone.
         overwrite: begin anew, and replace what the folder holds.
+        notice, progress, comparing: told of what is worth knowing, of pictures computed, and of pictures compared.
+        indexing: told of bytes done and bytes in all where shards are gone through for the first time.
 
     Raises:
         UserError: a mistake that can be mended, and nothing was written; or no picture could be read.
         Interrupted: a signal came; features so far are kept.
     """
-    given = named(inputs)
     wanted, form = Wanted(Grouping.wanted(groups, method, smallest), _checked_near(near)), check_format(written)
-    how = Inference.wanted(device, precision, batch_size, workers)
-    source = str(model) if model is not None else newest_run(notice)
-    if not given and source is None:
-        raise UserError("there is no run whose pictures could be taken; name some: swav clusters photos/")
-    folder = ClustersFolder(_place(out, source if not given else None))
-    found = load_model(source, notice=notice)
-    pictures = (
-        open_inputs(given, found.about.channels, without=folder.path, progress=indexing)
-        if given
-        else pictures_of_run(Path(str(source)), indexing)
-    )
-    tell(pictures, notice)
-    refuse_to_replace(given, pictures, [folder.table(form), folder.results])
+    if atlas:
+        check_atlas()
+    show, sort_into = (expanded(place) if place is not None else None for place in (show, sort_into))
+    _check_places(show, sort_into)
+    opened = open_clusters(inputs, model, out, how, sort_into, notice, indexing)
+    folder, pictures, names = opened.folder, opened.pictures, named(against)
+    others = open_inputs(names, opened.model.about.channels, progress=indexing) if names else None
+    sorting = Sorting(sort_into, pictures, (), 0, copy=copy, notice=notice) if sort_into else None
+    refuse_inputs(opened, [*([show] if show else []), folder.table(form), folder.against(form), folder.results])
     began = time.monotonic()
-    with _working_in(folder):
-        kept = Kept(folder.kept, {"model": weights_digest(found), "precision": how.precision})
-        _begin(kept, folder, overwrite)
-        seen = see(found.to(how.device), pictures, how, kept, progress)
-        _refuse_nothing_read(seen, pictures)
+    with working_in(opened, overwrite) as kept:
+        seen = all_seen(opened, kept, notice, progress)
         then = time.monotonic()
-        clusters = Clusters(folder, find(found, pictures, seen.row, kept, wanted), {})
-        clusters.results.update(_results(clusters.found, seen, wanted))
+        found = find(opened.model, pictures, seen.row, kept, wanted, comparing)
+        if others is not None:
+            found = replace(found, against=_against(opened, others, seen, kept, wanted, progress))
+        clusters = Clusters(folder, found, _results(found, seen, wanted))
+        if others is not None:
+            clusters.results["against"] = _matched(found, others)
         clusters.results["seconds"] = {"features": then - began, "clusters": time.monotonic() - then}
-        _write(clusters, form)
-    _tell(clusters, seen, notice)
+        _write(clusters, form, others is not None)
+        if atlas:
+            write_atlas(folder.atlas, found, lay_out(found), progress)
+    notice(f"wrote {folder.path}")
+    if atlas:
+        notice(f"look at it with: {opening_command(folder.atlas)}")
+    if show is not None:
+        notice(f"wrote {show}, a line for each of {save_groups(show, found)} groups")
+    if sorting is not None:
+        clusters.results["sorted"] = _sorted(sorting, found)
+        notice(sorting.in_words())
     return clusters
 
 
-@dataclass(frozen=True)
-class Clusters:
-    """What was found, and where it lies."""
+def nearest_pictures(
+    picture: str | Path,
+    inputs: str | Path | Sequence[str | Path] = (),
+    model: str | Path | None = None,
+    out: str | Path | None = None,
+    *,
+    k: int = 20,
+    show: str | Path | None = None,
+    how: Inference | None = None,
+    overwrite: bool = False,
+    notice: Notice = silent,
+    progress: Told = silent,
+    indexing: Told = silent,
+) -> list[dict[str, Any]]:
+    """The k pictures that are most like one, which need not be among them; itself it is never.
 
-    folder: ClustersFolder
-    found: Found
-    results: dict[str, Any]  # as results.json has it
+    >>> nearest_pictures("demo/bird.JPEG", "photos/", "runs/quickstart", "clusters", k=3)[0].keys()
+    dict_keys(['path', 'similarity'])
+
+    What is computed of the pictures is kept as `find_clusters` keeps it, so that the next question is answered at once.
+
+    Args:
+        show: a PNG file for the picture and those near it.
+
+    The rest is that of `find_clusters`.
+
+    Raises:
+        UserError: a mistake that can be mended, or a picture that can't be read.
+    """
+    if k < 1:
+        raise UserError(f"-k {k}: at least 1")
+    show = expanded(show) if show is not None else None
+    _check_places(show, None)
+    opened = open_clusters(inputs, model, out, how, None, notice, indexing)
+    asked = opened_for([picture], opened.model.about.channels)
+    if len(asked) != 1:
+        raise UserError(f"--nearest {picture}: is {len(asked):,} pictures; name one")
+    refuse_inputs(opened, [show] if show else [])
+    asked.read(0)
+    with working_in(opened, overwrite) as kept:
+        seen = all_seen(opened, kept, notice, progress)
+        space = kept.space()
+    assert space is not None
+    function = opened.model.network.features
+    point = space.points(extract_features(function, asked, opened.model.about, opened.how)).numpy()
+    read = np.flatnonzero([not error for error in seen.row.errors])
+    own = keys_of(opened.pictures)[0].index(key) if (key := keys_of(asked)[0][0]) in keys_of(opened.pictures)[0] else -1
+    ids, cosines = (each[0] for each in nearest(seen.row.points[read], k + 1, point))
+    near = [(int(read[i]), float(c)) for i, c in zip(ids, cosines, strict=True) if i >= 0 and read[i] != own][:k]
+    if show is not None:
+        save_near(show, opened.pictures, near, asked)
+        notice(f"wrote {show}")
+    return [{"path": opened.pictures.name(index), "similarity": min(1.0, cosine)} for index, cosine in near]
 
 
 # --- checks, before anything is written -----------------------------------------------------------------------------
@@ -159,73 +210,47 @@ def _checked_near(near: float) -> float:
     return near
 
 
-def _place(out: str | Path | None, run: str | None) -> Path:
-    """The folder, in which nothing of the user's lies.
-
-    Raises:
-        UserError: there is something else.
-    """
-    inside = expanded(run) if run and os.path.isdir(expanded(run)) else Path()
-    path = expanded(out) if out is not None else inside / "clusters"
-    check_place(path, "--out", is_folder=True)
-    if path.is_dir() and any(path.iterdir()) and not ClustersFolder(path).mark.exists():
-        raise UserError(f"--out {path}: holds other files, and no clusters; name another folder")
-    return path
+def _check_places(show: Path | None, sort_into: Path | None) -> None:
+    if show is not None:
+        if show.suffix.lower() != ".png":
+            raise UserError(f"--show {show}: the sheet is a PNG file; name it {show.with_suffix('.png')}")
+        check_place(show, "--show")
+    if sort_into is not None:
+        check_place(sort_into, "--sort-into", is_folder=True)
 
 
-def _begin(kept: Kept, folder: ClustersFolder, overwrite: bool) -> None:
-    """
-    Raises:
-        UserError: the folder's clusters are of another model.
-    """
-    before = None if overwrite else kept.before()
-    if before is not None and before != kept.made:
-        other = "another model" if before.get("model") != kept.made["model"] else f"{before.get('precision')} precision"
-        raise UserError(
-            f"--out {folder.path}: holds clusters of {other}; name another folder, or begin anew with --overwrite"
-        )
-    if before is None:
-        kept.clear()
-        kept.begin()
+# --- the work -------------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def _working_in(folder: ClustersFolder) -> Iterator[None]:
-    """Hold the folder, which is made.
-
-    Raises:
-        UserError: another process holds it, or it can't be written.
-    """
-
-    def busy() -> None:
-        raise UserError(f"{folder.path}: another process is writing it; wait for it, or give --out")
-
-    with ExitStack() as lock:
-        try:
-            folder.kept.mkdir(parents=True, exist_ok=True)
-            lock.enter_context(held(folder.path / ".lock", busy))
-        except OSError as error:
-            raise UserError(f"{folder.path}: can't be written ({error.strerror}); name another --out") from None
-        if not folder.mark.exists():
-            write_text(folder.mark, "made by swav clusters; what lies here tells of other folders' pictures\n")
-        yield
+def _against(opened: Opened, others: Pictures, seen: Seen, kept: Kept, wanted: Wanted, progress: Told) -> list[Match]:
+    """Which pictures are among the others, whose features are kept beside."""
+    beside = kept.beside("against")
+    there = see(opened.model, others, opened.how, beside, progress, joins=True)
+    return matches(seen.row, there.row, [others.name(index) for index in range(len(others))], wanted.near)
 
 
-def _refuse_nothing_read(seen: Seen, pictures: Pictures) -> None:
-    if all(seen.row.errors):
-        first = "; ".join(f"{pictures.name(i)}: {why}" for i, why in enumerate(seen.row.errors[:FEW]))
-        raise UserError(printable(f"none of {counted(len(pictures), 'picture')} could be read; first {first}"))
+def _sorted(sorting: Sorting, found: Found) -> dict[str, Any]:
+    """A folder a group, and one for pictures of none."""
+    numbers = [group.number for group in found.groups]
+    width = len(str(max(numbers, default=0)))
+    sorting.name_folders([f"group-{n:0{width}d}" if n >= 0 else "none" for n in numbers], "groups")
+    place = {number: position for position, number in enumerate(numbers)}
+    for index in np.flatnonzero(found.read).tolist():
+        sorting.place(Answer(index, found.paths[index], (Guess(place[int(found.group[index])], None, 1.0),)))
+    return sorting.summary()
 
 
 # --- what is written ------------------------------------------------------------------------------------------------
 
 
-def _write(clusters: Clusters, form: TableFormat) -> None:
+def _write(clusters: Clusters, form: TableFormat, compared: bool) -> None:
     """The results last: once they are there, all is."""
     folder, found = clusters.folder, clusters.found
     write_table(folder.table(form), found, form)
     for name in ("keep", "delete"):
         write_list(folder.list(name), listed(found, name))
+    if compared:
+        write_matches(folder.against(form), found, form)
     write_json(folder.results, clusters.results)
 
 
@@ -279,15 +304,10 @@ def _copies(found: Found, wanted: Wanted) -> dict[str, Any]:
     }
 
 
-def _tell(clusters: Clusters, seen: Seen, notice: Notice) -> None:
-    found = clusters.found
-    if seen.new < len(found.paths):
-        changed = f", {seen.changed:,} of them changed" if seen.changed else ""
-        notice(f"{counted(seen.new, 'picture')} computed{changed}; {len(found.paths) - seen.new:,} were known")
-    if seen.gone:
-        notice(f"{counted(seen.gone, 'picture')} of before {'is' if seen.gone == 1 else 'are'} not among these")
-    unread = np.flatnonzero(~found.read)
-    if len(unread):
-        first = "; ".join(printable(f"{found.paths[i]}: {found.errors[i]}") for i in unread[:FEW].tolist())
-        notice(f"{len(unread):,} of {len(found.paths):,} pictures could not be read; first {first}")
-    notice(f"wrote {clusters.folder.path}")
+def _matched(found: Found, others: Pictures) -> dict[str, Any]:
+    first = [
+        {"path": found.paths[match.picture], "other": match.other, "similarity": match.similarity}
+        for match in found.against[:FIRST]
+    ]
+    exact = sum(match.exact for match in found.against)
+    return {"other": others.source, "pictures": len(found.against), "exact": exact, "first": first}

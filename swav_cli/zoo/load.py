@@ -14,6 +14,7 @@ from torch import Tensor
 
 from swav_cli.core.device import pick_device
 from swav_cli.core.model import SwAV
+from swav_cli.core.timm_backbone import TIMM
 from swav_cli.core.weights import About, Model, about, not_finite, read_model, rebuilt, take_weights
 from swav_cli.data.paths import expanded
 from swav_cli.errors import Notice, UserError, nearest, silent
@@ -29,6 +30,7 @@ from swav_cli.zoo.foreign.file_kinds import WEIGHTS, kind_of_file, kind_of_folde
 from swav_cli.zoo.foreign.linear import joined, linear_alone
 from swav_cli.zoo.foreign.pickles import read_foreign
 from swav_cli.zoo.foreign.said import class_names, files_beside, imagenet_classes
+from swav_cli.zoo.foreign.timm_networks import fetched_by_timm
 
 
 class Loaded(NamedTuple):
@@ -56,8 +58,8 @@ def load_model(
 
     Args:
         source: a run's folder, a checkpoint or `model.safetensors` of ours, a checkpoint of another tool, a URL, or a
-            published model's name (see: swav models); nothing: the newest run below `runs/`, else the published
-            ImageNet classifier.
+            published model's name (see: swav models), or `timm:NAME`, whose weights timm publishes; nothing: the newest
+            run below `runs/`, else the published ImageNet classifier.
         linear: a file of a linear classifier alone, as the published eval_linear.py saves it, to join to the network.
         notice: told which model was taken where none was named, and what of a foreign file.
 
@@ -87,8 +89,23 @@ def load(source: str | Path | None = None, notice: Notice = silent, linear: str 
 def _found(source: str | Path | None, notice: Notice) -> Loaded:
     if source is None:
         return _usual(notice)
+    if _is_timms(source):
+        return _by_timm(str(source), notice)
     entry = _published(source)
     return load_published(entry, notice) if entry else _load_path(local_file(source, notice), str(source), notice)
+
+
+def _is_timms(source: str | Path) -> bool:
+    return str(source).startswith(TIMM) and not os.path.exists(expanded(source))
+
+
+def _by_timm(source: str, notice: Notice) -> Loaded:
+    """A network that timm publishes, frozen as it is: a backbone with its classifier, where it has one."""
+    tensors, config = fetched_by_timm(source.removeprefix(TIMM), notice)
+    foreign = read_network(tensors, source, {"config.json": config})
+    licence = config["pretrained_cfg"].get("license")
+    foreign = foreign._replace(about=replace(foreign.about, licence=licence if isinstance(licence, str) else ""))
+    return _described(foreign, None, source, notice)
 
 
 def check_known(source: str | Path) -> None:
@@ -96,6 +113,8 @@ def check_known(source: str | Path) -> None:
     Raises:
         UserError: no model has this name; told before anything is fetched or read.
     """
+    if _is_timms(source):
+        return
     if not os.path.exists(expanded(source)) and not is_url(str(source)) and catalogue.entry_named(str(source)) is None:
         raise UserError(f"{source}: {_unknown(str(source))}")
 

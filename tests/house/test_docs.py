@@ -28,6 +28,7 @@ OF_LAUNCHERS = {
     "--open-mode", "--hostfile",
 }  # fmt: skip
 OF_BENCHMARKS = {"--batch"}
+OF_EMBEDDING_ATLAS = {"--x", "--y", "--neighbors", "--image", "--text"}
 
 
 @cache
@@ -61,7 +62,7 @@ def test_every_command_and_option_is_in_the_docs(words: str) -> None:
 
 def test_every_option_in_the_docs_is_there() -> None:
     known = {"--help"}.union(*map(options, commands().values()))
-    others = OF_TORCHRUN | OF_LAUNCHERS | OF_BENCHMARKS
+    others = OF_TORCHRUN | OF_LAUNCHERS | OF_BENCHMARKS | OF_EMBEDDING_ATLAS
     assert {option for page in DOCS for option in OPTION.findall(text(page))} - known == others
 
 

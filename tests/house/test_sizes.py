@@ -26,6 +26,7 @@ OPTIONS = "has a parameter for each option of its command"
 MANY_PARAMETERS = {
     "core/model.py SwAV.__init__": "a network's dimensions, by name alone",
     "tasks/clusters.py find_clusters": OPTIONS,
+    "tasks/clusters.py nearest_pictures": OPTIONS,
     "tasks/eval.py judge": OPTIONS,
     "tasks/eval_svm.py judge_by_svm": OPTIONS,
     "tasks/extract.py write_features": OPTIONS,

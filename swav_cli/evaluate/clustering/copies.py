@@ -2,9 +2,10 @@
 
 Exact copies have the same pixels once decoded, whatever their files are called, tagged or packed by. Near copies are
 alike to the model, by a cosine that is given, and to the eye: by the correlation of both shrunk to eight by eight
-pixels. A model that has learnt kinds puts two birds as near to each other as a bird and its smaller copy. Measured on
-5,000 drawn pictures: no pair of neighbours correlates by more than 0.93, while 99 of 100 copies by JPEG of quality 50,
-of half or twice the size, or brighter by 15 % do by 0.97 or more.
+pixels. A model that has learnt kinds puts two birds as near to each other as a bird and its smaller copy. Measured: of
+5,000 drawn pictures no two neighbours correlate by more than 0.93, and 99 of 100 copies by JPEG of quality 50, of half
+or twice the size, or brighter by 15 % do by 0.97 or more. Of the pairs that this finds among CIFAR-10's test pictures
+nearly all show the same thing, of those between 0.94 and 0.97 about half.
 
 Of each set the largest picture is kept, since pixels that are gone can't be had back, and of equally large ones the
 first by path. Every copy is alike to the very picture that is kept in its place: no chain of small changes joins what
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from swav_cli.evaluate.clustering.near import Neighbours, nearest
 
 NEAR = 0.9  # cosine from which on pictures may be copies
-ALIKE = 0.95  # correlation of the shrunk pictures
+ALIKE = 0.97  # correlation of the shrunk pictures, each channel less its mean
 FLAT = 3.0  # of 255: pictures that differ by less on average are alike too, such as empty pages
 PAIRS = 1 << 16  # compared at once
 NONE = -1
@@ -41,10 +42,16 @@ class Looks(NamedTuple):
         for first in range(0, len(one), PAIRS):
             a, b = (self.shrunk[ids[first : first + PAIRS]].astype(np.float32) for ids in (one, other))
             found.append(np.abs(a - b).mean(axis=1) <= FLAT)
-            a, b = (each - each.mean(axis=1, keepdims=True) for each in (a, b))
+            a, b = (_less_means(each) for each in (a, b))
             lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
             found[-1] |= (a * b).sum(axis=1) >= ALIKE * np.maximum(lengths, 1e-6)
         return np.concatenate(found)
+
+
+def _less_means(shrunk: NDArray[np.float32]) -> NDArray[np.float32]:  # (P, 192)
+    """Each channel less its mean: what a blue sky has in common with any other is no likeness."""
+    channels = shrunk.reshape(len(shrunk), 3, -1)
+    return np.asarray(channels - channels.mean(axis=2, keepdims=True)).reshape(len(shrunk), -1)
 
 
 class Copies(NamedTuple):

@@ -15,7 +15,7 @@ from swav_cli.errors import UserError
 from swav_cli.evaluate.clustering.merging import cut, merges
 
 Method = Literal["clusters", "density"]
-AUTO = tuple(range(2, 31))  # numbers of groups that are tried
+AUTO = range(5, 31)  # numbers of groups that are tried; the silhouette of two or three is nearly always the largest
 SAMPLE = 2000  # pictures that the number of groups is judged by
 DENSE = 10_000  # pictures of which density is measured
 NOBODY = -1  # the group of pictures that are in none
@@ -103,7 +103,7 @@ def best_cut(tree: NDArray[np.float64], points: NDArray[np.float32], cluster: ND
     sample = np.linspace(0, len(points) - 1, min(SAMPLE, len(points)), dtype=int)
     apart = np.maximum(0, 1 - points[sample] @ points[sample].T).astype(np.float32)
     np.fill_diagonal(apart, 0)
-    best, wanted = -np.inf, 1
+    best, wanted = -np.inf, min(AUTO[0], clusters)
     for count in AUTO:
         group = cut(tree, clusters, count)[cluster[sample]]
         if count > clusters or not 1 < len(np.unique(group)) < len(sample):

@@ -11,6 +11,7 @@ A part is written whole or not at all, so that stopped work goes on behind the l
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Sequence
@@ -85,6 +86,18 @@ class Kept:
         """Remove what is kept, and nothing else."""
         for path in (self._described, self._space, self._centres, *self.parts()):
             path.unlink(missing_ok=True)
+
+    def beside(self, name: str) -> Kept:
+        """The same of other pictures, which are compared with these: in a folder below, in the same space."""
+        space = self.space()
+        assert space is not None
+        made = {**self.made, "space": hashlib.sha256(space.mean.tobytes() + space.axes.tobytes()).hexdigest()[:16]}
+        other = Kept(self.folder / name, made)
+        if other.before() != other.made:
+            other.clear()
+            other.begin()
+            other.keep_space(space)
+        return other
 
     def begin(self) -> None:
         write_json(self._described, self.made)

@@ -55,8 +55,13 @@ def shrunk(picture: Tensor) -> Tensor:  # (C, H, W) uint8 -> (192,) whole number
     return small.round().clamp(0, 255).flatten()
 
 
-def see(model: Model, pictures: Pictures, how: Inference, kept: Kept, progress: Told = silent) -> Seen:
+def see(
+    model: Model, pictures: Pictures, how: Inference, kept: Kept, progress: Told = silent, *, joins: bool = False
+) -> Seen:
     """All that is known of the pictures; what the folder does not know is computed and kept there, part by part.
+
+    Args:
+        joins: these may be others than all that the folder knows.
 
     Raises:
         UserError: the folder knows pictures, and none of these.
@@ -65,7 +70,7 @@ def see(model: Model, pictures: Pictures, how: Inference, kept: Kept, progress: 
     keys, stamps = keys_of(pictures)
     places = kept.places(keys, stamps)
     to_do = np.flatnonzero(places.at[:, 0] < 0)
-    if places.gone and len(to_do) == len(keys) and not places.changed:
+    if not joins and places.gone and len(to_do) == len(keys) and not places.changed:
         raise UserError(
             f"--out {kept.folder.parent}: holds clusters of other pictures; name another folder, or begin "
             "anew with --overwrite"
@@ -119,9 +124,9 @@ class _Computing:
         for part in stream_features(
             self.function, self.pictures, self.model.about, self.how, chosen.tolist(), reader=KnownSquares
         ):
-            yield part
             self.done += len(part.indices)
             self.progress(self.done, self.count)
+            yield part
             if self.stop.received:
                 return
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
-from swav_cli.core.timm_backbone import import_timm, make_timm_backbone
-from swav_cli.errors import UserError
+from swav_cli.core.timm_backbone import TIMM, import_timm, make_timm_backbone
+from swav_cli.errors import Notice, UserError, nearest, silent
 from swav_cli.recipe.architectures import ARCHITECTURES
 from swav_cli.zoo.foreign.wrappers import held_in
 
@@ -34,6 +35,37 @@ def timm_name(content: Any, config: Mapping[str, Any]) -> str:
     if strange:
         raise UserError(f"{name} of timm with {', '.join(strange)} (model_args in config.json): swav can't build it so")
     return "" if own or (not config and not _known_to_timm(name)) else name
+
+
+def fetched_by_timm(name: str, notice: Notice = silent) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors of a network that timm publishes, and what `config.json` says beside them on the Hugging Face hub.
+
+    timm takes them from the hub's folder on this machine (`HF_HOME`), where they lie since they were first asked for.
+
+    Args:
+        name: such as `resnet50` or, for one of several sets of weights, `resnet50.a1_in1k`.
+
+    Raises:
+        UserError: timm is not here, has no such network or no weights of it, or they can't be had.
+    """
+    timm = import_timm(name)
+    bare, _, tag = name.partition(".")
+    if not timm.is_model(bare):
+        raise UserError(f"{TIMM}{name}: timm has no network of that name.{nearest(bare, timm.list_models())}")
+    tags = [known.partition(".")[2] for known in timm.list_pretrained([f"{bare}.*", bare])]
+    if not tags or (tag and tag not in tags):
+        there = (
+            f"has weights {', '.join(f'{bare}.{known}' for known in tags)}" if tags else "publishes no weights of it"
+        )
+        raise UserError(f"{TIMM}{name}: timm {there}")
+    notice(f"{TIMM}{name}: weights by timm, fetched where they are not here yet")
+    try:
+        model = timm.create_model(name, pretrained=True)
+    except Exception as error:  # of the hub, of its connections or of the disk, each with classes of its own
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{TIMM}{name}: its weights can't be had ({first})") from None
+    fed = json.loads(json.dumps(dict(model.pretrained_cfg), default=str))
+    return model.state_dict(), {"architecture": bare, "pretrained_cfg": fed}
 
 
 def timm_tensors(content: Any, name: str, config: Mapping[str, Any], where: str) -> tuple[dict[str, Tensor], list[str]]:
