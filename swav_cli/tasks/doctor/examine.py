@@ -94,7 +94,7 @@ def _of_recipe(
 ) -> dict[str, list[Check]]:
     from swav_cli.tasks.doctor.look import look_at
     from swav_cli.tasks.doctor.pictures import check_pictures
-    from swav_cli.tasks.doctor.recipe import check_recipe, fit
+    from swav_cli.tasks.doctor.recipe import check_judged, check_recipe, fit
     from swav_cli.tasks.doctor.speed import check_folder, check_run_disk
 
     looked_at = pictures.some(QUICK_LOOK)
@@ -107,6 +107,8 @@ def _of_recipe(
         "pictures": check_pictures(looked_at, recipe, look),
         "recipe": check_recipe(fitted, look, device),
     }
+    if fitted.is_settled:
+        found["recipe"].append(check_judged(fitted.recipe, pictures, device))
     if not fitted.refusals:
         found["run"] = [check_folder(folder), check_run_disk(fitted.recipe, folder)]
         if budget.measures:

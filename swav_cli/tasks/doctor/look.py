@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 import time
 import warnings
 from collections import Counter, defaultdict
@@ -35,7 +36,6 @@ class One(NamedTuple):
     width: int
     digest: bytes  # of its pixels
     is_gray: bool  # all channels alike
-    sums: PixelSums
     kind: str  # of a file: format and mode, such as "JPEG RGB"; else ""
 
 
@@ -48,6 +48,7 @@ class Look:
     bad: dict[int, str]  # those that can't be read, with the reason
     seconds: float
     threads: int
+    sums: PixelSums | None  # of all that were read
     sizes: NDArray[np.int64] = field(init=False)  # (N, 2): height and width
 
     def __post_init__(self) -> None:
@@ -81,17 +82,12 @@ class Look:
 
     def statistics(self) -> tuple[list[float], list[float]] | None:
         """Mean and deviation of each channel; None where none could be read."""
-        if not self.seen:
-            return None
-        found = self.seen[0].sums
-        for one in self.seen[1:]:
-            found = found.joined(one.sums)
-        return found.statistics()
+        return self.sums.statistics() if self.sums is not None else None
 
     @property
     def bytes_a_picture(self) -> float:
         """Decoded, of those that can be read; unreadable ones take none."""
-        channels = len(self.seen[0].sums.sums) if self.seen else 3
+        channels = 0 if self.sums is None else len(self.sums.sums)
         return float(self.sizes.prod(axis=1).sum()) * channels / max(1, self.count)
 
 
@@ -110,19 +106,21 @@ def look_at(pictures: Pictures, seconds: float, most: int | None = None, progres
     """
     wanted = min(len(pictures), most or len(pictures))
     threads = max(1, own_processors())
-    began, seen, bad = time.monotonic(), list[One](), dict[int, str]()
+    began, seen, bad, sums = time.monotonic(), list[One](), dict[int, str](), None
     # Readers switch warnings off and on for a moment, which threads that do so at once could leave switched off.
     with warnings.catch_warnings(), ThreadPoolExecutor(threads) as pool:
         for part in _parts(_drawn(len(pictures), wanted), AT_ONCE * threads):
             for index, found in zip(part, pool.map(lambda each: _look(pictures, each), part), strict=True):
-                if isinstance(found, One):
-                    seen.append(found)
-                else:
+                if isinstance(found, str):
                     bad[index] = found
+                    continue
+                one, own = found
+                seen.append(one)
+                sums = own if sums is None else sums.joined(own)
             progress(len(seen) + len(bad), wanted)
             if time.monotonic() - began > seconds:
                 break
-    return Look(len(pictures), seen, dict(sorted(bad.items())), time.monotonic() - began, threads)
+    return Look(len(pictures), seen, dict(sorted(bad.items())), time.monotonic() - began, threads, sums)
 
 
 def _drawn(count: int, wanted: int) -> NDArray[np.int64]:
@@ -136,8 +134,8 @@ def _parts(order: NDArray[np.int64], size: int) -> Iterator[list[int]]:
         yield order[start : start + size].tolist()
 
 
-def _look(pictures: Pictures, index: int) -> One | str:
-    """What a picture is like, or why it can't be read."""
+def _look(pictures: Pictures, index: int) -> tuple[One, PixelSums] | str:
+    """What a picture is like and sums of its pixels, or why it can't be read."""
     try:
         picture = pictures.read(index)
     except BadPicture as error:
@@ -147,7 +145,8 @@ def _look(pictures: Pictures, index: int) -> One | str:
     digest = hashlib.blake2b(pixels.data, digest_size=16).digest()
     few = thinned(picture)
     is_gray = channels == 1 or bool((few[1:] == few[:1]).all())
-    return One(index, height, width, digest, is_gray, PixelSums.of(picture), _kind(pictures, index))
+    kind = sys.intern(_kind(pictures, index))  # of which there are few, among perhaps millions of pictures
+    return One(index, height, width, digest, is_gray, kind), PixelSums.of(picture)
 
 
 def _kind(pictures: Pictures, index: int) -> str:

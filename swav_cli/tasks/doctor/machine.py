@@ -59,7 +59,9 @@ def check_devices() -> list[Check]:
     if torch.backends.mps.is_available():
         return [Check("GPU", "ok", f"Apple's, {platform.machine()}", values={"device": "mps"})]
     trouble = why_no_gpu(Build.here(), has_nvidia_gpu(), os.environ.get("CUDA_VISIBLE_DEVICES"))
-    return [trouble or Check("device", "ok", f"no GPU; {in_words(torch.device('cpu'))}", values={"device": "cpu"})]
+    unused = f"; torch's build for CUDA {torch.version.cuda} finds nothing to use, and does no harm"
+    told = f"no GPU; {in_words(torch.device('cpu'))}{unused if torch.version.cuda else ''}"
+    return [trouble or Check("device", "ok", told, values={"device": "cpu"})]
 
 
 class Build(NamedTuple):

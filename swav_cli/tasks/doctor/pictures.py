@@ -46,7 +46,7 @@ def sampled(look: Look) -> str:
 def check_count(pictures: Pictures, look: Look) -> Check:
     count, values = look.total, {"pictures": look.total, "looked_at": look.count, "source": pictures.source}
     told = f"{counted(count, 'picture')} of {pictures.source}"
-    told += ", all looked at" if look.is_whole else f", a drawn sample of {look.count:,} looked at"
+    told += ", all looked at" if look.is_whole else f", a sample of {look.count:,} looked at"
     if count < FEW:
         return Check("count", "warning", told, f"give at least {FEW}; more pictures teach more", values)
     return Check("count", "ok", told, values=values)

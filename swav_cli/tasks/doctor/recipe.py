@@ -12,12 +12,15 @@ from swav_cli.core.derive import Derived, against_pictures, settle_numbers, with
 from swav_cli.core.plan import make_plan
 from swav_cli.core.precision import pick_precision
 from swav_cli.core.verdict import LITTLE_OF_A_PICTURE, first_spread
+from swav_cli.data.paths import keeping_nothing
+from swav_cli.data.pictures import Pictures
 from swav_cli.data.reading.limits import own_processors
 from swav_cli.errors import UserError, counted
 from swav_cli.recipe.schema import Recipe, settled
 from swav_cli.report.checkup import Check
 from swav_cli.tasks.doctor.look import Look
 from swav_cli.tasks.doctor.pictures import enlargement
+from swav_cli.tasks.pretrain_results import Judge
 
 PICTURES_A_PROTOTYPE = 3  # fewer, and a prototype gets single pictures; auto derives ten
 PROTOTYPES_A_PICTURE = 10  # of a batch and the queue: more, and codes share out too few among too many
@@ -53,6 +56,19 @@ def fit(recipe: Recipe, count: int, look: Look, device: torch.device) -> Fitted:
     if "auto" in (recipe.data.mean, recipe.data.std):
         return Fitted(recipe, derived, ["none of the pictures tried can be read"], False, measures)
     return Fitted(recipe, derived, against_pictures(recipe, count), True, measures)
+
+
+def check_judged(recipe: Recipe, pictures: Pictures, device: torch.device) -> Check:
+    """Whether the labelled pictures that the run is judged by are there, and of classes that the others know."""
+    if recipe.data.val is None:
+        return Check("judged by", "ok", "nothing: no labelled pictures are named as data.val")
+    try:
+        with keeping_nothing():
+            judge = Judge(recipe, pictures, device)
+    except UserError as error:
+        return Check("judged by", "problem", str(error), "--set data.val=PATH of labelled pictures, or data.val=null")
+    queries = judge.labelled.queries
+    return Check("judged by", "ok", f"{counted(len(queries), 'picture')} of {queries.source}")
 
 
 def check_recipe(fitted: Fitted, look: Look, device: torch.device) -> list[Check]:

@@ -14,7 +14,7 @@ from swav_cli.errors import silent
 from swav_cli.report.checkup import Check
 from swav_cli.tasks.doctor.look import Look, look_at
 from swav_cli.tasks.doctor.pictures import check_pictures
-from swav_cli.tasks.doctor.recipe import check_recipe, fit
+from swav_cli.tasks.doctor.recipe import check_judged, check_recipe, fit
 from tests.conftest import tiny_recipe
 from tests.tasks.doctor.test_machine import CPU
 
@@ -118,12 +118,22 @@ def test_gray_and_dark_pictures_are_told(tmp_path: Path) -> None:
     assert measured["normalisation"].state == "ok"
 
 
+def test_pictures_that_judge_are_looked_for(folder: Path) -> None:
+    pictures = open_pictures(str(folder))
+    assert check_judged(tiny_recipe(f"data.val={folder}"), pictures, CPU).found == f"121 pictures of {folder}"
+    assert check_judged(tiny_recipe("data.val=null"), pictures, CPU).state == "ok"
+    for val, words in (("nowhere", "no such folder"), (folder / "one", "labels"), ("shapes:4", "class")):
+        check = check_judged(tiny_recipe(f"data.val={val}"), pictures, CPU)
+        assert check.state == "problem"
+        assert words in check.found
+
+
 def test_a_sample_is_told_as_one_and_drawn_alike(folder: Path) -> None:
     pictures = open_pictures(str(folder))
     some, again = (look_at(pictures, 60, most=20, progress=silent) for _ in range(2))
     assert [one.number for one in some.seen] == [one.number for one in again.seen]
     assert len({one.number // 60 for one in some.seen}) == 2  # of both classes
     found = examined(folder, look=some)
-    assert found["count"].found.endswith("a drawn sample of 20 looked at")
+    assert found["count"].found.endswith("a sample of 20 looked at")
     assert found["readable"].found == "all (of 20 looked at)"
     assert look_at(pictures, seconds=0.0).count < len(pictures)  # time is up after the first ones

@@ -18,7 +18,7 @@ COUNT = 1000  # pictures, of which a few are looked at
 @pytest.fixture(scope="module")
 def look() -> Look:
     found = look_at(open_pictures("shapes:12"), 60)
-    return Look(COUNT, found.seen, {}, 1.0, 1)
+    return Look(COUNT, found.seen, {}, 1.0, 1, found.sums)
 
 
 def found_by(look: Look, *overrides: str) -> list[Check]:
@@ -85,6 +85,6 @@ def test_the_shipped_recipes_have_no_risk_on_what_they_are_for() -> None:
 
     small = look_at(open_pictures("shapes:4"), 60)
     for name, count in (("quickstart", 5000), ("cifar10", 50_000)):
-        look = Look(count, small.seen, {}, 1.0, 1)
+        look = Look(count, small.seen, {}, 1.0, 1, small.sums)
         checks = check_recipe(fit(load_recipe(name, ["training.precision=float32"]), count, look, CPU), look, CPU)
         assert {check.state for check in checks} == {"ok"}, name
