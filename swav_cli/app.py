@@ -23,6 +23,7 @@ from swav_cli.commands.pretrain import pretrain
 from swav_cli.commands.recipes import recipes
 from swav_cli.commands.report import report
 from swav_cli.commands.runs import runs
+from swav_cli.commands.track import track
 from swav_cli.commands.watch import watch
 from swav_cli.errors import Interrupted, MemoryFull, UserError, is_memory_full
 from swav_cli.parallel.place import adopt_place, check_environment
@@ -54,6 +55,7 @@ app.command()(report)
 app.command()(index)
 app.command()(watch)
 app.command()(runs)
+app.command()(track)
 app.command()(doctor)
 app.add_typer(recipes, name="recipes")
 app.add_typer(models, name="models")

@@ -8,6 +8,7 @@ from swav_cli.commands import options
 from swav_cli.commands.output import print_classifier, print_plan
 from swav_cli.parallel.place import is_first
 from swav_cli.recipe.usual import FINETUNE
+from swav_cli.report.trackers.names import tracker_names
 
 
 def finetune(
@@ -28,6 +29,7 @@ def finetune(
     seed: options.Seed = None,
     resume: options.Resume = True,
     overwrite: options.Overwrite = False,
+    track: options.Track = None,
     dry_run: options.DryRun = False,
     as_json: options.AsJson = False,
 ) -> None:
@@ -42,6 +44,7 @@ def finetune(
     of ImageNet. Which pictures were used stands in the run's labelled.txt.
     Stopped work goes on when the same command is typed again.
     """
+    trackers = tracker_names(track, "--track")
     values = options.training_values(epochs, batch_size, precision, workers, seed)
     values |= {"data.train": data, "data.val": val, "data.labels": labels}
     from swav_cli.tasks.recipes import finetune_recipe
@@ -58,5 +61,5 @@ def finetune(
     from swav_cli.tasks.finetune import finetune as train
 
     screen = Screen(is_first(), "loss")
-    results = train(settings, out, device=device, resume=resume, overwrite=overwrite, screen=screen)
+    results = train(settings, out, device=device, resume=resume, overwrite=overwrite, track=trackers, screen=screen)
     print_classifier(results, plot, as_json)

@@ -11,6 +11,7 @@ from swav_cli.commands.output import print_classifier, print_plan
 from swav_cli.errors import UserError
 from swav_cli.parallel.place import is_first
 from swav_cli.recipe.usual import LINEAR
+from swav_cli.report.trackers.names import tracker_names
 
 
 def linear_eval(
@@ -37,6 +38,7 @@ def linear_eval(
     seed: options.Seed = None,
     resume: options.Resume = True,
     overwrite: options.Overwrite = False,
+    track: options.Track = None,
     dry_run: options.DryRun = False,
     as_json: options.AsJson = False,
 ) -> None:
@@ -52,6 +54,11 @@ def linear_eval(
     where no others are named. The result is a model that predict, eval and
     export take. Stopped work goes on when the same command is typed again.
     """
+    trackers = tracker_names(track, "--track")
+    if cached and trackers:
+        raise UserError(
+            "--cached and --track: there are no steps to tell of; swav track RUN --to NAME tells the results"
+        )
     values = options.training_values(epochs, batch_size, precision, workers, seed)
     values |= {"data.train": data, "data.val": val, "data.labels": labels}
     if layers is not None:
@@ -73,5 +80,7 @@ def linear_eval(
     from swav_cli.tasks.linear_eval import linear_eval as judge
 
     screen = Screen(is_first(), "loss")
-    results = judge(settings, out, cached=cached, device=device, resume=resume, overwrite=overwrite, screen=screen)
+    results = judge(
+        settings, out, cached=cached, device=device, resume=resume, overwrite=overwrite, track=trackers, screen=screen
+    )
     print_classifier(results, plot, as_json)

@@ -111,6 +111,15 @@ def overrides(values: Mapping[str, object], assignments: Sequence[str] | None) -
     return [*given, *(assignments or [])]
 
 
+Track = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME,…",
+        help="Tell trackers of the run: tensorboard, wandb, trackio, mlflow, swanlab; or none.",
+        show_default="those that the run told before",
+    ),
+]
+
 # --- where it computes -----------------------------------------------------------------------------------------------
 
 PRECISION = "auto, float32 or bf16."

@@ -12,6 +12,7 @@ from swav_cli.commands.output import print_json, print_plan
 from swav_cli.completions import recipe_names
 from swav_cli.errors import UserError
 from swav_cli.parallel.place import is_first
+from swav_cli.report.trackers.names import tracker_names
 
 if TYPE_CHECKING:
     from swav_cli.core.micro_batch import MicroBatch
@@ -58,6 +59,7 @@ def pretrain(
         str | None, typer.Option(metavar="MODEL_OR_FILE", help="Start from the weights of a run or a file.")
     ] = None,
     dry_run: options.DryRun = False,
+    track: options.Track = None,
     preview: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Write a sheet of one batch's crops; train nothing.")
     ] = None,
@@ -75,7 +77,7 @@ def pretrain(
     from swav_cli.tasks.recipes import pretraining_recipe
 
     settings = pretraining_recipe(recipe, data, options.overrides(values, assignments))
-    part = _micro_batch(micro_batch)
+    part, trackers = _micro_batch(micro_batch), tracker_names(track, "--track")
     if dry_run or preview is not None:
         from swav_cli.report.console import Screen
         from swav_cli.tasks.pretrain_plan import plan_pretraining
@@ -93,7 +95,7 @@ def pretrain(
 
     results = train(
         settings, out, device=device, resume=resume, overwrite=overwrite, init_from=init_from, micro_batch=part,
-        screen=Screen(speaks=is_first()),
+        track=trackers, screen=Screen(speaks=is_first()),
     )  # fmt: skip
     if as_json:
         print_json(results)

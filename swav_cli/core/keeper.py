@@ -50,14 +50,15 @@ class Keeper:
         began = datetime.now(timezone.utc).isoformat(timespec="seconds")
         self._metrics.write_start(trainer.course.step, {"time": began, "environment": surroundings, **facts})
 
-    def log(self, step: Step) -> None:
-        """A line of `metrics.jsonl`, every so many steps."""
+    def log(self, step: Step) -> dict[str, Any] | None:
+        """A line of `metrics.jsonl`, every so many steps; the line, where there is one."""
         if step.number % self.trainer.recipe.training.log_every == 0 or step.number in (1, step.steps):
-            self._metrics.write_step(step)
+            return self._metrics.write_step(step)
+        return None
 
-    def log_epoch(self, step: Step, facts: dict[str, Any]) -> None:
-        """A line for the epoch that has ended with a step."""
-        self._metrics.write_epoch(step, facts)
+    def log_epoch(self, step: Step, facts: dict[str, Any]) -> dict[str, Any]:
+        """A line for the epoch that has ended with a step; the line."""
+        return self._metrics.write_epoch(step, facts)
 
     def save_where_due(self, step: Step) -> None:
         """Save at an epoch's end, every so many minutes, and when a signal has come.

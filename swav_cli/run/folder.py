@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -59,6 +60,10 @@ class RunFolder(NamedTuple):
     @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
+
+    @property
+    def tracking(self) -> Path:
+        return self.path / "tracking"
 
     @property
     def last(self) -> Path:
@@ -150,3 +155,4 @@ def clear(folder: RunFolder) -> None:
         *folder.checkpoints.glob("*.pt"),
     ):
         path.unlink(missing_ok=True)
+    shutil.rmtree(folder.tracking, ignore_errors=True)

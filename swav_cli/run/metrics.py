@@ -66,8 +66,8 @@ class MetricsFile:
         """Where the run begins or goes on, behind so many steps."""
         self._write({"kind": "start", "step": step, **facts})
 
-    def write_step(self, step: Step) -> None:
-        self._write(
+    def write_step(self, step: Step) -> dict[str, Any]:
+        return self._write(
             {
                 "kind": "step",
                 "epoch": step.epoch,
@@ -83,18 +83,19 @@ class MetricsFile:
             }
         )
 
-    def write_epoch(self, step: Step, facts: dict[str, Any]) -> None:
-        self._write({"kind": "epoch", "epoch": step.epoch, "step": step.number, **facts})
+    def write_epoch(self, step: Step, facts: dict[str, Any]) -> dict[str, Any]:
+        return self._write({"kind": "epoch", "epoch": step.epoch, "step": step.number, **facts})
 
     def write_failure(self, step: int, error: Exception) -> None:
         """Why a run ended by itself; such a line is dropped when the run goes on."""
         why = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         self._write({"kind": "failed", "step": step, "diverged": isinstance(error, Diverged), "why": why})
 
-    def _write(self, line: dict[str, Any]) -> None:
+    def _write(self, line: dict[str, Any]) -> dict[str, Any]:
         if self.writes:
             with open(self.path, "a", encoding="utf-8") as file:
                 file.write(json.dumps(json_ready(line), allow_nan=False) + "\n")
+        return line
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

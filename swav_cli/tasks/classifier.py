@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ from swav_cli.recipe.file import dump_recipe
 from swav_cli.report.classifier import confusion_text, describe_epoch, describe_outcome, protocol, read_confusion
 from swav_cli.report.confusion import save_confusion
 from swav_cli.report.console import Screen, why_the_first_step_is_long
+from swav_cli.report.trackers.names import check_installed
+from swav_cli.report.trackers.tracking import Trackers, hint_at_replay, tracking
 from swav_cli.run.checkpoint import newest_checkpoint
 from swav_cli.run.folder import RunFolder, clear, only_run_in
 from swav_cli.run.metrics import Step
@@ -56,6 +59,7 @@ def train_classifier(
     device: str = "auto",
     resume: bool = True,
     overwrite: bool = False,
+    track: Sequence[str] | None = None,
     screen: Screen | None = None,
 ) -> dict[str, Any]:
     """Train a linear classifier on frozen features, or the whole network, by a recipe; what `results.json` holds.
@@ -71,6 +75,7 @@ def train_classifier(
         device: auto, cpu, cuda, cuda:1 or mps.
         resume: False begins a new run in the next free folder, `<out>-2`.
         overwrite: begin again in the same folder; what an earlier run left there is removed.
+        track: trackers to tell of the run, such as ["tensorboard"]; None: those that it told before, where it goes on.
 
     Raises:
         UserError: a mistake that can be mended; nothing was written.
@@ -79,17 +84,20 @@ def train_classifier(
     """
     screen = screen or Screen()
     overwrite = overwrite and not was_restarted()
+    for name in track or ():
+        check_installed(name, "track")
     with joined_on(device):
         job = settle(recipe, device, screen)
         check_processes(job.recipe, distributed.world_size())
         place = Path(out) if out else default_folder(job)
         folder, finished = run_folder(place, job.recipe, lambda: job.origin, resume, overwrite, screen.notice)
         if finished is not None:
+            hint_at_replay(folder, track, screen.notice)
             return finished
-        return _train(job, folder, overwrite, screen)
+        return _train(job, folder, overwrite, screen, track)
 
 
-def _train(job: Job, folder: RunFolder, overwrite: bool, screen: Screen) -> dict[str, Any]:
+def _train(job: Job, folder: RunFolder, overwrite: bool, screen: Screen, track: Sequence[str] | None) -> dict[str, Any]:
     recipe, model = job.recipe, job.model
     state = None if overwrite else newest_checkpoint(folder, screen.notice)
     refuse_disagreeing_jobs(job, state)
@@ -110,7 +118,8 @@ def _train(job: Job, folder: RunFolder, overwrite: bool, screen: Screen) -> dict
         with screen.working("reading pictures"):
             trainer.pictures = cached(job.train, recipe.data.cache)
             val = cached(job.val, recipe.data.cache)
-        return _run_and_judge(trainer, job._replace(val=val), folder, screen)
+        with tracking(folder, recipe, track, screen.notice) as trackers:
+            return _run_and_judge(trainer, job._replace(val=val), folder, screen, trackers)
 
 
 def write_beginning(job: Job, folder: RunFolder, overwrite: bool) -> None:
@@ -123,7 +132,9 @@ def write_beginning(job: Job, folder: RunFolder, overwrite: bool) -> None:
         write_text(folder.labelled, names)
 
 
-def _run_and_judge(trainer: ClassifierTrainer, job: Job, folder: RunFolder, screen: Screen) -> dict[str, Any]:
+def _run_and_judge(
+    trainer: ClassifierTrainer, job: Job, folder: RunFolder, screen: Screen, trackers: Trackers
+) -> dict[str, Any]:
     recipe = job.recipe
     tallies: dict[str, Tally] = {}
     unread = Unread(job.val)
@@ -137,7 +148,7 @@ def _run_and_judge(trainer: ClassifierTrainer, job: Job, folder: RunFolder, scre
             keeper.log_start({"pictures": len(job.train), "derived": derived_facts(job.derived)})
             for step in steps:
                 screen.step(step)
-                keeper.log(step)
+                trackers.line(keeper.log(step))
                 if step.ends_epoch:
                     found = {}
                     if (step.epoch + 1) % recipe.evaluation.every == 0 or step.number == step.steps:
@@ -145,7 +156,7 @@ def _run_and_judge(trainer: ClassifierTrainer, job: Job, folder: RunFolder, scre
                         found = _noted(trainer, tallies[POOLED], step)
                     assert step.epoch_loss is not None
                     screen.notice(describe_epoch(step.epoch, step.epochs, step.epoch_loss, found.get("top1")))
-                    keeper.log_epoch(step, {"loss": step.epoch_loss, **found})
+                    trackers.line(keeper.log_epoch(step, {"loss": step.epoch_loss, **found}))
                 keeper.save_where_due(step)
     except Interrupted:
         first_decides(lambda: save_model(folder.model, trainer.classifier()))
@@ -159,6 +170,7 @@ def _run_and_judge(trainer: ClassifierTrainer, job: Job, folder: RunFolder, scre
         results["seconds"] = round(trainer.course.seconds, 1)
         results |= {"bad_pictures": len(trainer.course.bad), "run": str(folder.path)}
         first_decides(lambda: finish(job, results, last[POOLED], folder, screen.notice))
+    trackers.results(results)
     screen.notice(describe_outcome(results, folder.path))
     return results
 

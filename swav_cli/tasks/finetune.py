@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ def finetune(
     device: str = "auto",
     resume: bool = True,
     overwrite: bool = False,
+    track: Sequence[str] | None = None,
     screen: Screen | None = None,
 ) -> dict[str, Any]:
     """Train the whole network and judge it; arguments, what is returned and what is raised as of `train_classifier`."""
-    return train_classifier(recipe, out, device=device, resume=resume, overwrite=overwrite, screen=screen)
+    return train_classifier(recipe, out, device=device, resume=resume, overwrite=overwrite, track=track, screen=screen)

@@ -8,9 +8,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from swav_cli.errors import UserError
 from swav_cli.recipe.classifier_schema import LinearRecipe
 from swav_cli.report.console import Screen
 from swav_cli.tasks.classifier import train_classifier
@@ -25,6 +27,7 @@ def linear_eval(
     device: str = "auto",
     resume: bool = True,
     overwrite: bool = False,
+    track: Sequence[str] | None = None,
     screen: Screen | None = None,
 ) -> dict[str, Any]:
     """Train the classifier and judge it; what `results.json` holds.
@@ -34,5 +37,10 @@ def linear_eval(
 
     The other arguments and what is raised are those of `train_classifier`.
     """
-    train = probe_classifier if cached else train_classifier
-    return train(recipe, out, device=device, resume=resume, overwrite=overwrite, screen=screen)
+    if not cached:
+        return train_classifier(
+            recipe, out, device=device, resume=resume, overwrite=overwrite, track=track, screen=screen
+        )
+    if track:
+        raise UserError("cached and track: there are no steps to tell of; `swav track RUN --to NAME` tells the results")
+    return probe_classifier(recipe, out, device=device, resume=resume, overwrite=overwrite, screen=screen)

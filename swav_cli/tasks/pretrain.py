@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +30,8 @@ from swav_cli.parallel.processes import first_decides
 from swav_cli.recipe.file import dump_recipe, read_recipe
 from swav_cli.recipe.schema import Recipe, settled
 from swav_cli.report.console import Screen, why_the_first_step_is_long
+from swav_cli.report.trackers.names import check_installed
+from swav_cli.report.trackers.tracking import Trackers, hint_at_replay, tracking
 from swav_cli.run.checkpoint import newest_checkpoint
 from swav_cli.run.folder import RunFolder, clear, only_run_in
 from swav_cli.run.metrics import Step
@@ -109,6 +112,7 @@ def pretrain(
     overwrite: bool = False,
     init_from: str | Path | None = None,
     micro_batch: MicroBatch | None = None,
+    track: Sequence[str] | None = None,
     screen: Screen | None = None,
 ) -> dict[str, Any]:
     """Train a recipe in a folder, or go on where it was stopped; what `results.json` holds.
@@ -126,6 +130,7 @@ def pretrain(
         init_from: a run, a checkpoint or a file of weights to start from.
         micro_batch: pictures of a process that go through the network at a time, in place of
             `training.accumulate`; `auto`: as many as a CUDA GPU's memory holds.
+        track: trackers to tell of the run, such as ["tensorboard"]; None: those that it told before, where it goes on.
 
     Raises:
         UserError: a mistake that can be mended; nothing was written.
@@ -134,6 +139,8 @@ def pretrain(
     """
     screen = screen or Screen()
     overwrite = overwrite and not was_restarted()
+    for name in track or ():
+        check_installed(name, "track")
     with joined_on(device, recipe.training.timeout_minutes):
         place = expanded(out) if out else Path("runs") / recipe.name
         with screen.working("looking for what fits into memory") if micro_batch == "auto" else nullcontext():
@@ -142,6 +149,7 @@ def pretrain(
         tell(run.pictures, screen.notice)
         folder, finished = run_folder(place, run.recipe, lambda: run.origin, resume, overwrite, screen.notice)
         if finished is not None:
+            hint_at_replay(folder, track, screen.notice)
             return finished
         trainer, words = _trainer(run, folder, overwrite, init_from, screen)
         # All is checked; from here on files are written.
@@ -150,8 +158,9 @@ def pretrain(
             for line in words:
                 screen.notice(line)
             _keep_in_memory(trainer, run, screen)
-            _train(trainer, run, folder, screen)
-            return _come_to(trainer, run.judge, folder, screen)
+            with tracking(folder, run.recipe, track, screen.notice) as trackers:
+                _train(trainer, run, folder, screen, trackers)
+                return _come_to(trainer, run.judge, folder, screen, trackers)
 
 
 def check_processes(recipe: Recipe, world: int) -> None:
@@ -228,7 +237,7 @@ def _keep_in_memory(trainer: Trainer, run: Settled, screen: Screen) -> None:
             run.judge.keep_in_memory(trainer.pictures)
 
 
-def _train(trainer: Trainer, run: Settled, folder: RunFolder, screen: Screen) -> None:
+def _train(trainer: Trainer, run: Settled, folder: RunFolder, screen: Screen, trackers: Trackers) -> None:
     """Train to the end, judging on the way where the recipe asks for it; the weights are saved however it ends."""
     training, course = trainer.recipe.training, trainer.course
     workers = pick_workers(training.workers, trainer.pictures, trainer.device)
@@ -242,7 +251,7 @@ def _train(trainer: Trainer, run: Settled, folder: RunFolder, screen: Screen) ->
             keeper.log_start({"pictures": len(run.pictures), "derived": derived_facts(run.derived)})
             for step in steps:
                 screen.step(step)
-                keeper.log(step)
+                trackers.line(keeper.log(step))
                 if step.ends_epoch:
                     health = trainer.health()
                     found = _judged_on_the_way(trainer, run.judge, step, screen)
@@ -251,9 +260,8 @@ def _train(trainer: Trainer, run: Settled, folder: RunFolder, screen: Screen) ->
                     if told.advice and not warned:
                         screen.warn(told.advice)
                         warned = True
-                    keeper.log_epoch(
-                        step, {"loss_over_ln_k": step.epoch_share, **health._asdict(), **told._asdict(), **found}
-                    )
+                    facts = {"loss_over_ln_k": step.epoch_share, **health._asdict(), **told._asdict(), **found}
+                    trackers.line(keeper.log_epoch(step, facts))
                 keeper.save_where_due(step)
     except Interrupted:
         _save_model(trainer, folder)
@@ -279,7 +287,9 @@ def _is_warm(trainer: Trainer) -> bool:
     return step > max(plan.frozen_steps, plan.warmup_steps) + plan.steps_per_epoch and step > 2 * plan.steps_per_epoch
 
 
-def _come_to(trainer: Trainer, judge: Judge | None, folder: RunFolder, screen: Screen) -> dict[str, Any]:
+def _come_to(
+    trainer: Trainer, judge: Judge | None, folder: RunFolder, screen: Screen, trackers: Trackers
+) -> dict[str, Any]:
     """What the run has come to, judged and drawn, in its folder and on the screen."""
     results = training_results(trainer, folder)
     with training_is_saved(folder, screen):
@@ -290,6 +300,7 @@ def _come_to(trainer: Trainer, judge: Judge | None, folder: RunFolder, screen: S
             _draw_prototypes(trainer, folder, screen)
         results["seconds"] = round(trainer.course.seconds, 1)
         first_decides(lambda: change_results(folder, lambda known: {**known, **results}))
+    trackers.results(results)
     screen.closing(trainer.recipe, results, folder.path)
     return results
 

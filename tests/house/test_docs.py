@@ -29,6 +29,7 @@ OF_LAUNCHERS = {
 }  # fmt: skip
 OF_BENCHMARKS = {"--batch"}
 OF_EMBEDDING_ATLAS = {"--x", "--y", "--neighbors", "--image", "--text"}
+OF_TRACKERS = {"--logdir"}
 
 
 @cache
@@ -62,7 +63,7 @@ def test_every_command_and_option_is_in_the_docs(words: str) -> None:
 
 def test_every_option_in_the_docs_is_there() -> None:
     known = {"--help"}.union(*map(options, commands().values()))
-    others = OF_TORCHRUN | OF_LAUNCHERS | OF_BENCHMARKS | OF_EMBEDDING_ATLAS
+    others = OF_TORCHRUN | OF_LAUNCHERS | OF_BENCHMARKS | OF_EMBEDDING_ATLAS | OF_TRACKERS
     assert {option for page in DOCS for option in OPTION.findall(text(page))} - known == others
 
 

@@ -52,6 +52,8 @@ COMMANDS: list[tuple[str, Sequence[str]]] = [
     ("export runs/learnt --format safetensors", ["runs/learnt/export/learnt.safetensors"]),
     ("export runs/learnt --format onnx", ["runs/learnt/export/learnt.onnx"]),
     ("export runs/wide --format timm --out timm", ["timm/config.json", "timm/model.safetensors"]),
+    ("track runs/learnt --to tensorboard",
+     ["runs/learnt/tracking/.tensorboard.lock", "runs/learnt/tracking/tensorboard*"]),
     ("watch runs/learnt", []),
     ("runs", []),
     ("report runs/learnt", ["runs/learnt/report.html"]),
@@ -67,7 +69,7 @@ COMMANDS: list[tuple[str, Sequence[str]]] = [
     ("--version", []),
     ("pretrian", []),
 ]  # fmt: skip
-NEEDS = {"onnx": "onnxruntime", "timm": "timm"}
+NEEDS = {"onnx": "onnxruntime", "timm": "timm", "tensorboard": "tensorboard"}
 
 # torch's own folder for what it compiles; the launcher's, for what processes say.
 LEFT_BY_TORCH = ["torchinductor_*", "torchelastic_*"]

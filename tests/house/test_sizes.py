@@ -30,6 +30,7 @@ MANY_PARAMETERS = {
     "tasks/eval.py judge": OPTIONS,
     "tasks/eval_svm.py judge_by_svm": OPTIONS,
     "tasks/extract.py write_features": OPTIONS,
+    "tasks/linear_eval.py linear_eval": OPTIONS,
     "tasks/predict.py write_predictions": OPTIONS,
     "tasks/pretrain.py pretrain": OPTIONS,
     "zoo/foreign/stand_ins.py _tensor_of_type": "called by pickle, as torch's function of the same parameters is",

@@ -6,7 +6,8 @@ Nothing is told by its name alone, for a user's own picture may be called `proto
 * arrays of features have their description beside them (`feats.json`), as have their labels;
 * rows in progress lie in `feats.npy.part/`, beside what tells how far they are;
 * a run's folder holds its recipe, and something that follows from it;
-* a folder that `swav predict --sort-into` or `swav clusters` has made holds a hidden file that says so.
+* a folder that `swav predict --sort-into` or `swav clusters` has made holds a hidden file that says so;
+* what trackers keep of a run lies in its `tracking/`, beside a file for each that tells how far it was told.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ RECIPE = "recipe.yaml"
 OF_A_RUN = {"metrics.jsonl", "results.json", "model.safetensors", "checkpoints", "prototypes.png"}
 UNFINISHED = re.compile(r"(?i)\.(npy|npz|safetensors|parquet|csv|pt)\.part$")
 BESIDE_FEATURES = re.compile(r"(?i)(\.labels)?\.npy$|\.paths\.txt$|\.json$")
+OF_TRACKERS = {f"{name}.json" for name in ("tensorboard", "wandb", "trackio", "mlflow", "swanlab")}
 OF_ROWS = {"rows.npy", "done", "settings.json", "final"}
 FEATURES = b'"swav-features-'  # what the description of features begins with
 MOST_SHEETS = 20_000  # PNGs of one listing that are looked into: on a disk far away each of them takes its time
@@ -72,9 +74,11 @@ def holds_results(folder: str, names: Set[str]) -> bool:
 
 
 def is_made_whole(name: str, names: Set[str]) -> bool:
-    """Whether all in a folder, and in those within it, is none of the user's: pictures sorted, features in progress."""
+    """Whether all in a folder, and in those within it, is none of the user's: pictures sorted, features in progress,
+    what trackers keep."""
     in_progress = UNFINISHED.search(name) is not None and bool(OF_ROWS & names)
-    return SORTED in names or CLUSTERS in names or in_progress
+    is_tracked = os.path.basename(name) == "tracking" and bool(OF_TRACKERS & names)
+    return SORTED in names or CLUSTERS in names or in_progress or is_tracked
 
 
 def features_among(folder: str, arrays: Iterable[str], names: Set[str]) -> set[str]:
