@@ -5,6 +5,7 @@ Nothing is written anywhere: no listing or index is kept, and no run begins.
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
     from swav_cli.tasks.doctor.recipe import Fitted
 
 QUICK_LOOK = 200  # pictures, where nothing is to be measured; and of a stream
-# What the time is for; a trial on a GPU, which looks for kernels, takes what others leave as well.
-LOOKING, READING, TRAINING = 0.45, 0.1, 0.3
+LOOKING, READING = 0.45, 0.1  # of the time; training has what these leave
+
+
+LEAST = 0.3  # of the time, for reading and training where looking has taken more
 
 
 class Budget(NamedTuple):
@@ -97,6 +100,7 @@ def _of_recipe(
     from swav_cli.tasks.doctor.recipe import check_judged, check_recipe, fit
     from swav_cli.tasks.doctor.speed import check_folder, check_run_disk
 
+    ended = time.monotonic() + budget.seconds
     looked_at = pictures.some(QUICK_LOOK)
     with screen.counting("pictures") as progress:
         most = None if budget.measures else QUICK_LOOK
@@ -112,14 +116,19 @@ def _of_recipe(
     if not fitted.refusals:
         found["run"] = [check_folder(folder), check_run_disk(fitted.recipe, folder)]
         if budget.measures:
-            found["run"] += _measured(fitted, pictures, look, device, budget.seconds, screen)
+            left = ended - time.monotonic()
+            found["run"] += _measured(fitted, pictures, look, device, max(left, LEAST * budget.seconds), screen)
     return found
 
 
 def _measured(
     fitted: Fitted, pictures: Pictures, look: Look, device: torch.device, seconds: float, screen: Screen
 ) -> list[Check]:
-    """What takes time: reading, but of a stream, which is as quick as its network; and training."""
+    """What takes time: reading, but of a stream, which is as quick as its network; and training.
+
+    Args:
+        seconds: for both, roughly.
+    """
     from swav_cli.core.trial import TrialFailed, apart, on_processor
     from swav_cli.data.reading.cache import free_memory
     from swav_cli.data.shards.streams import StreamPictures
@@ -132,9 +141,9 @@ def _measured(
                 reading = speed.measure_reading(recipe, pictures, look, READING * seconds)
         with screen.working("timing steps of training"):
             if device.type == "cuda":
-                trial = apart(recipe, str(device), (1 - LOOKING - READING) * seconds)
+                trial = apart(recipe, str(device), (1 - READING) * seconds)
             else:
-                trial = on_processor(recipe, device, TRAINING * seconds, free_memory())
+                trial = on_processor(recipe, device, (1 - READING) * seconds, free_memory())
     except (UserError, TrialFailed) as error:
         return [speed.check_not_measured(error)]
     return speed.check_speed(speed.Measured(recipe, pictures, look, reading, trial, device))

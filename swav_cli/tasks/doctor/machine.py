@@ -41,6 +41,7 @@ def check_machine(device: torch.device, run_folder: Path) -> list[Check]:
         *check_devices(),
         check_precision(device),
         check_processors(),
+        check_load(),
         check_memory(),
         check_shared_memory(limits().shared_bytes),
         check_open_files(limits().files),
@@ -187,8 +188,6 @@ def check_processors() -> Check:
     if quota < allowed:
         why.append(f"time of {quota:g} by the container's limit")
     told = f"{counted(own, 'core')} may be used ({', '.join(why)})"
-    with suppress(OSError, AttributeError):
-        told += f", load {os.getloadavg()[0]:.1f}"
     values = {"cores": own, "there": there, "affinity": allowed, "container": quota if quota < there else None}
     threads = torch.get_num_threads()
     if threads > own:
@@ -197,6 +196,26 @@ def check_processors() -> Check:
             f"OMP_NUM_THREADS={own}", values,
         )  # fmt: skip
     return Check("processors", "ok", told, values=values)
+
+
+def load() -> float:
+    """How many programs have wanted a core at once, over the last minute; 0 where the system does not tell."""
+    try:
+        return os.getloadavg()[0]
+    except (OSError, AttributeError):
+        return 0.0
+
+
+def check_load() -> Check:
+    """Whether other programs are at work, which take from all that is measured."""
+    busy, own = load(), max(1, own_processors())
+    told, values = f"other programs want {busy:.1f} of {counted(own, 'core')}", {"load": busy}
+    if busy >= own:
+        return Check(
+            "load", "warning", f"{told}: what is timed here is what they leave", "run it again when they have ended",
+            values,
+        )  # fmt: skip
+    return Check("load", "ok", told, values=values)
 
 
 def check_memory() -> Check:

@@ -129,10 +129,10 @@ def _in_numbers(recipe: Recipe, count: int) -> Iterator[Check]:
             f"{queue:,} embeddings of {counted(count, 'picture')}: it holds many of a batch's pictures, as they were",
             f"--set loss.queue.length={count // 4 // batch * batch}",
         )  # fmt: skip
-    if plan.steps < FEW_STEPS:
+    if 0 < plan.steps < FEW_STEPS:
         yield Check(
             "steps", "warning", f"{counted(plan.steps, 'step')} in all teach next to nothing",
-            f"--epochs {math.ceil(epochs * FEW_STEPS / max(1, plan.steps))} or more, or a smaller --batch-size",
+            f"--epochs {math.ceil(epochs * FEW_STEPS / plan.steps)} or more, or a smaller --batch-size",
         )  # fmt: skip
     if recipe.schedule.warmup_epochs > WARM_SHARE * epochs:
         yield Check(

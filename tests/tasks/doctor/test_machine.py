@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,7 +13,15 @@ from swav_cli.data.reading import limits as reading_limits
 from swav_cli.data.reading.limits import Limits, processors_of_container
 from swav_cli.report.checkup import Check
 from swav_cli.tasks.doctor import machine
-from swav_cli.tasks.doctor.machine import Build, check_disk, check_machine, driver_version, has_nvidia_gpu, why_no_gpu
+from swav_cli.tasks.doctor.machine import (
+    Build,
+    check_disk,
+    check_gpu,
+    check_machine,
+    driver_version,
+    has_nvidia_gpu,
+    why_no_gpu,
+)
 
 CPU = torch.device("cpu")
 
@@ -27,6 +36,7 @@ def a_good_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "free_memory", lambda: 64e9)
     monkeypatch.setattr(machine, "free_disk", lambda folder: 500e9)
     monkeypatch.setattr(machine, "own_processors", lambda: 64)
+    monkeypatch.setattr(machine, "load", lambda: 1.5)
 
 
 def test_a_good_machine_is_ok_and_nothing_is_made(tmp_path: Path) -> None:
@@ -45,6 +55,7 @@ def test_a_good_machine_is_ok_and_nothing_is_made(tmp_path: Path) -> None:
         ("free_disk", lambda folder: 0.0, "disk of runs", "problem", "make room"),
         ("free_disk", lambda folder: 0.0, "disk of caches", "warning", "make room"),  # all of it can be made again
         ("own_processors", lambda: 0, "processors", "warning", "OMP_NUM_THREADS=1"),
+        ("load", lambda: 70.0, "load", "warning", "run it again"),
     ],
 )
 def test_each_lack_is_told(
@@ -101,6 +112,28 @@ def test_a_gpu_that_is_there_and_not_used_is_told(build: Build, visible: str | N
     assert found.state == state
     assert words in found.found
     assert why_no_gpu(build, False, visible) is None
+
+
+@pytest.mark.parametrize(
+    ("capability", "free", "state", "words"),
+    [
+        ((9, 0), 70e9, "ok", "80.0 GB, 70.0 GB of it free, compute capability 9.0, driver 580.1"),
+        ((9, 0), 30e9, "warning", "30.0 GB of it free"),
+        ((7, 0), 70e9, "problem", "this build of torch has no code for it"),
+    ],
+)
+def test_a_gpu_is_told_with_what_others_take(
+    capability: tuple[int, int], free: float, state: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    about = SimpleNamespace(name="NVIDIA H100", major=capability[0], minor=capability[1])
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda number: about)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda number: (free, 80e9))
+    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_75", "sm_80", "sm_90"])
+    monkeypatch.setattr(machine, "driver_version", lambda: "580.1")
+    found = check_gpu(1)
+    assert (found.name, found.state) == ("GPU 1", state)
+    assert words in found.found
+    assert bool(found.remedy) == (state != "ok")
 
 
 def test_the_hardware_is_seen_whatever_drivers_are(tmp_path: Path) -> None:
