@@ -11,6 +11,8 @@ from swav_cli.report.printable import printable
 from swav_cli.report.tables import render
 
 SHOWN = 20  # groups
+WEAKEST = 2  # pairs of classes
+JUDGED = {"clusters": "clusters", "groups": "groups", "as_many_groups_as_classes": "as many as classes"}
 NAMES = {"prototypes": "prototypes of the model", "centres": "centres among the features"}
 
 
@@ -23,6 +25,8 @@ def describe_clusters(results: dict[str, Any]) -> str:
         f"{counted(len([each for each in groups if each['group'] >= 0]), 'group')} "
         f"of {clusters['used']:,} clusters ({NAMES[clusters['kind']]})"
     )
+    if len(heading) > 80:
+        heading = heading.replace(": ", ":\n", 1)
     lines = [heading, *([_groups_table(groups)] if groups else [])]
     if len(groups) > SHOWN:
         lines.append(f"and {counted(len(groups) - SHOWN, 'smaller group')}")
@@ -67,19 +71,19 @@ def _copies(results: dict[str, Any]) -> list[str]:
 
 
 def _classes(judged: dict[str, Any]) -> list[str]:
-    words = {"clusters": "clusters", "groups": "groups", "as_many_groups_as_classes": "as many groups as classes"}
-    lines = []
-    for key, name in words.items():
+    if not judged:
+        return []
+    table = Table(box=None, pad_edge=False)
+    table.add_column("against classes", no_wrap=True)
+    for name in ("number", "accuracy", "NMI", "adjusted Rand", "purity"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for key, name in JUDGED.items():
         if key in judged:
             each = judged[key]
-            lines.append(
-                f"{name} ({each['groups']}) against classes: accuracy {100 * each['accuracy']:.1f} %, NMI "
-                f"{each['nmi']:.3f}, adjusted Rand {each['adjusted_rand']:.3f}, purity {100 * each['purity']:.1f} %"
-            )
-    weak = judged.get("groups", {}).get("weakest", [])
-    if weak:
-        told = ", ".join(
-            f"{printable(p['first'])} and {printable(p['second'])} {100 * p['together']:.0f} %" for p in weak
-        )
-        lines.append(f"oftenest together: {told}")
-    return lines
+            numbers = [f"{each['nmi']:.3f}", f"{each['adjusted_rand']:.3f}", f"{100 * each['purity']:.1f} %"]
+            table.add_row(name, f"{each['groups']:,}", f"{100 * each['accuracy']:.1f} %", *numbers)
+    weak = [
+        f"{printable(pair['first'])} and {printable(pair['second'])} {100 * pair['together']:.0f} %"
+        for pair in judged["groups"]["weakest"][:WEAKEST]
+    ]
+    return [render(table), *([f"oftenest in one group: {', '.join(weak)}"] if weak else [])]

@@ -174,7 +174,8 @@ def all_seen(opened: Opened, kept: Kept, notice: Notice = silent, progress: Told
         notice(f"{len(unread):,} of {counted(len(errors), 'picture')} could not be read; first {first}")
     if seen.new < len(errors):
         changed = f", {seen.changed:,} of them changed" if seen.changed else ""
-        notice(f"{counted(seen.new, 'picture')} computed{changed}; {len(errors) - seen.new:,} were known")
+        known = f"{len(errors) - seen.new:,} were known"
+        notice(f"{counted(seen.new, 'picture')} computed{changed}; {known}" if seen.new else f"all {known}")
     if seen.gone:
         notice(f"{counted(seen.gone, 'picture')} of before {'is' if seen.gone == 1 else 'are'} not among these")
     return seen

@@ -45,7 +45,8 @@ def describe_model(name: str | Path, notice: Notice = silent, linear: str | Path
     word = str(name)
     there = os.path.exists(expanded(word))
     entry = None if there else entry_named(word)
-    if entry is None and not there and not is_url(word) and Path(word).suffix not in WEIGHTS:
+    is_named = there or is_url(word) or word.startswith("timm:") or Path(word).suffix in WEIGHTS
+    if entry is None and not is_named:
         entry = find(word)  # which tells the nearest
     if entry is None or linear is not None:
         from swav_cli.zoo.contents import inspect_file

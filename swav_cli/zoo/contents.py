@@ -15,7 +15,7 @@ from swav_cli.errors import Notice, UserError, silent
 from swav_cli.zoo.cost import flops, parameters
 from swav_cli.zoo.foreign.pickles import read_foreign
 from swav_cli.zoo.foreign.wrappers import tensors_in
-from swav_cli.zoo.load import load, local_file
+from swav_cli.zoo.load import Loaded, is_timms, load, local_file
 
 
 def inspect_file(source: str, notice: Notice = silent, linear: str | Path | None = None) -> dict[str, Any]:
@@ -24,18 +24,25 @@ def inspect_file(source: str, notice: Notice = silent, linear: str | Path | None
     Raises:
         UserError: no such file, or none that can be read.
     """
+    if is_timms(source):
+        network = load(source, notice, linear)
+        return _told(source, network, _contents_of(network.model.network.state_dict()))
     path = local_file(source, notice)
-    contents = _contents(path)
+    contents = _contents_of(read_foreign(path))
     try:
         found = load(path, silent if linear is None else notice, linear)
     except UserError as error:
         return {"file": str(path), "layout": None, "problem": str(error), "contents": contents}
-    about = found.model.about
     if linear is None and (words := not_finite(found.model.network)):
         notice(f"{source}: {words}")
+    return _told(str(path), found, contents)
+
+
+def _told(file: str, found: Loaded, contents: dict[str, Any]) -> dict[str, Any]:
+    about = found.model.about
     described = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(about).items()}
     return {
-        "file": str(path),
+        "file": file,
         "layout": found.layout,
         "loaded": found.loaded,
         **described,
@@ -45,9 +52,8 @@ def inspect_file(source: str, notice: Notice = silent, linear: str | Path | None
     }
 
 
-def _contents(path: Path) -> dict[str, Any]:
+def _contents_of(content: Any) -> dict[str, Any]:
     """What lies around the weights, and the tensors, those of a stage or a layer together."""
-    content = read_foreign(path)
     around = {str(key): _words(value) for key, value in content.items()} if isinstance(content, Mapping) else {}
     groups: dict[str, list[str]] = {}
     for key, tensor in tensors_in(content).items():

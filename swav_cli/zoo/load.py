@@ -89,13 +89,14 @@ def load(source: str | Path | None = None, notice: Notice = silent, linear: str 
 def _found(source: str | Path | None, notice: Notice) -> Loaded:
     if source is None:
         return _usual(notice)
-    if _is_timms(source):
+    if is_timms(source):
         return _by_timm(str(source), notice)
     entry = _published(source)
     return load_published(entry, notice) if entry else _load_path(local_file(source, notice), str(source), notice)
 
 
-def _is_timms(source: str | Path) -> bool:
+def is_timms(source: str | Path) -> bool:
+    """Whether a network that timm publishes is meant."""
     return str(source).startswith(TIMM) and not os.path.exists(expanded(source))
 
 
@@ -113,7 +114,7 @@ def check_known(source: str | Path) -> None:
     Raises:
         UserError: no model has this name; told before anything is fetched or read.
     """
-    if _is_timms(source):
+    if is_timms(source):
         return
     if not os.path.exists(expanded(source)) and not is_url(str(source)) and catalogue.entry_named(str(source)) is None:
         raise UserError(f"{source}: {_unknown(str(source))}")

@@ -81,12 +81,14 @@ def test_a_folder_that_grows(swav: Run, here: Path) -> None:
 
 
 def test_any_batch_size_workers_and_order(swav: Run, here: Path) -> None:
-    swav("clusters", "photos", "--out", "a", "--batch-size", "3")
     listed = sorted((here / "photos").glob("*/*.png"), reverse=True)
+    options = ("--out", "photos/found", "--show", "photos/found/sheet.png", "--batch-size", "3")
+    assert swav("clusters", "photos", *options).returncode == 0
+    assert "all 42 were known" in swav("clusters", "photos", *options).stderr  # the sheet is no picture of theirs
     (here / "list.txt").write_text("\n".join(str(path.relative_to(here)) for path in listed))
     done = swav("clusters", "list.txt", "--out", "b", "--workers", "1")
     assert done.returncode == 0, done.stderr
-    one, other = (rows(here / name / "clusters.csv") for name in "ab")
+    one, other = (rows(here / name / "clusters.csv") for name in ("photos/found", "b"))
     assert [*one] == [*other]
     for name in COLUMNS:
         pairs = [(one[path][name], other[path][name]) for path in one]
@@ -159,8 +161,8 @@ def test_a_network_that_timm_publishes(swav: Run, here: Path, monkeypatch: pytes
     assert done.returncode == 0, done.stderr
     results = json.loads(done.stdout)
     assert (results["clusters"]["kind"], results["copies"]["exact"], len(results["groups"])) == ("centres", 1, 3)
-    missing = swav("clusters", "photos", "--model", "timm:test_vit2", "--overwrite")
-    assert (missing.returncode, "its weights can't be had" in missing.stderr) == (2, True)
+    shown = json.loads(swav("models", "show", "timm:test_vit", "--json").stdout)
+    assert (shown["backbone"], shown["size"], shown["licence"]) == ("timm:test_vit", 160, "apache-2.0")
 
 
 @pytest.mark.parametrize(
