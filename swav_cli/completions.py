@@ -26,6 +26,15 @@ def model_names(incomplete: str) -> list[str]:
     return [name for name in all_names() if name.startswith(incomplete)]
 
 
+def tracker_names(incomplete: str) -> list[str]:
+    """Names of trackers that can stand next, behind those that are there; what a shell offers for `--track a,b`."""
+    from swav_cli.report.trackers.names import PACKAGES
+
+    before, comma, begun = incomplete.rpartition(",")
+    there = before.split(",")
+    return [f"{before}{comma}{name}" for name in PACKAGES if name.startswith(begun) and name not in there]
+
+
 def scripts() -> dict[str, str]:
     """Name to text of the file for each shell."""
     from typer.completion import get_completion_script  # type: ignore[attr-defined]

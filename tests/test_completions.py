@@ -54,6 +54,7 @@ def test_names_of_recipes() -> None:
         ("swav rec", ["recipes"]),
         ("swav recipes --js", ["--json"]),
         ("swav recipes show zzz", []),
+        ("swav track --to tensorboard,w", ["tensorboard,wandb"]),
     ],
 )
 def test_the_app_answers(line: str, found: list[str], tmp_path: Path) -> None:

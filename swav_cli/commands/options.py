@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from swav_cli.completions import model_names, recipe_names
+from swav_cli.completions import model_names, recipe_names, tracker_names
 from swav_cli.recipe.usual import SMALL
 
 # --- what is read ----------------------------------------------------------------------------------------------------
@@ -117,6 +117,7 @@ Track = Annotated[
         metavar="NAME,…",
         help="Tell trackers of the run: tensorboard, wandb, trackio, mlflow, swanlab; or none.",
         show_default="those that the run told before",
+        autocompletion=tracker_names,
     ),
 ]
 

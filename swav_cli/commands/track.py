@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from swav_cli import completions
 from swav_cli.commands import options
 from swav_cli.commands.output import print_json, say
 
@@ -15,7 +16,13 @@ def track(
         str | None, typer.Argument(metavar="RUN", help="A run's folder.", show_default="the last changed in runs/")
     ] = None,
     to: Annotated[
-        str, typer.Option("--to", metavar="NAME,…", help="tensorboard, wandb, trackio, mlflow, swanlab.")
+        str,
+        typer.Option(
+            "--to",
+            metavar="NAME,…",
+            help="tensorboard, wandb, trackio, mlflow, swanlab.",
+            autocompletion=completions.tracker_names,
+        ),
     ] = "tensorboard",
     as_json: options.AsJson = False,
 ) -> None:

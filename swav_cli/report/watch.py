@@ -134,8 +134,9 @@ def heading(state: RunState, console: Console) -> list[Text]:
     if told:
         lines.append(Text(", ".join(told)))
     best = [f"{name} {state.best[key]:.1f} %" for key, name in BEST.items() if key in state.best]
+    beside = [f"{name} {state.results[key]:.1f} %" for key, name in BESIDE_KNN.items() if key in state.results]
     if best:
-        lines.append(Text("best: " + ", ".join(best)))
+        lines.append(Text("best: " + ", ".join(best) + (f" ({', '.join(beside)})" if beside else "")))
     if state.verdict:
         trouble = state.verdict not in ("healthy", "warming up")
         words = state.verdict + (f": {state.advice}" if state.advice else "")
@@ -147,6 +148,7 @@ def heading(state: RunState, console: Console) -> list[Text]:
     return lines
 
 
+BESIDE_KNN = {"knn_raw_pixels": "raw pixels", "knn_untrained": "untrained network"}
 BEST = {"knn": "k-NN", "linear": "linear classifier", "finetune": "fine-tuned"}
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from swav_cli.data.folders.own_results import Looking, features_among, holds_results, is_made_whole
+from swav_cli.data.folders.own_results import Looking, features_among, holds_results, is_made_whole, is_of_trackers
 from swav_cli.data.folders.path_table import PathTable
 
 # File systems note times in steps, of two seconds at most (FAT), and a change within the same step can't be seen.
@@ -141,7 +141,9 @@ def _read_folder(root: Path, prefix: str, suffixes: frozenset[str], stamp: Stamp
                     stamp = None  # it may lead to a folder some day, of a disk that is not there now
     here, all_names = str(root / prefix), {*others, *folders, *links}
     own: list[str] = []
-    if prefix and is_made_whole(prefix.rstrip("/"), {*all_names, *names}):
+    if prefix and is_of_trackers(prefix.rstrip("/"), all_names):  # of a run, which is told of itself
+        names, folders, links, others = [], [], [], set()
+    elif prefix and is_made_whole(prefix.rstrip("/"), {*all_names, *names}):
         own, names, folders, links, others = [""], [], [], [], set()
     elif prefix and holds_results(here, {*all_names, *names}):
         own, names, others = [""] if names else [], [], set()

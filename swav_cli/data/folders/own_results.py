@@ -74,11 +74,14 @@ def holds_results(folder: str, names: Set[str]) -> bool:
 
 
 def is_made_whole(name: str, names: Set[str]) -> bool:
-    """Whether all in a folder, and in those within it, is none of the user's: pictures sorted, features in progress,
-    what trackers keep."""
+    """Whether all in a folder, and in those within it, is none of the user's: pictures sorted, features in progress."""
     in_progress = UNFINISHED.search(name) is not None and bool(OF_ROWS & names)
-    is_tracked = os.path.basename(name) == "tracking" and bool(OF_TRACKERS & names)
-    return SORTED in names or CLUSTERS in names or in_progress or is_tracked
+    return SORTED in names or CLUSTERS in names or in_progress
+
+
+def is_of_trackers(name: str, names: Set[str]) -> bool:
+    """Whether all in a folder, and in those within it, is what trackers keep of a run."""
+    return os.path.basename(name) == "tracking" and bool(OF_TRACKERS & names)
 
 
 def features_among(folder: str, arrays: Iterable[str], names: Set[str]) -> set[str]:

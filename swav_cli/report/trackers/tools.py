@@ -153,7 +153,9 @@ def _wandb(place: Place) -> Prepared:
     look = "see wandb's page"
     host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
     asked = os.environ.get("WANDB_MODE")
-    if asked is None and "WANDB_API_KEY" not in os.environ and not _has_login(host):
+    if asked not in ("offline", "dryrun", "disabled") and "WANDB_API_KEY" not in os.environ and not _has_login(host):
+        if asked is not None:
+            raise ValueError(f"WANDB_MODE={asked}, and no key is there; get one with `wandb login`")
         given["mode"] = asked = "offline"
     if asked in ("offline", "dryrun"):
         look = f"wandb sync {typed(given['dir'])}/wandb/offline-run-*"

@@ -54,6 +54,9 @@ def make_run(folder: Path) -> None:
     Image.new("RGB", (8, 6), "red").save(run.prototypes)  # as one of an earlier swav, without a mark
     save_sheet(folder / "crops.png", Image.new("RGB", (8, 6)))
     np.save(folder / "features.npy", np.zeros((4, 4), dtype=np.float32))
+    (run.tracking / "trackio" / "media").mkdir(parents=True)
+    (run.tracking / "trackio.json").touch()
+    Image.new("RGB", (8, 6), "red").save(run.tracking / "trackio" / "media" / "sheet-of-a-tracker.png")
 
 
 def test_a_users_pictures_stay_whatever_they_are_called(photos: Path) -> None:
