@@ -36,6 +36,12 @@ class Diverged(UserError):
     exit_code = 3
 
 
+class Collapsed(UserError):
+    """A run in trouble was to end (`training.on_collapse: stop`); all is saved."""
+
+    exit_code = 3
+
+
 class PeerLost(UserError):
     """Another process of the work ended without a word, or did not come."""
 

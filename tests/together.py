@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from swav_cli.core.sample import Sample
 from swav_cli.core.swav import Trainer
 from swav_cli.data.reading.loader import load_batches
 from swav_cli.data.sources import ShapePictures
@@ -61,7 +60,7 @@ def steps(*overrides: str, count: int = 14) -> dict[str, Any]:
     batches = _batches(trainer)
     for _ in range(count):
         found.append(trainer.train_step([next(batches) for _ in range(parts)]))
-    health = {name: value for name, value in trainer.health()._asdict().items() if value is not None}
+    health = {name: value for name, value in trainer.health(1.0)._asdict().items() if value is not None}
     return {**trainer.state(), "steps": torch.tensor(found, dtype=torch.float64), "health": health}
 
 
@@ -87,7 +86,9 @@ def a_stretch() -> dict[str, Any]:
     folder = RunFolder(Path("run"))
     recipe = tiny_recipe(*RUN, "training.precision=float64")
     trainer = Trainer(recipe, Counted(Path("read.txt")), CPU)
-    trainer.sample = Sample(recipe, ShapePictures(COUNT, 0, "train"))  # what is looked at after an epoch is not counted
+    look = trainer.sample.look
+    # What is looked at after an epoch is not counted.
+    trainer.sample.look = lambda model, _, device: look(model, ShapePictures(COUNT, 0, "train"), device)
     if folder.last.exists():
         trainer.restore(load_checkpoint(folder.last))
     until = trainer.course.step + int(os.environ["STEPS"])

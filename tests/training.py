@@ -27,7 +27,7 @@ def train(
             after_step(step)
             keeper.log(step)
             if step.ends_epoch:
-                facts = trainer.health()._asdict() if isinstance(trainer, Trainer) else {}
+                facts = trainer.health(step.epoch_share)._asdict() if isinstance(trainer, Trainer) else {}
                 keeper.log_epoch(step, facts)
             keeper.save_where_due(step)
     return taken

@@ -36,6 +36,17 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
+def peak_memory(device: torch.device) -> int | None:
+    """Bytes that this process has held at most: of a CUDA device, by torch; else of the machine. None where unknown."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        from resource import RUSAGE_SELF, getrusage
+    except ImportError:  # Windows
+        return None
+    return getrusage(RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
 @cache
 def _apple_is_right() -> bool:
     """Whether there is an Apple GPU that computes what the processor does; that one does not is said, once."""

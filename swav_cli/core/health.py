@@ -25,9 +25,10 @@ class Seen(NamedTuple):
     """What a network makes of some pictures, always the same ones; see `swav_cli.core.sample`."""
 
     features: Tensor  # (N, F), pooled
-    nearest: Tensor  # (N,): prototypes
     stability: float | None  # share that kept its nearest prototype since the last look; None at the first one
     distinct: float  # share of them that are no copy of another
+    pixel_mean: float  # of the values that reach the network: about 0 where mean and std are those of the pictures
+    pixel_deviation: float  # of them, likewise about 1
 
 
 class Health(NamedTuple):
@@ -46,12 +47,17 @@ class Health(NamedTuple):
     feature_deviation: float | None = None  # of these features, as of embeddings
     stability: float | None = None  # share of these pictures that have kept their nearest prototype since an epoch
     distinct: float | None = None  # share of them that are no copy of another
+    pixel_mean: float | None = None  # of the values of these pictures that reach the network, about 0
+    pixel_deviation: float | None = None  # of them, about 1
+    queue_epochs: float | None = None  # age of the oldest embeddings in the queue, once it takes part
+    queue_jump: float | None = None  # by how much of ln K the loss rose when it began, from epoch to epoch
+    queue_sharpening: float | None = None  # what became of the entropy of codes then: 0.5 where half of it was left
 
 
 class HealthMeter:
     """Adds up over an epoch what its steps tell.
 
-    >>> meter = HealthMeter(prototypes=3, device=torch.device("cpu"))
+    >>> meter = HealthMeter(prototypes=3, ln_k=math.log(3), device=torch.device("cpu"))
     >>> scores = torch.tensor([[[0.9, 0.1, 0.0], [0.1, 0.9, 0.0]]])
     >>> meter.add(torch.eye(2)[None], scores, codes=torch.eye(3)[None, :2], temperature=0.1)
     >>> health = meter.read(torch.randn(3, 2), assigned=1)
@@ -62,7 +68,8 @@ class HealthMeter:
         prototypes: K.
     """
 
-    def __init__(self, prototypes: int, device: torch.device) -> None:
+    def __init__(self, prototypes: int, ln_k: float, device: torch.device) -> None:
+        self.ln_k = ln_k
         self.counts = torch.zeros(prototypes, dtype=torch.long, device=device)
         self.sums = torch.zeros(len(SUMMED), device=device)
         self.scores: Tensor | None = None
@@ -116,7 +123,6 @@ class HealthMeter:
         counts = distributed.sum_over_processes(self.counts.clone()).cpu()
         shares = counts.double() / counts.sum().clamp(min=1)
         codes, predictions, agreement, steps = distributed.sum_over_processes(self.sums.clone()).tolist()
-        ln_k = math.log(len(self.counts))
         embeddings = torch.cat(distributed.of_all(self.embeddings))
         health = Health(
             used_prototypes=int((counts > 0).sum()),
@@ -125,13 +131,15 @@ class HealthMeter:
             rank=effective_rank(embeddings),
             deviation=deviation(embeddings),
             twins=twins(prototypes),
-            code_entropy=codes / steps / ln_k,
-            prediction_entropy=predictions / steps / ln_k,
+            code_entropy=codes / steps / self.ln_k,
+            prediction_entropy=predictions / steps / self.ln_k,
             agreement=agreement / steps if assigned > 1 else None,
             feature_rank=effective_rank(seen.features) if seen else None,
             feature_deviation=deviation(F.normalize(seen.features.float(), dim=1)) if seen else None,
             stability=seen.stability if seen else None,
             distinct=seen.distinct if seen else None,
+            pixel_mean=seen.pixel_mean if seen else None,
+            pixel_deviation=seen.pixel_deviation if seen else None,
         )
         self.counts.zero_()
         self.sums.zero_()

@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from swav_cli.core.classifier import ClassifierTrainer
+from swav_cli.core.device import peak_memory
 from swav_cli.core.environment import environment
 from swav_cli.core.swav import Trainer
 from swav_cli.data.lists.tables import one_line
@@ -58,7 +59,7 @@ class Keeper:
 
     def log_epoch(self, step: Step, facts: dict[str, Any]) -> dict[str, Any]:
         """A line for the epoch that has ended with a step; the line."""
-        return self._metrics.write_epoch(step, facts)
+        return self._metrics.write_epoch(step, {**facts, "memory": peak_memory(self.trainer.device)})
 
     def save_where_due(self, step: Step) -> None:
         """Save at an epoch's end, every so many minutes, and when a signal has come.

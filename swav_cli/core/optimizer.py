@@ -61,6 +61,16 @@ class LARS(Optimizer):
             if value < 0:
                 raise ValueError(f"LARS: {name} must not be negative, got {value}")
         super().__init__(params, defaults)
+        self._kept_places: dict[tuple[int, ...], Tensor] = {}  # of a group; fewer while prototypes are frozen
+
+    def _places(self, tensors: list[Tensor]) -> Tensor:
+        """In which of the tensors each of their numbers stands; kept, since that takes longer than all else."""
+        counts = tuple(each.numel() for each in tensors)
+        if counts not in self._kept_places:
+            numbers = torch.arange(len(counts), dtype=torch.int32)
+            places = torch.repeat_interleave(numbers, torch.tensor(counts))
+            self._kept_places[counts] = moved(places, tensors[0].device)
+        return self._kept_places[counts]
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -77,7 +87,11 @@ class LARS(Optimizer):
 
     def _step_together(self, params: list[Tensor], group: dict[str, Any]) -> None:
         gradients = [p.grad for p in params if p.grad is not None]
-        updates = _scaled(params, gradients, group["weight_decay"], group["trust_coefficient"], group["eps"])
+        decay = group["weight_decay"]
+        scales = _trust_ratios(params, gradients, decay, group["trust_coefficient"], group["eps"])
+        updates = list(torch._foreach_add(gradients, params, alpha=decay))
+        # By tensors of one number torch would multiply one after another, a kernel each; by tensors alike, together.
+        torch._foreach_mul_(updates, _spread(scales, self._places(updates), updates))
         for p in params:
             if "momentum_buffer" not in self.state[p]:
                 self.state[p]["momentum_buffer"] = torch.zeros_like(p)
@@ -87,27 +101,21 @@ class LARS(Optimizer):
         torch._foreach_add_(params, velocities, alpha=-group["lr"])
 
 
-def _scaled(
+def _trust_ratios(
     params: list[Tensor], gradients: list[Tensor], weight_decay: float, trust_coefficient: float, eps: float
-) -> list[Tensor]:
-    """Gradients with decay, scaled by each tensor's trust ratio."""
+) -> Tensor:  # (N,)
+    """By what each tensor's gradient, with its decay, is scaled."""
     sizes = torch.stack(torch._foreach_norm(params))
     slopes = torch.stack(torch._foreach_norm(gradients))
     ratio = trust_coefficient * sizes / (slopes + weight_decay * sizes + eps)
-    unscaled = (slopes > 0).to(ratio)  # where there is no gradient, decay is taken out too
-    updates = torch._foreach_add(gradients, params, alpha=weight_decay)
-    torch._foreach_mul_(updates, _spread(torch.where((sizes > 0) & (slopes > 0), ratio, unscaled), updates))
-    return list(updates)
+    unscaled = (slopes > 0).to(ratio)  # where there is no gradient, its decay is taken out too
+    return torch.where((sizes > 0) & (slopes > 0), ratio, unscaled)
 
 
-def _spread(scales: Tensor, like: tuple[Tensor, ...] | list[Tensor]) -> list[Tensor]:  # (N,), and N tensors
-    """Each scale in all places of a tensor. By tensors of one number torch multiplies one after another, a kernel each;
-    by tensors alike in shape and memory it does so together."""
-    counts = torch.tensor([each.numel() for each in like])
-    flat = torch.repeat_interleave(scales, moved(counts, scales.device), output_size=int(counts.sum()))
-    return [
-        part.as_strided(each.shape, each.stride()) for part, each in zip(flat.split(counts.tolist()), like, strict=True)
-    ]
+def _spread(scales: Tensor, places: Tensor, like: list[Tensor]) -> list[Tensor]:
+    """Each scale in all places of a tensor, which is alike in shape and in memory."""
+    parts = scales.index_select(0, places).split([each.numel() for each in like])
+    return [part.as_strided(each.shape, each.stride()) for part, each in zip(parts, like, strict=True)]
 
 
 def make_optimizer(settings: OptimizerRecipe, params: Iterable[Any], lr: float) -> Optimizer:

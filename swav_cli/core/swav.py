@@ -59,9 +59,12 @@ class Trainer:
         if recipe.loss.queue.length:
             queue = Queue(len(recipe.assigned_crops), settled(recipe.loss.queue.length), recipe.model.embedding_dim)
             self.queue = queue.to(device, self.precise)
-        self.meter = HealthMeter(settled(recipe.model.prototypes), device)
-        self.sample: Sample | None = None  # read at the first look
-        self._sample_nearest: Tensor | None = None  # what a stopped run knew of it
+        self.meter = HealthMeter(settled(recipe.model.prototypes), self.plan.ln_k, device)
+        self.sample = Sample(recipe)
+        self.before_queue: tuple[float, float] | None = (
+            None  # share of ln K, entropy of codes: of the last epoch without
+        )
+        self.at_queue: tuple[float, float] | None = None  # the same of the first epoch with it throughout
         self.gradient_norms: dict[str, float] = {}  # of the last step, by the part of the network
         self.mean = torch.tensor(settled(recipe.data.mean), device=device)
         self.std = torch.tensor(settled(recipe.data.std), device=device)
@@ -77,7 +80,9 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "queue": self.queue.whole(self._share) if self.queue is not None else None,
             **self.meter.state(),
-            "sample_nearest": self.sample.nearest if self.sample is not None else self._sample_nearest,
+            "sample_nearest": self.sample.nearest,
+            "before_queue": self.before_queue,
+            "at_queue": self.at_queue,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -86,7 +91,8 @@ class Trainer:
         if self.queue is not None:
             self.queue.take_share(state["queue"], self._share)
         self.meter.restore(state)
-        self._sample_nearest = state.get("sample_nearest")
+        self.sample.nearest = state.get("sample_nearest")
+        self.before_queue, self.at_queue = state.get("before_queue"), state.get("at_queue")
         self.course.restore(state)
 
     @property
@@ -157,15 +163,35 @@ class Trainer:
         self.course.step += 1
         return told, norm
 
-    def health(self) -> Health:
-        """The numbers of the epoch that has ended; the model is in eval mode afterwards."""
+    def health(self, epoch_share: float) -> Health:
+        """The numbers of the epoch that has ended; the model is in eval mode afterwards.
+
+        Args:
+            epoch_share: of ln K, the epoch's mean loss.
+        """
         seen = None
         if not isinstance(self.pictures, StreamPictures):  # whose pictures come once
-            if self.sample is None:
-                self.sample = Sample(self.recipe, self.pictures)
-                self.sample.nearest = self._sample_nearest
-            seen = self.sample.look(self.model, self.device)
-        return self.meter.read(self.model.prototypes.weight, len(self.recipe.assigned_crops), seen)
+            seen = self.sample.look(self.model, self.pictures, self.device)
+        health = self.meter.read(self.model.prototypes.weight, len(self.recipe.assigned_crops), seen)
+        return self._beside_the_queue(health, epoch_share)
+
+    def _beside_the_queue(self, health: Health, epoch_share: float) -> Health:
+        """With what the start of the queue did, once it has taken part for an epoch."""
+        length, step, per_epoch = settled(self.recipe.loss.queue.length), self.course.step, self.plan.steps_per_epoch
+        full_from = self.plan.queue_from + math.ceil(length / self.course.batch_size)
+        if not length or step <= full_from:
+            self.before_queue = epoch_share, health.code_entropy
+            return health
+        if self.at_queue is None and step - full_from >= per_epoch:
+            self.at_queue = epoch_share, health.code_entropy
+        if self.before_queue is None or self.at_queue is None:
+            return health
+        (loss, entropy), (loss_then, entropy_then) = self.before_queue, self.at_queue
+        return health._replace(
+            queue_epochs=length / (self.course.batch_size * per_epoch),
+            queue_jump=loss_then - loss,
+            queue_sharpening=entropy_then / max(entropy, 1e-6),
+        )
 
     def views(self, batch: Batch) -> list[Tensor]:
         """The crops of a batch as the network takes them: of each size (count B, C, size, size), crop after crop."""

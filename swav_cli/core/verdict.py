@@ -1,7 +1,9 @@
 """Is a run in trouble? Told in words, from an epoch's numbers: what shows it, the likeliest cause, what to change.
 
 Codes may go flat: all pictures get the same scores, and the loss sits at ln K. Steps too large throw a network about,
-with a loss above ln K. Or it agrees with itself about nothing: the loss may fall, and embeddings use few directions.
+with a loss above ln K. Or it agrees with itself about nothing: the loss may fall, and embeddings use few directions. A
+queue of embeddings that another network made, some epochs ago, leaves codes that tell old from new. Pictures may come
+in values that no network is made for.
 """
 
 from __future__ import annotations
@@ -22,7 +24,11 @@ FEW_DIRECTIONS = 2.0  # effective rank of embeddings below which next to nothing
 LITTLE_OF_A_PICTURE = 0.1  # area of a crop below which two of them often share nothing
 COPIES = 0.5  # share of different pictures, of some, below which the others are copies
 
-Kind = Literal["warming up", "healthy", "flat", "thrown about", "narrow"]
+JUMP = 0.05  # of ln K by which the loss may rise when the queue begins
+SHARPENING = 0.5  # share of the entropy of codes that has to be left then
+FAR_FROM_0, FAR_FROM_1 = 3.0, 5.0  # a mean beyond, and a deviation beyond or below its inverse, fit no picture
+
+Kind = Literal["warming up", "healthy", "flat", "thrown about", "narrow", "stale queue", "not normalised"]
 
 
 class Verdict(NamedTuple):
@@ -35,6 +41,11 @@ class Verdict(NamedTuple):
     verdict: Kind
     advice: str = ""  # for one in trouble: what shows it, the likeliest cause, what to change
 
+    @property
+    def is_collapse(self) -> bool:
+        """Whether nothing is learnt any more; other troubles cost quality alone."""
+        return self.verdict in ("flat", "thrown about", "narrow")
+
 
 def verdict(recipe: Recipe, health: Health, share_of_ln_k: float, warm: bool) -> Verdict:
     """What an epoch's numbers say of a run.
@@ -44,8 +55,12 @@ def verdict(recipe: Recipe, health: Health, share_of_ln_k: float, warm: bool) ->
         warm: prototypes and learning rate have been what they are to be for an epoch; before that a loss near ln K is
             as it should be.
     """
-    if not warm:
-        return Verdict("warming up")
+    found = _collapse(recipe, health, share_of_ln_k) if warm else None
+    found = found or _of_the_queue(recipe, health) or _of_pixels(health)
+    return found or Verdict("healthy" if warm else "warming up")
+
+
+def _collapse(recipe: Recipe, health: Health, share_of_ln_k: float) -> Verdict | None:
     if share_of_ln_k >= NEAR_LN_K and health.code_entropy >= FLAT and health.spread <= SPREAD:
         return Verdict(
             "flat",
@@ -67,7 +82,41 @@ def verdict(recipe: Recipe, health: Health, share_of_ln_k: float, warm: bool) ->
             f"(deviation {health.deviation:.2f} of 1), whatever the loss ({share_of_ln_k:.3f} of ln K). "
             f"Try a lower rate (--set optimizer.lr={_tenth(recipe)}), a larger loss.epsilon, or stronger augmentation",
         )
-    return Verdict("healthy")
+    return None
+
+
+def _of_pixels(health: Health) -> Verdict | None:
+    told = _why_not_normalised(health)
+    return Verdict("not normalised", told) if told else None
+
+
+def _why_not_normalised(health: Health) -> str:
+    mean, deviation = health.pixel_mean, health.pixel_deviation
+    if mean is None or deviation is None or not deviation:  # pictures of one colour say nothing of their scale
+        return ""
+    if abs(mean) <= FAR_FROM_0 and 1 / FAR_FROM_1 <= deviation <= FAR_FROM_1:
+        return ""
+    return (
+        f"pictures reach the network with a mean of {mean:.3g} and a deviation of {deviation:.3g}, and should with "
+        "about 0 and 1: data.mean and data.std are not those of these pictures (0 to 1); try --set data.mean=auto "
+        "--set data.std=auto"
+    )
+
+
+def _of_the_queue(recipe: Recipe, health: Health) -> Verdict | None:
+    jump, sharpening = health.queue_jump, health.queue_sharpening
+    if jump is None or sharpening is None or (jump <= JUMP and sharpening >= SHARPENING):
+        return None
+    shown = f"the loss rose by {jump:.3f} of ln K"
+    if jump <= JUMP:
+        shown = f"from one epoch to the next codes became {1 / sharpening:.1f} times as sharp, which no network learns"
+    length = settled(recipe.loss.queue.length)
+    return Verdict(
+        "stale queue",
+        f"when the queue began, {shown}: the oldest of its {length} embeddings are {health.queue_epochs:.2g} epochs "
+        "old, made by another network than today's, and codes tell old from new. Try a shorter queue (--set "
+        f"loss.queue.length={length // 4}), a later start (loss.queue.start_epoch), or a lower optimizer.lr",
+    )
 
 
 def first_spread(embedding_dim: int) -> float:
@@ -76,6 +125,9 @@ def first_spread(embedding_dim: int) -> float:
 
 
 def _why_flat(recipe: Recipe, health: Health) -> str:
+    of_pixels = _why_not_normalised(health)
+    if of_pixels:
+        return of_pixels[0].upper() + of_pixels[1:]
     if health.distinct is not None and health.distinct < COPIES:
         return (
             f"Of some pictures looked at, {health.distinct:.0%} differ and the others are copies: nothing tells them "

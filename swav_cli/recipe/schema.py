@@ -6,7 +6,7 @@ A recipe is one YAML file, complete and without inheritance. Values that depend 
 
 from __future__ import annotations
 
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, field_validator, model_validator
 
@@ -169,6 +169,10 @@ class TrainingRecipe(Part):
     )
     timeout_minutes: Positive = Field(
         default=30.0, description="after which processes no longer wait for one that does not come"
+    )
+    on_collapse: Literal["warn", "stop"] = Field(
+        default="warn",
+        description="where nothing is learnt any more: warn and train on, or save all and end",
     )
     log_every: LogEvery = 10
 

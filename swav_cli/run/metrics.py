@@ -84,7 +84,8 @@ class MetricsFile:
         )
 
     def write_epoch(self, step: Step, facts: dict[str, Any]) -> dict[str, Any]:
-        return self._write({"kind": "epoch", "epoch": step.epoch, "step": step.number, **facts})
+        spent = {"seconds": round(step.seconds, 2), "images_per_second": round(step.pictures_per_second, 1)}
+        return self._write({"kind": "epoch", "epoch": step.epoch, "step": step.number, **facts, **spent})
 
     def write_failure(self, step: int, error: Exception) -> None:
         """Why a run ended by itself; such a line is dropped when the run goes on."""

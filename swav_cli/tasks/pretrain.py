@@ -14,14 +14,14 @@ from swav_cli.core.device import joined_on, own_device
 from swav_cli.core.keeper import Keeper
 from swav_cli.core.micro_batch import MicroBatch, in_micro_batches
 from swav_cli.core.swav import Trainer
-from swav_cli.core.verdict import verdict
+from swav_cli.core.verdict import Verdict, verdict
 from swav_cli.core.weights import Model, about, save_model, weights_digest
 from swav_cli.data.paths import expanded
 from swav_cli.data.pictures import Pictures, tell
 from swav_cli.data.reading.cache import cached
 from swav_cli.data.reading.loader import pick_workers
 from swav_cli.data.shards.streams import StreamPictures, open_stream
-from swav_cli.errors import Interrupted, Told, UserError, silent
+from swav_cli.errors import Collapsed, Interrupted, Told, UserError, silent
 from swav_cli.files import write_text
 from swav_cli.parallel import distributed
 from swav_cli.parallel.agreement import refuse_disagreement
@@ -241,7 +241,7 @@ def _train(trainer: Trainer, run: Settled, folder: RunFolder, screen: Screen, tr
     """Train to the end, judging on the way where the recipe asks for it; the weights are saved however it ends."""
     training, course = trainer.recipe.training, trainer.course
     workers = pick_workers(training.workers, trainer.pictures, trainer.device)
-    warned = False
+    warned: set[str] = set()
     try:
         with (
             screen.training(course.step, course.steps, why_the_first_step_is_long(trainer.device, training.compile)),
@@ -253,20 +253,34 @@ def _train(trainer: Trainer, run: Settled, folder: RunFolder, screen: Screen, tr
                 screen.step(step)
                 trackers.line(keeper.log(step))
                 if step.ends_epoch:
-                    health = trainer.health()
+                    health = trainer.health(step.epoch_share)
                     found = _judged_on_the_way(trainer, run.judge, step, screen)
                     screen.epoch(step, health, found.get("knn"))
                     told = verdict(trainer.recipe, health, step.epoch_share, _is_warm(trainer))
-                    if told.advice and not warned:
+                    if told.advice and told.verdict not in warned:
                         screen.warn(told.advice)
-                        warned = True
+                        warned.add(told.verdict)
                     facts = {"loss_over_ln_k": step.epoch_share, **health._asdict(), **told._asdict(), **found}
                     trackers.line(keeper.log_epoch(step, facts))
                 keeper.save_where_due(step)
-    except Interrupted:
+                if step.ends_epoch and training.on_collapse == "stop":
+                    _stop_where_collapsed(step, told)
+    except (Collapsed, Interrupted):
         _save_model(trainer, folder)
         raise
     _save_model(trainer, folder)
+
+
+def _stop_where_collapsed(step: Step, told: Verdict) -> None:
+    """
+    Raises:
+        Collapsed: nothing is learnt any more.
+    """
+    if distributed.largest_of_all(told.is_collapse)[0]:
+        raise Collapsed(
+            f"{told.advice}. Stopped after epoch {step.epoch + 1} (training.on_collapse=stop); all is saved. To go "
+            "on as it is: the same command with --set training.on_collapse=warn"
+        )
 
 
 def _save_model(trainer: Trainer, folder: RunFolder) -> None:

@@ -75,7 +75,7 @@ def test_a_step_and_an_epochs_health_need_no_float64(accumulate: int) -> None:
         trainer.course.step = trainer.plan.queue_from
         for _ in range(6):  # in which the queue fills, and is used
             trainer.train_step(parts)
-        assert trainer.health() is not None
+        assert trainer.health(1.0) is not None
 
 
 @pytest.mark.parametrize("schema", [LinearRecipe, FinetuneRecipe])

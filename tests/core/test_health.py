@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -29,7 +31,7 @@ def of_batch(meter: HealthMeter, scores: torch.Tensor, codes: torch.Tensor) -> H
 
 
 def test_the_meter_counts_nearest_prototypes_over_an_epoch() -> None:
-    meter = HealthMeter(6, CPU)
+    meter = HealthMeter(6, math.log(6), CPU)
     scores = torch.zeros(1, 4, 6)
     scores[0, [0, 1, 2, 3], [0, 0, 1, 1]] = 1
     health = of_batch(meter, scores, torch.full((1, 4, 6), 1 / 6))
@@ -40,7 +42,7 @@ def test_the_meter_counts_nearest_prototypes_over_an_epoch() -> None:
 
 
 def test_the_meter_tells_flat_codes_from_sharp_ones_and_crops_that_agree() -> None:
-    meter = HealthMeter(6, CPU)
+    meter = HealthMeter(6, math.log(6), CPU)
     flat = torch.full((2, 4, 6), 1 / 6)
     health = of_batch(meter, torch.zeros(2, 4, 6), flat)
     assert (health.code_entropy, health.prediction_entropy) == pytest.approx((1, 1))
@@ -53,14 +55,14 @@ def test_the_meter_tells_flat_codes_from_sharp_ones_and_crops_that_agree() -> No
 
 def test_the_meter_goes_on_from_what_a_checkpoint_holds() -> None:
     torch.manual_seed(0)
-    whole, parted = HealthMeter(6, CPU), HealthMeter(6, CPU)
+    whole, parted = HealthMeter(6, math.log(6), CPU), HealthMeter(6, math.log(6), CPU)
     scores = torch.randn(3, 2, 4, 6)
     codes = scores.softmax(dim=-1)
     for step in range(3):
         whole.add(torch.eye(4).expand(2, 4, 4), scores[step], codes[step], 0.1)
     for step in range(2):
         parted.add(torch.eye(4).expand(2, 4, 4), scores[step], codes[step], 0.1)
-    again = HealthMeter(6, CPU)
+    again = HealthMeter(6, math.log(6), CPU)
     again.restore(parted.state())
     again.add(torch.eye(4).expand(2, 4, 4), scores[2], codes[2], 0.1)
     prototypes = torch.randn(6, 4)

@@ -37,6 +37,36 @@ def test_kinds(share: float, changed: dict[str, float], expected: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({"queue_jump": 0.2, "queue_sharpening": 0.9}, "the loss rose by 0.200 of ln K"),
+        ({"queue_jump": -0.2, "queue_sharpening": 0.25}, "codes became 4.0 times as sharp"),
+        ({"queue_jump": -0.2, "queue_sharpening": 0.8}, ""),
+        ({"pixel_mean": 120.0, "pixel_deviation": 60.0}, "a mean of 120 and a deviation of 60"),
+        ({"pixel_mean": 0.0, "pixel_deviation": 0.02}, "a deviation of 0.02"),
+        ({"pixel_mean": -1.8, "pixel_deviation": 0.3}, ""),  # dark pictures by ImageNet's numbers
+        ({"pixel_mean": 40.0, "pixel_deviation": 0.0}, ""),  # of one colour
+    ],
+)
+def test_troubles_that_cost_quality_alone_are_told_from_the_first_epoch_on(
+    changed: dict[str, float], expected: str
+) -> None:
+    health = HEALTHY._replace(queue_epochs=1.0, **changed)  # type: ignore[arg-type]
+    for warm in (True, False):
+        found = verdict(tiny_recipe(), health, 0.6, warm)
+        assert expected in found.advice
+        assert bool(found.advice) == bool(expected)
+        assert not found.is_collapse
+
+
+def test_pixels_may_be_the_cause_of_flat_codes() -> None:
+    health = HEALTHY._replace(**FLAT, pixel_mean=120.0, pixel_deviation=60.0)  # type: ignore[arg-type]
+    found = verdict(tiny_recipe(), health, 1.0, warm=True)
+    assert found.is_collapse
+    assert "Pictures reach the network with a mean of 120" in found.advice
+
+
+@pytest.mark.parametrize(
     ("overrides", "distinct", "cause"),
     [
         ([], 0.1, "10% differ and the others are copies"),

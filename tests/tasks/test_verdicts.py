@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from swav_cli.errors import Collapsed
 from swav_cli.recipe.schema import Recipe
 from swav_cli.report.console import Screen, describe_results
 from swav_cli.run.metrics import read_metrics
@@ -20,6 +21,13 @@ LEARNS = (
     "crops.0.scale=[0.4,1.0]", "crops.1.size=16", "crops.1.scale=[0.4,1.0]", "augment.hue=0", "augment.jitter=0",
     "augment.blur=0", "loss.epsilon=0.03", "loss.freeze_prototypes_steps=0", "loss.queue.length=0", "optimizer.lr=0.4",
     "optimizer.weight_decay=0.0005", "training.batch_size=32", "training.epochs=6",
+)  # fmt: skip
+
+
+# A small batch, a high rate and sharp codes: what lies in the queue for an epoch is another network's.
+STALE = (
+    "loss.queue.length=256", "loss.queue.start_epoch=2", "training.epochs=4", "optimizer.lr=8", "training.batch_size=4",
+    "loss.epsilon=0.01",
 )  # fmt: skip
 
 
@@ -57,8 +65,11 @@ def copies(folder: Path) -> Path:
         (("loss.epsilon=1.0",), "flat", "loss.epsilon (1) is above the spread with which scores begin (0.250)"),
         (("optimizer.lr=40", "schedule.warmup_epochs=0"), "thrown about", "try --set optimizer.lr=4"),
         (("data.train=copies",), "flat", "of some pictures looked at, 6% differ and the others are copies"),
+        (("crops.0.scale=[0.01,0.02]", "crops.1.scale=[0.01,0.02]"), "flat", "crops that give codes may show 1%"),
+        (("data.mean=[0,0,0]", "data.std=[0.004,0.004,0.004]"), "not normalised", "a mean of 88.7 and a deviation of"),
+        (STALE, "stale queue", "the oldest of its 256 embeddings are 1 epochs old"),
     ],
-    ids=["epsilon", "rate", "copies"],
+    ids=["epsilon", "rate", "copies", "crops", "pixels", "queue"],
 )
 def test_what_is_wrong_is_told_once(
     overrides: tuple[str, ...], found: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -70,7 +81,8 @@ def test_what_is_wrong_is_told_once(
     assert len(screen.warnings) == 1
     assert said.lower() in screen.warnings[0].lower()
     assert found in verdicts(tmp_path / "run")
-    assert verdicts(tmp_path / "run")[:2] == ["warming up"] * 2
+    if found != "not normalised":  # which is so from the first step on
+        assert verdicts(tmp_path / "run")[:2] == ["warming up"] * 2
     kept = json.loads((tmp_path / "run" / "results.json").read_text())
     assert (kept["verdict"], kept["advice"]) == (results["verdict"], results["advice"])
 
@@ -82,6 +94,27 @@ def test_a_healthy_run_is_told_nothing(seed: int, tmp_path: Path) -> None:
     assert screen.warnings == []
     assert verdicts(tmp_path / "run") == ["warming up"] * 2 + ["healthy"] * 4
     assert (results["verdict"], results["advice"]) == ("healthy", None)
+
+
+def test_a_queue_that_is_young_enough_is_told_nothing(tmp_path: Path) -> None:
+    screen = Warned()
+    pretrain(run("loss.queue.length=128", "loss.queue.start_epoch=2"), tmp_path / "run", device="cpu", screen=screen)
+    assert screen.warnings == []
+    last = [line for line in read_metrics(tmp_path / "run" / "metrics.jsonl") if line["kind"] == "epoch"][-1]
+    assert last["queue_epochs"] == 0.5
+    assert last["queue_jump"] < 0
+    assert 0.5 < last["queue_sharpening"] < 1
+
+
+def test_a_run_that_shall_bear_no_collapse_ends_with_all_saved_and_goes_on_where_it_may(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with pytest.raises(Collapsed, match=r"Stopped after epoch 3 \(training.on_collapse=stop\); all is saved") as ended:
+        pretrain(run("loss.epsilon=1.0", "training.on_collapse=stop"), folder, device="cpu")
+    assert ended.value.exit_code == 3
+    assert (folder / "model.safetensors").exists()
+    assert verdicts(folder) == ["warming up", "warming up", "flat"]
+    pretrain(run("loss.epsilon=1.0", "training.on_collapse=warn"), folder, device="cpu")
+    assert verdicts(folder)[2:] == ["flat"] * 4
 
 
 def test_a_run_that_ends_badly_says_so_in_its_closing_lines() -> None:
