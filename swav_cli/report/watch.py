@@ -57,8 +57,8 @@ class Watched:
     """
 
     def __init__(self, live: bool) -> None:
-        self.live = live
         self.console = Console(highlight=False, markup=False, emoji=False, soft_wrap=False)
+        self.live = live and not self.console.is_dumb_terminal  # which can't be drawn on twice
         self._last: tuple[RunState, list[Line]] | None = None
         self._screen: Live | None = None
 

@@ -21,6 +21,9 @@ from tests.house.tree import ROOT
 from tests.processes import environment, run
 from tests.run.made_up import log_until, make_up, text_of
 
+# Of the trackers' own imports, by which nobody here can do anything.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+
 
 def finished(path: Path, step: int = 18) -> RunFolder:
     folder = make_up(path, step, recipe="tiny", knn=50.0, verdict="healthy")
