@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -117,7 +118,13 @@ def fits(recipe: Recipe, count: int, own: int, device: torch.device) -> bool:
 
 
 def tried(
-    recipe: Recipe, count: int, own: int, device: torch.device, spare: float = SPARE, steps: int = STEPS
+    recipe: Recipe,
+    count: int,
+    own: int,
+    device: torch.device,
+    spare: float = SPARE,
+    steps: int = STEPS,
+    searches: bool = True,
 ) -> Tried | None:
     """How long such steps take, on made-up pictures; None where they find no room.
 
@@ -125,8 +132,10 @@ def tried(
         count, own: see `fits`.
         spare: share of a GPU's memory that stays free.
         steps: how many.
+        searches: cuDNN looks for the quickest kernels, as in a run, which takes some memory and up to a minute.
     """
-    found = _steps_in_room(recipe, count, own, device, spare, steps)
+    with quickest_convolutions() if searches else nullcontext():
+        found = _steps_in_room(recipe, count, own, device, spare, steps)
     _give_back(device)
     return found
 
@@ -146,7 +155,7 @@ def _steps_in_room(
         torch.cuda.reset_peak_memory_stats(device)
     try:
         # What cuDNN tries takes memory too, as in the run. One that finds no room must not leave the others waiting.
-        with quickest_convolutions(), distributed.alone():
+        with distributed.alone():
             parts = min(own // count, MOST_PARTS)
             trainer = _at_its_fullest(recipe, count * parts, parts, world, device)
             kept_free = _kept_free(trainer, own - count * parts, world, spare)

@@ -122,7 +122,7 @@ class Measured(NamedTuple):
 def check_speed(measured: Measured) -> list[Check]:
     """All of them, in an order in which a person would ask."""
     recipe, _, _, reading, trial, device = measured
-    found = [check_training(trial, recipe, device), check_batch(trial, recipe)]
+    found = [check_training(trial, recipe, device), check_batch(trial, recipe, device)]
     if device.type != "cuda":
         found.append(check_memory_needed(measured))
     if reading is not None:
@@ -163,10 +163,9 @@ def check_limit(pace: Pace, reading: Reading, trial: Trial, device: torch.device
     values = {"limit": pace.limit, "workers": pace.workers, "enough_workers": pace.enough_workers}
     workers = counted(pace.workers, "worker")
     if device.type != "cpu":
-        told = (
-            f"{pace.limit}: {workers} read {reading.rate * max(1, pace.workers):,.0f} of {trial.rate:,.0f} pictures/s"
-        )
-        told += f", {pace.enough_workers} would do"
+        read = reading.rate * max(1, pace.workers)
+        told = f"{pace.limit}: {workers} read {read:,.0f} pictures/s, and {trial.rate:,.0f} can be trained"
+        told += f"; {counted(pace.enough_workers, 'worker')} would do"
     else:
         told = f"{pace.limit}: reading takes {1 - pace.rate / trial.rate:.0%} of the processors' time, {workers}"
     if pace.limit == "training":
@@ -178,11 +177,13 @@ def check_limit(pace: Pace, reading: Reading, trial: Trial, device: torch.device
     return Check("limit", "warning", told, remedy, values)
 
 
-def check_batch(trial: Trial, recipe: Recipe) -> Check:
+def check_batch(trial: Trial, recipe: Recipe, device: torch.device) -> Check:
     """Whether the recipe's batch finds room, and the largest that does."""
     parts = recipe.training.accumulate
     own = f"{trial.wanted:,} pictures at a time" + (f" (a batch in {parts} parts)" if parts > 1 else "")
     how = "tried" if trial.is_measured else "by estimate"
+    if not trial.is_measured and device.type == "cuda":
+        how += " (with more --minutes it is tried)"
     largest = f"the largest that does with a tenth to spare is {trial.largest:,}, {how}"
     values = {"wanted": trial.wanted, "largest": trial.largest, "is_measured": trial.is_measured}
     if trial.fits:

@@ -58,7 +58,7 @@ def told(reading: Reading, trial: Trial, device: torch.device, *overrides: str) 
 def test_a_slow_reader_is_told_with_as_many_workers_as_would_do() -> None:
     found = told(reads(300), Trial(3000.0, 8, 8, 512, True, 8), GPU)
     assert found["limit"][0] == "warning"
-    assert "4 workers read 1,200 of 3,000 pictures/s" in found["limit"][1]
+    assert "4 workers read 1,200 pictures/s, and 3,000 can be trained; 10 workers would do" in found["limit"][1]
     assert found["limit"][2] == "--workers 10"
     assert found["batch size"][:2] == (
         "ok", "8 pictures at a time find room; the largest that does with a tenth to spare is 512, tried",
