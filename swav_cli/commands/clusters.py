@@ -68,6 +68,14 @@ def clusters(
         Path | None,
         typer.Option(metavar="FILE.png", help="Write the most typical pictures, a line a group; or the nearest ones."),
     ] = None,
+    page: Annotated[
+        bool | None,
+        typer.Option(
+            "--page/--no-page",
+            help="Write index.html: groups, copies, odd pictures and a map.",
+            show_default="where swav-cli has its extra `report`",
+        ),
+    ] = None,
     atlas: Annotated[
         bool, typer.Option("--atlas", help="Write atlas.parquet too: a map with pictures for embedding-atlas.")
     ] = False,
@@ -94,8 +102,9 @@ def clusters(
     swav clusters photos/ --nearest demo/bird.JPEG -k 5
     swav clusters photos/ --model timm:resnet50.a1_in1k
 
-    A row a picture in clusters.csv, all in numbers in results.json, and lists of
-    what to keep and what others stand for: nothing is ever deleted.
+    A row a picture in clusters.csv, all in numbers in results.json, a page to look
+    at in index.html, and lists of what to keep and what others stand for: nothing
+    is ever deleted.
     The same command again computes only pictures that are new.
     """
     _refuse_contradictions(listed, null, nearest, against, atlas or sort_into is not None, as_json)
@@ -105,7 +114,11 @@ def clusters(
 
     how = Inference.wanted(device, precision, batch_size, workers)
     screen = Screen(speaks=True)
-    with screen.counting("pictures") as progress, screen.counting("pictures compared") as comparing:
+    with (
+        screen.counting("pictures") as progress,
+        screen.counting("pictures compared") as comparing,
+        screen.counting("pictures drawn") as drawing,
+    ):
         if nearest is not None:
             near = nearest_pictures(
                 nearest, inputs or [], model, out, k=k, show=show, how=how, overwrite=overwrite, notice=screen.notice,
@@ -115,8 +128,9 @@ def clusters(
             return
         result = find_clusters(
             inputs or [], model, out, groups=groups, method=method, smallest=smallest, near=near_cosine,
-            against=against or (), written=written, show=show, atlas=atlas, sort_into=sort_into, copy=copy, how=how,
-            overwrite=overwrite, notice=screen.notice, progress=progress, comparing=comparing, indexing=screen.indexing,
+            against=against or (), written=written, show=show, page=page, atlas=atlas, sort_into=sort_into, copy=copy,
+            how=how, overwrite=overwrite, notice=screen.notice, progress=progress, comparing=comparing,
+            drawing=drawing, indexing=screen.indexing,
         )  # fmt: skip
     if listed is not None:
         from swav_cli.report.clusters_table import listed as paths_of

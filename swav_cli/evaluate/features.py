@@ -63,8 +63,8 @@ class Squares(Dataset[Batch]):
         return torch.empty(0)
 
 
-def _read_squares(
-    squares: Squares, chosen: Sequence[int], batch_size: int, workers: int, pin_memory: bool
+def read_squares(
+    squares: Squares, chosen: Sequence[int], batch_size: int, workers: int, pin_memory: bool = False
 ) -> Generator[Batch, None, None]:
     """The chosen ones in their order; see `read_batches` for what becomes of workers that are killed."""
 
@@ -128,7 +128,7 @@ def stream_features(
     mean, std = (torch.tensor(values, device=device)[:, None, None] for values in (about.mean, about.std))
     squares = reader(pictures, about.size, about.crop_pct)
     workers = how.readers(pictures, about.size)
-    with closing(_read_squares(squares, chosen, batch_size, workers, device.type == "cuda")) as batches:
+    with closing(read_squares(squares, chosen, batch_size, workers, device.type == "cuda")) as batches:
         for batch in batches:
             pixels = moved(batch.crops[0].squeeze(1), device)
             x = pixels.contiguous(memory_format=memory_format(device)).float().div_(255).sub_(mean).div_(std)

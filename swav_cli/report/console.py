@@ -206,7 +206,8 @@ def describe_results(results: dict[str, Any], path: Path) -> str:
         "next",
         f"  swav report {typed}    one page to look at and to show",
         *([f"  swav eval {typed}    more about how good it is"] if "knn" in results else []),
-        f"  swav predict photos/ --model {typed}    which pictures belong together",
+        f"  swav clusters --model {typed}    which of its pictures belong together, are copies, are odd",
+        f"  swav predict photos/ --model {typed}    which cluster each of other pictures is of",
         f"  swav extract photos/ --model {typed} --out feats.npy    their features in a file",
         "  swav pretrain photos/    train on a folder of your own; swav recipes lists other recipes",
     ]

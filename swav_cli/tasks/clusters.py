@@ -23,7 +23,7 @@ from swav_cli.evaluate.clustering.find import Wanted, find
 from swav_cli.evaluate.clustering.found import Found, Match
 from swav_cli.evaluate.clustering.groups import Grouping
 from swav_cli.evaluate.clustering.kept import Kept, keys_of
-from swav_cli.evaluate.clustering.layout import lay_out
+from swav_cli.evaluate.clustering.layout import laid_out
 from swav_cli.evaluate.clustering.near import nearest
 from swav_cli.evaluate.clustering.seen import Seen, see
 from swav_cli.evaluate.features import extract_features
@@ -42,7 +42,9 @@ from swav_cli.report.clusters_table import (
     write_matches,
     write_table,
 )
+from swav_cli.report.words import size
 from swav_cli.tasks.clusters_opened import ClustersFolder, Opened, all_seen, open_clusters, refuse_inputs, working_in
+from swav_cli.tasks.clusters_page import wants_page, write_page
 from swav_cli.writable import check_place
 
 RESULTS_FORMAT = "swav-clusters-results-1"
@@ -70,6 +72,7 @@ def find_clusters(
     against: str | Path | Sequence[str | Path] = (),
     written: str = "csv",
     show: str | Path | None = None,
+    page: bool | None = None,
     atlas: bool = False,
     sort_into: str | Path | None = None,
     copy: bool = False,
@@ -78,6 +81,7 @@ def find_clusters(
     notice: Notice = silent,
     progress: Told = silent,
     comparing: Told = silent,
+    drawing: Told = silent,
     indexing: Told = silent,
 ) -> Clusters:
     """Find which pictures belong together, which are copies and which are odd, and write it into a folder.
@@ -100,11 +104,13 @@ def find_clusters(
         against: other pictures; which of these are among them is found too.
         written: the table's format, csv or parquet.
         show: a PNG file for the most typical pictures of each group.
+        page: write `index.html` too, to look at all of it; None: where what draws it is installed.
         atlas: write `atlas.parquet` too, which embedding-atlas opens.
         sort_into: a folder in which each group gets one with its pictures, as links, or with `copy` copies.
         how: on which device and the like; what is found depends on the precision alone.
         overwrite: begin anew, and replace what the folder holds.
-        notice, progress, comparing: told of what is worth knowing, of pictures computed, and of pictures compared.
+        notice: told of what is worth knowing.
+        progress, comparing, drawing: told of pictures computed, compared, and read again to be drawn.
         indexing: told of bytes done and bytes in all where shards are gone through for the first time.
 
     Raises:
@@ -121,6 +127,7 @@ def find_clusters(
     others = open_inputs(names, opened.model.about.channels, progress=indexing) if names else None
     sorting = Sorting(sort_into, pictures, (), 0, copy=copy, notice=notice) if sort_into else None
     refuse_inputs(opened, [*([show] if show else []), folder.table(form), folder.against(form), folder.results])
+    draws = wants_page(page, folder, notice)
     began = time.monotonic()
     with working_in(opened, overwrite) as kept:
         seen = all_seen(opened, kept, notice, progress)
@@ -133,11 +140,9 @@ def find_clusters(
             clusters.results["against"] = _matched(found, others)
         clusters.results["seconds"] = {"features": then - began, "clusters": time.monotonic() - then}
         _write(clusters, form, others is not None)
-        if atlas:
-            write_atlas(folder.atlas, found, lay_out(found), progress)
-    notice(f"wrote {folder.path}")
-    if atlas:
-        notice(f"look at it with: {opening_command(folder.atlas)}")
+        maps = _write_maps(opened, found, kept, atlas, draws, drawing)
+    for words in (f"wrote {folder.path}", *maps):
+        notice(words)
     if show is not None:
         notice(f"wrote {show}, a line for each of {save_groups(show, found)} groups")
     if sorting is not None:
@@ -252,6 +257,19 @@ def _write(clusters: Clusters, form: TableFormat, compared: bool) -> None:
     if compared:
         write_matches(folder.against(form), found, form)
     write_json(folder.results, clusters.results)
+
+
+def _write_maps(opened: Opened, found: Found, kept: Kept, atlas: bool, page: bool, drawing: Told) -> list[str]:
+    """What is to be looked at, as far as it is wanted; and how, in words."""
+    folder, words = opened.folder, []
+    folder.sections.unlink(missing_ok=True)  # it tells of what was found before
+    if page:
+        write_page(opened, found, laid_out(found, kept), drawing)
+        words.append(f"look at {folder.page}, {size(folder.page.stat().st_size)}")
+    if atlas:
+        write_atlas(folder.atlas, found, laid_out(found, kept), drawing)
+        words.append(f"look at it with: {opening_command(folder.atlas)}")
+    return words
 
 
 def _results(found: Found, seen: Seen, wanted: Wanted) -> dict[str, Any]:

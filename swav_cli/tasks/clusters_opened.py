@@ -46,6 +46,15 @@ class ClustersFolder:
         return self.path / "atlas.parquet"
 
     @property
+    def page(self) -> Path:
+        return self.path / "index.html"
+
+    @property
+    def sections(self) -> Path:
+        """What the page tells, for the report of the run that these are the pictures of."""
+        return self.kept / "page.json"
+
+    @property
     def mark(self) -> Path:
         return self.path / CLUSTERS
 

@@ -22,6 +22,7 @@ from swav_cli.report.sheet import crop_strips
 from swav_cli.run.folder import RunFolder
 from swav_cli.run.newest import newest_run
 from swav_cli.run.pictures import run_of, training_pictures
+from swav_cli.tasks.clusters_page import sections_of
 from swav_cli.tasks.models import describe_model
 from swav_cli.tasks.pretrain_plan import preview_views
 from swav_cli.writable import is_pipe_or_device
@@ -122,7 +123,8 @@ def _of_runs(folders: list[RunFolder], notice: Notice) -> Content:
         if found.missing:
             notice(f"{name}: {found.missing}")
     title = names[0] if len(names) == 1 else f"{counted(len(names), 'run')}: {', '.join(names)}"
-    return Content(subjects, crops, environment=environment(torch.device("cpu")), title=title)
+    clusters = sections_of(folders[0].path) if len(folders) == 1 else None
+    return Content(subjects, crops, environment=environment(torch.device("cpu")), clusters=clusters, title=title)
 
 
 def _names(folders: list[RunFolder]) -> list[str]:

@@ -43,7 +43,9 @@ def rows(path: Path) -> dict[str, dict[str, str]]:
 
 
 def test_a_folder_that_grows(swav: Run, here: Path) -> None:
-    done = swav("clusters", "photos", "--groups", "2", "--json", "--batch-size", "7", "--show", "sheet.png")
+    done = swav(
+        "clusters", "photos", "--groups", "2", "--json", "--batch-size", "7", "--show", "sheet.png", "--no-page"
+    )
     assert done.returncode == 0, done.stderr
     results = json.loads(done.stdout)
     assert results == json.loads((here / "clusters" / "results.json").read_text())
@@ -61,7 +63,7 @@ def test_a_folder_that_grows(swav: Run, here: Path) -> None:
 
     shutil.copy(here / "photos" / "plain" / "02.png", here / "photos" / "plain" / "new\nline.png")
     os.remove(here / "photos" / "stripes" / "01.png")
-    again = swav("clusters", "photos", "--groups", "2", "--print", "delete", "-0")
+    again = swav("clusters", "photos", "--groups", "2", "--print", "delete", "-0", "--no-page")
     assert again.stdout == "photos/plain/new\nline.png\0photos/stripes/again.png\0"
     assert "1 picture computed; 41 were known" in again.stderr
     assert "1 picture of before is not among these" in again.stderr
@@ -70,23 +72,23 @@ def test_a_folder_that_grows(swav: Run, here: Path) -> None:
         assert [after[path][name] for name in COLUMNS[:6]] == [table[path][name] for name in COLUMNS[:6]]
 
     Image.new("RGB", (24, 24), "red").save(here / "photos" / "plain" / "04.png")
-    third = swav("clusters", "photos", "--groups", "3", "--json")
+    third = swav("clusters", "photos", "--groups", "3", "--json", "--no-page")
     assert "1 picture computed, 1 of them changed" in third.stderr
     assert [group["group"] for group in json.loads(third.stdout)["groups"]] == [0, 1, 2]
     make_run(here / "runs" / "other", tiny_recipe())
-    refused = swav("clusters", "photos", "--model", "runs/other")
+    refused = swav("clusters", "photos", "--model", "runs/other", "--no-page")
     assert (refused.returncode, "another model" in refused.stderr) == (2, True)
-    elsewhere = swav("clusters", "shapes:20", "--model", "runs/learnt")
+    elsewhere = swav("clusters", "shapes:20", "--model", "runs/learnt", "--no-page")
     assert (elsewhere.returncode, "other pictures" in elsewhere.stderr) == (2, True)
 
 
 def test_any_batch_size_workers_and_order(swav: Run, here: Path) -> None:
     listed = sorted((here / "photos").glob("*/*.png"), reverse=True)
-    options = ("--out", "photos/found", "--show", "photos/found/sheet.png", "--batch-size", "3")
+    options = ("--out", "photos/found", "--show", "photos/found/sheet.png", "--batch-size", "3", "--no-page")
     assert swav("clusters", "photos", *options).returncode == 0
     assert "all 42 were known" in swav("clusters", "photos", *options).stderr  # the sheet is no picture of theirs
     (here / "list.txt").write_text("\n".join(str(path.relative_to(here)) for path in listed))
-    done = swav("clusters", "list.txt", "--out", "b", "--workers", "1")
+    done = swav("clusters", "list.txt", "--out", "b", "--workers", "1", "--no-page")
     assert done.returncode == 0, done.stderr
     one, other = (rows(here / name / "clusters.csv") for name in ("photos/found", "b"))
     assert [*one] == [*other]
@@ -101,7 +103,9 @@ def test_one_among_others_and_what_is_near(swav: Run, here: Path) -> None:
     (here / "test").mkdir()
     Image.open(here / "photos" / "plain" / "02.png").save(here / "test" / "leak.bmp")
     Image.new("RGB", (24, 24), "blue").save(here / "test" / "new.png")
-    done = swav("clusters", "photos", "--against", "test", "--print", "against", "--sort-into", "sorted", "--copy")
+    done = swav(
+        "clusters", "photos", "--against", "test", "--print", "against", "--sort-into", "sorted", "--copy", "--no-page"
+    )
     assert done.stdout == "photos/plain/02.png\n", done.stderr
     assert rows(here / "clusters" / "against.csv") == {
         "photos/plain/02.png": {
@@ -128,7 +132,7 @@ def test_a_run_and_its_pictures_as_parquet_with_an_atlas(swav: Run, here: Path) 
     recipe = here / "runs" / "learnt" / "recipe.yaml"
     recipe.write_text(recipe.read_text().replace("shapes:48", "shapes:16"))
     options = ("--format", "parquet", "--method", "density", "--smallest", "4", "--atlas")
-    done = swav("clusters", "--model", "runs/learnt", *options)
+    done = swav("clusters", "--model", "runs/learnt", "--no-page", *options)
     assert done.returncode == 0, done.stderr
     folder = here / "runs" / "learnt" / "clusters"
     assert parquet.read_table(folder / "clusters.parquet").column_names == COLUMNS
@@ -157,7 +161,7 @@ def test_a_network_that_timm_publishes(swav: Run, here: Path, monkeypatch: pytes
     save_file(timm.create_model("test_vit").state_dict(), snapshot / "model.safetensors")
     monkeypatch.setenv("HF_HOME", str(here / "hub"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    done = swav("clusters", "photos", "--model", "timm:test_vit", "--groups", "3", "--json")
+    done = swav("clusters", "photos", "--model", "timm:test_vit", "--groups", "3", "--json", "--no-page")
     assert done.returncode == 0, done.stderr
     results = json.loads(done.stdout)
     assert (results["clusters"]["kind"], results["copies"]["exact"], len(results["groups"])) == ("centres", 1, 3)

@@ -48,7 +48,7 @@ COMMANDS: list[tuple[str, Sequence[str]]] = [
     ("predict photos --model runs/learnt --sort-into sorted --out answers.csv --show sheet.png",
      ["answers.csv", "sheet.png", "sorted/*"]),
     ("extract photos --model runs/learnt --out feats.npy", OF_FEATURES),
-    ("clusters photos --model runs/learnt", [f"clusters/{name}" for name in OF_CLUSTERS]),
+    ("clusters photos --model runs/learnt", [f"clusters/{name}" for name in (*OF_CLUSTERS, "index.html")]),
     ("export runs/learnt --format safetensors", ["runs/learnt/export/learnt.safetensors"]),
     ("export runs/learnt --format onnx", ["runs/learnt/export/learnt.onnx"]),
     ("export runs/wide --format timm --out timm", ["timm/config.json", "timm/model.safetensors"]),

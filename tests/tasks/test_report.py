@@ -97,7 +97,7 @@ def test_trouble_and_an_end_before_the_end_are_told(tmp_path: Path) -> None:
     told = words_of(write_report([run], tmp_path / "here.html").report)
     for words in (
         "In trouble: codes have gone flat.", "The loss sits at ln K; try --set loss.epsilon=0.08.",
-        "not finished: after 2 of 3 epochs", "Its pictures can't be looked at any more: ", "gone",
+        "stopped after 2 of 3 epochs", "Its pictures can't be looked at any more: ", "gone",
     ):  # fmt: skip
         assert words in told, words
     recovered = of_epochs("flat", "healthy", advice=advice)

@@ -4,6 +4,7 @@
       made.json          by which model and how precisely
       space.npz          where pictures are compared
       centres.npz        the clusters, and the group of each
+      layout.npz         the map of the pictures, where one was asked for
       part-00000.npz     some thousand pictures, a row each; parts are never changed
 
 A part is written whole or not at all, so that stopped work goes on behind the last one.
@@ -68,7 +69,8 @@ class Kept:
 
     def __init__(self, folder: Path, made: dict[str, Any]) -> None:
         self.folder, self.made = folder, {"format": KEPT_FORMAT, **made}
-        self._described, self._space, self._centres = (folder / n for n in ("made.json", "space.npz", "centres.npz"))
+        names = ("made.json", "space.npz", "centres.npz", "layout.npz")
+        self._described, self._space, self._centres, self._layout = (folder / name for name in names)
 
     def before(self) -> dict[str, Any] | None:
         """What the rows that are there depend on; None where there are none."""
@@ -84,7 +86,7 @@ class Kept:
 
     def clear(self) -> None:
         """Remove what is kept, and nothing else."""
-        for path in (self._described, self._space, self._centres, *self.parts()):
+        for path in (self._described, self._space, self._centres, self._layout, *self.parts()):
             path.unlink(missing_ok=True)
 
     def beside(self, name: str) -> Kept:
@@ -116,6 +118,12 @@ class Kept:
 
     def keep_centres(self, arrays: dict[str, NDArray[Any]]) -> None:
         _save(self._centres, arrays)
+
+    def layout(self) -> dict[str, NDArray[Any]] | None:
+        return arrays_in(self._layout) if self._layout.exists() else None
+
+    def keep_layout(self, arrays: dict[str, NDArray[Any]]) -> None:
+        _save(self._layout, arrays)
 
     def add(self, keys: Sequence[str], stamps: Sequence[Stamp], row: Row) -> None:
         """A further part."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from importlib.util import find_spec
 
@@ -9,12 +10,42 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swav_cli.evaluate.clustering.found import Found
+from swav_cli.evaluate.clustering.kept import Kept
 from swav_cli.evaluate.clustering.near import nearest
 
 MAPPED = 10_000  # pictures that are laid out together; t-SNE of so many takes about a minute
-MAPPED_BY_UMAP = 100_000
+LEAST_BY_UMAP, MAPPED_BY_UMAP = 1_000, 100_000
 BESIDE = 3  # laid-out pictures beside the nearest of which others are put
 NEIGHBOURS = 15  # that UMAP looks at
+
+
+def laid_out(found: Found, kept: Kept) -> NDArray[np.float32]:  # (N, 2)
+    """`lay_out`, or what the folder knows of the same pictures in the same order."""
+    digest = hashlib.blake2b(found.points.tobytes() + found.read.tobytes(), digest_size=16)
+    digest.update(by_what(found).encode())
+    of = np.frombuffer(digest.digest(), dtype=np.uint8)
+    known = kept.layout()
+    if known is not None and np.array_equal(known["of"], of):
+        return known["places"]
+    places = lay_out(found)
+    kept.keep_layout({"of": of, "places": places})
+    return places
+
+
+def by_what(found: Found) -> str:
+    """How pictures come to their places, in a sentence."""
+    count = int(found.read.sum())
+    if count <= NEIGHBOURS + 1:
+        return "Pictures lie along the two main directions of their features."
+    name, most = ("UMAP", MAPPED_BY_UMAP) if _takes_umap(count) else ("t-SNE", MAPPED)
+    if count <= most:
+        return f"Pictures are laid out by {name}."
+    return f"{most:,} pictures, evenly spread, are laid out by {name}, the others between the nearest of those."
+
+
+def _takes_umap(count: int) -> bool:
+    """Of fewer, t-SNE has come to its end before umap-learn is compiled."""
+    return count >= LEAST_BY_UMAP and find_spec("umap") is not None
 
 
 def lay_out(found: Found) -> NDArray[np.float32]:  # (N, 2), NaN for pictures that can't be read
@@ -23,8 +54,8 @@ def lay_out(found: Found) -> NDArray[np.float32]:  # (N, 2), NaN for pictures th
     Of more pictures than either takes in reasonable time so many are laid out, evenly spread, and the others are put
     between the three nearest of them.
     """
-    has_umap = find_spec("umap") is not None
     read = np.flatnonzero(found.read)
+    has_umap = _takes_umap(len(read))
     most = MAPPED_BY_UMAP if has_umap else MAPPED
     chosen = read[np.linspace(0, len(read) - 1, min(len(read), most), dtype=int)] if len(read) else read
     places = np.full((len(found.paths), 2), np.nan, dtype=np.float32)

@@ -32,16 +32,17 @@ class Number(NamedTuple):
     beside: str = ""  # what it is to be measured by
 
 
-def state_of(subject: Subject) -> str:
+def standing_of(subject: Subject) -> str:
     """How far a run has come, in words."""
-    if subject.is_finished:
+    known = subject.state
+    if known.state == "finished":
         seconds = subject.results.get("seconds")
         return f"finished in {duration(seconds)}" if isinstance(seconds, (int, float)) else "finished"
-    failed = [line for line in subject.lines if line.get("kind") == "failed"]
     done = f"after {len(subject.epochs)} of {counted(subject.epochs_in_all, 'epoch')}"
-    if failed:
-        return f"ended by itself {done}: {failed[-1].get('why', '')}"
-    return f"not finished: {done}"
+    if known.is_alive:
+        return f"{known.state} when this page was made, {done}"
+    ended = {"stopped": "stopped", "diverged": "ended, as its loss was no longer finite,", "failed": "ended by itself"}
+    return f"{ended.get(known.state, known.state)} {done}" + (f": {known.why}" if known.why else "")
 
 
 def headline_of(subject: Subject) -> Headline | None:

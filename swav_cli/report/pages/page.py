@@ -7,7 +7,9 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from datetime import datetime, timezone
 from functools import cache
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,13 +28,20 @@ HERE = Path(__file__).parent
 NEEDED = ("jinja2", "bokeh")
 
 
+def missing_for_pages() -> str:
+    """What pages need and is not here, in words; empty where all is."""
+    if all(find_spec(name) is not None for name in NEEDED):
+        return ""
+    return "pages need swav-cli with its extra `report`: pip install 'swav-cli[report]'"
+
+
 def check_pages() -> None:
     """
     Raises:
         UserError: a library that makes pages is not installed.
     """
-    if any(find_spec(name) is None for name in NEEDED):
-        raise UserError("pages need swav-cli with its extra `report`: pip install 'swav-cli[report]'")
+    if missing := missing_for_pages():
+        raise UserError(missing)
 
 
 def check_page_place(path: Path, overwrite: bool) -> None:
@@ -45,21 +54,26 @@ def check_page_place(path: Path, overwrite: bool) -> None:
         raise UserError(f"{path}: is there, and no page that swav has made; name another, or give --overwrite")
 
 
-def render_page(template: str, drawings: Mapping[str, Drawing], **values: Any) -> str:
+def render_page(template: str, drawings: Mapping[str, Drawing | str], **values: Any) -> str:
     """The page's text.
 
     Args:
         template: its file's name below `templates/`.
-        drawings: of bokeh, by the id of the element that each is put into.
+        drawings: of bokeh, or `drawing_text` of them, by the id of the element that each is put into.
         values: what the template names. Text is escaped, whatever it holds; see `shown`.
     """
-    items = {name: _as_json(drawing, name) for name, drawing in drawings.items()}
+    items = {name: each if isinstance(each, str) else drawing_text(each, name) for name, each in drawings.items()}
     body = environment().get_template(template).render(
-        mark=PAGE, style=_style(), bokeh=_bokeh(drawings), drawings=items, nonce="", **values
+        mark=PAGE, style=_style(), bokeh=_bokeh(bool(drawings)), drawings=items, nonce="", **values
     )  # fmt: skip
     # Scripts run that carry the word which the page's head allows, and no other: not one that a file's name brings.
     nonce = hashlib.sha256(body.encode(errors="replace")).hexdigest()[:32]
     return body.replace('nonce=""', f'nonce="{nonce}"').replace("'nonce-'", f"'nonce-{nonce}'")
+
+
+def made() -> dict[str, str]:
+    """What every page says at its foot."""
+    return {"version": version("swav-cli"), "made": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")}
 
 
 def save_page(path: Path, text: str) -> None:
@@ -104,24 +118,27 @@ def _style() -> str:
     return (HERE / "style.css").read_text(encoding="utf-8")
 
 
-def _bokeh(drawings: Mapping[str, Drawing]) -> str:
-    """The library's own scripts, as far as these drawings need them; the browser fetches nothing."""
-    if not drawings:
+def _bokeh(needed: bool) -> str:
+    """The library's own script, so that the browser fetches nothing."""
+    if not needed:
         return ""
     from bokeh.resources import Resources
 
-    parts = ["bokeh", *(["bokeh-gl"] if any(_wants_gl(drawing) for drawing in drawings.values()) else [])]
-    scripts = Resources(mode="inline", components=parts).js_raw
-    return "\n".join(scripts)
+    return "\n".join(Resources(mode="inline", components=["bokeh"]).js_raw)
 
 
-def _wants_gl(drawing: Drawing) -> bool:
-    return getattr(drawing, "output_backend", "canvas") == "webgl"
-
-
-def _as_json(drawing: Drawing, element: str) -> str:
-    """What bokeh's script builds a drawing of; no `<` is in it, so that it can't end the element that holds it."""
+def drawing_text(drawing: Drawing, element: str) -> str:
+    """What bokeh's script builds a drawing of, in the element of that id."""
     from bokeh.embed import json_item
 
-    text = json.dumps(json_item(drawing, element), separators=(",", ":"))
+    return data_text(json_item(drawing, element))
+
+
+def data_text(value: Any) -> str:
+    """JSON for a script of the page; no `<` is in it, so that it can't end the element that holds it.
+
+    >>> data_text({"name": "</script>"})
+    '{"name":"\\\\u003c/script\\\\u003e"}'
+    """
+    text = json.dumps(value, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")

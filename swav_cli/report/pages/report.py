@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
-from importlib.metadata import version
 from typing import Any, NamedTuple
 
+from swav_cli.report.pages.clusters import Sections
 from swav_cli.report.pages.curves import COLOURS, HEIGHT, draw_panel
-from swav_cli.report.pages.headline import earlier_trouble, facts_of, headline_of, numbers_of, state_of
-from swav_cli.report.pages.page import render_page
+from swav_cli.report.pages.headline import earlier_trouble, facts_of, headline_of, numbers_of, standing_of
+from swav_cli.report.pages.page import made, render_page
 from swav_cli.report.pages.panels import Courses, panels_of
 from swav_cli.report.pages.pictures import file_address
 from swav_cli.report.pages.recipes import recipe_rows
@@ -37,6 +36,7 @@ class Content:
     model: Mapping[str, str] | None = None  # facts of a model that is of no run
     courses: Courses | None = None  # what is normal for the recipe
     environment: Mapping[str, str] | None = None  # where no run tells of its own
+    clusters: Sections | None = None  # of the pictures of the one run
     title: str = ""
 
 
@@ -56,13 +56,10 @@ def report_page(content: Content) -> str:
         "model": content.model,
         "environments": _environments(content),
     }
+    clusters = content.clusters or Sections({}, {})
     drawings = {f"curve-{number}": draw_panel(panel) for number, panel in enumerate(panels)}
-    return render_page("report.html", drawings, sections=_sections(values), **made(), **values)
-
-
-def made() -> dict[str, str]:
-    """What every page says at its foot."""
-    return {"version": version("swav-cli"), "made": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")}
+    values = {**clusters.values, **values, "has_clusters": bool(clusters.values)}
+    return render_page("report.html", {**drawings, **clusters.drawings}, sections=_sections(values), **made(), **values)
 
 
 def _run(subject: Subject, number: int, content: Content) -> dict[str, Any]:
@@ -71,7 +68,7 @@ def _run(subject: Subject, number: int, content: Content) -> dict[str, Any]:
         "name": subject.name,
         "colour": COLOURS[number % len(COLOURS)],
         "facts": "; ".join(facts_of(subject)),
-        "state": state_of(subject),
+        "state": standing_of(subject),
         "headline": headline_of(subject),
         "earlier": earlier_trouble(subject),
         "numbers": numbers_of(subject),
@@ -103,6 +100,7 @@ def _sections(values: dict[str, Any]) -> list[tuple[str, str]]:
         "results": ("Results", values["tables"] or values["comparison"]),
         "crops": ("Crops", any(run["crops"] or run["crops_missing"] for run in values["runs"])),
         "prototypes": ("Prototypes", any(run["sheet"] for run in values["runs"])),
+        "clusters": ("Clusters", values["has_clusters"]),
         "recipe": ("Recipe", values["rows"]),
         "model": ("Model", values["model"]),
         "environment": ("Environment", values["environments"]),

@@ -13,6 +13,7 @@ from swav_cli.recipe.schema import Recipe
 from swav_cli.run.folder import RunFolder
 from swav_cli.run.metrics import read_metrics
 from swav_cli.run.results import read_results
+from swav_cli.run.state import RunState, state_of
 
 
 @dataclass(frozen=True)
@@ -24,14 +25,11 @@ class Subject:
     recipe: AnyRecipe
     lines: list[dict[str, Any]] = field(repr=False)  # of its metrics
     results: dict[str, Any] = field(repr=False)
+    state: RunState
 
     @property
     def is_pretraining(self) -> bool:
         return isinstance(self.recipe, Recipe)
-
-    @property
-    def is_finished(self) -> bool:
-        return "recipe" in self.results
 
     @property
     def epochs(self) -> list[dict[str, Any]]:
@@ -89,7 +87,8 @@ def read_subject(folder: RunFolder, name: str) -> Subject:
     Raises:
         UserError: its recipe can't be read.
     """
-    return Subject(name, folder, read_recipe(folder.recipe), read_metrics(folder.metrics), read_results(folder))
+    lines = [line for line in read_metrics(folder.metrics) if "kind" in line]
+    return Subject(name, folder, read_recipe(folder.recipe), lines, read_results(folder), state_of(folder.path, lines))
 
 
 def classifiers_beside(run: RunFolder) -> Iterator[tuple[Path, dict[str, Any]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +11,8 @@ import numpy as np
 import pytest
 
 from swav_cli.evaluate.clustering import layout
-from swav_cli.evaluate.clustering.layout import lay_out
+from swav_cli.evaluate.clustering.kept import Kept
+from swav_cli.evaluate.clustering.layout import by_what, laid_out, lay_out
 from tests.evaluate.clustering.made_up import kinds
 
 
@@ -45,6 +47,7 @@ def test_umap_gets_the_neighbours_that_are_known(monkeypatch: pytest.MonkeyPatch
             return points[:, :2]
 
     monkeypatch.setattr(layout, "find_spec", lambda name: name)
+    monkeypatch.setattr(layout, "LEAST_BY_UMAP", 20)
     monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=UMAP))
     points = kinds(2, 20)
     assert np.array_equal(lay_out(found(points)), points[:, :2])
@@ -52,6 +55,27 @@ def test_umap_gets_the_neighbours_that_are_known(monkeypatch: pytest.MonkeyPatch
     assert ids.shape == apart.shape == (40, given["n_neighbors"])
     assert ids[:, 0].tolist() == list(range(40))
     assert np.abs(apart - (1 - np.einsum("nd,nkd->nk", points, points[ids]))).max() < 1e-5
+
+
+def test_places_are_kept_and_made_anew_for_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layout, "find_spec", lambda name: None)
+    asked = []
+    monkeypatch.setattr(layout, "lay_out", lambda found: asked.append(len(found.paths)) or found.points[:, :2])
+    kept = Kept(tmp_path, {})
+    for points in (kinds(1, 20), kinds(1, 20), kinds(1, 30), kinds(1, 30)):
+        assert np.array_equal(laid_out(found(points), kept), points[:, :2])
+    assert asked == [20, 30]
+    kept.clear()
+    laid_out(found(kinds(1, 30)), kept)
+    assert asked == [20, 30, 30]
+
+
+def test_how_it_is_made_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layout, "find_spec", lambda name: name)
+    many = "100,000 pictures, evenly spread, are laid out by UMAP, the others between the nearest of those."
+    said = ["two main directions of", "by t-SNE.", "by UMAP.", many]
+    for count, words in zip((9, 100, 1_000, 100_001), said, strict=True):
+        assert words in by_what(found(np.zeros((count, 2), np.float32)))
 
 
 @pytest.mark.parametrize("count", [1, 2, 9])

@@ -7,7 +7,10 @@
     const script = items.get(name);
     if (script === undefined) return;
     items.delete(name);
-    Bokeh.embed.embed_item(JSON.parse(script.textContent));
+    Bokeh.embed.embed_item(JSON.parse(script.textContent)).then((views) => {
+      const model = [...views][0].model;
+      document.dispatchEvent(new CustomEvent("drawn", { detail: { name, model } }));
+    });
   }
   const drawAll = () => [...items.keys()].forEach(draw);
   const seen = new IntersectionObserver((entries) => {
