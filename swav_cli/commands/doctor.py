@@ -59,12 +59,12 @@ def doctor(
     swav doctor --report
 
     Without a recipe: Python, packages, devices, precision, memory, limits, disks.
-    With one, told as `swav pretrain` is: its pictures (broken ones, sizes, copies,
-    classes), what contradicts itself and what is risky, reading against training,
-    the largest batch that fits, time and disk.
+    With one, told as to `swav pretrain`: its pictures (broken, sizes, copies,
+    classes), contradictions and risks, reading against training, the largest
+    batch that fits, time and disk.
 
-    Exit code: 0 where all is ok or a warning, 1 where something is a problem, 2
-    where it can't be looked at.
+    Exit code: 0 where all is ok or a warning, 1 where something is a problem,
+    2 where it can't be looked at.
     """
     if report and as_json:
         raise UserError("--report and --json exclude each other; leave one out")
