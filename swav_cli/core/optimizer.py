@@ -86,19 +86,34 @@ class LARS(Optimizer):
         return loss
 
     def _step_together(self, params: list[Tensor], group: dict[str, Any]) -> None:
-        gradients = [p.grad for p in params if p.grad is not None]
+        # As lines of numbers: torch works on all tensors of a list at once where they lie alike in memory, and takes
+        # the gradient of a convolution of 1x1 for one that lies otherwise than its weights.
+        gradients = [_line(p.grad, p) for p in params if p.grad is not None]
+        velocities = [self._velocity(p) for p in params]
+        weights = [_line(p, p) for p in params]
         decay = group["weight_decay"]
-        scales = _trust_ratios(params, gradients, decay, group["trust_coefficient"], group["eps"])
-        updates = list(torch._foreach_add(gradients, params, alpha=decay))
+        scales = _trust_ratios(weights, gradients, decay, group["trust_coefficient"], group["eps"])
+        updates = list(torch._foreach_add(gradients, weights, alpha=decay))
         # By tensors of one number torch would multiply one after another, a kernel each; by tensors alike, together.
-        torch._foreach_mul_(updates, _spread(scales, self._places(updates), updates))
-        for p in params:
-            if "momentum_buffer" not in self.state[p]:
-                self.state[p]["momentum_buffer"] = torch.zeros_like(p)
-        velocities = [self.state[p]["momentum_buffer"] for p in params]
+        spread = scales.index_select(0, self._places(updates)).split([each.numel() for each in updates])
+        torch._foreach_mul_(updates, list(spread))
         torch._foreach_mul_(velocities, group["momentum"])
         torch._foreach_add_(velocities, updates)
-        torch._foreach_add_(params, velocities, alpha=-group["lr"])
+        torch._foreach_add_(weights, velocities, alpha=-group["lr"])
+
+    def _velocity(self, p: Tensor) -> Tensor:
+        state = self.state[p]
+        if "momentum_buffer" not in state:
+            state["momentum_buffer"] = torch.zeros_like(p)
+        elif state["momentum_buffer"].stride() != p.stride():  # of a run that went on from another device
+            state["momentum_buffer"] = torch.empty_like(p).copy_(state["momentum_buffer"])
+        return _line(state["momentum_buffer"], p)
+
+
+def _line(values: Tensor, like: Tensor) -> Tensor:
+    """The numbers of a tensor in the order in which those of another lie in memory: a view where they lie so too."""
+    line = values.permute(sorted(range(like.dim()), key=like.stride, reverse=True))
+    return line.view(-1) if values.stride() == like.stride() else line.reshape(-1)
 
 
 def _trust_ratios(
@@ -110,12 +125,6 @@ def _trust_ratios(
     ratio = trust_coefficient * sizes / (slopes + weight_decay * sizes + eps)
     unscaled = (slopes > 0).to(ratio)  # where there is no gradient, its decay is taken out too
     return torch.where((sizes > 0) & (slopes > 0), ratio, unscaled)
-
-
-def _spread(scales: Tensor, places: Tensor, like: list[Tensor]) -> list[Tensor]:
-    """Each scale in all places of a tensor, which is alike in shape and in memory."""
-    parts = scales.index_select(0, places).split([each.numel() for each in like])
-    return [part.as_strided(each.shape, each.stride()) for part, each in zip(parts, like, strict=True)]
 
 
 def make_optimizer(settings: OptimizerRecipe, params: Iterable[Any], lr: float) -> Optimizer:

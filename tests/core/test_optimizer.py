@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -84,6 +85,31 @@ def test_lars_state_goes_through_a_checkpoint() -> None:
         return param.detach()
 
     assert torch.equal(run(False), run(True))
+
+
+def test_lars_is_the_same_however_tensors_lie_in_memory() -> None:
+    """Convolutions' weights with channels last, a gradient that lies otherwise, and a velocity of another device's."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(6, 4, 3, 3), (8, 4, 1, 1), (5, 3), (7,), ()]
+    plain = [torch.nn.Parameter(torch.randn(shape, generator=generator)) for shape in shapes]
+    last = [
+        torch.nn.Parameter(
+            p.detach().clone(memory_format=torch.channels_last if p.dim() == 4 else torch.preserve_format)
+        )
+        for p in plain
+    ]
+    optimizers = [LARS(each, lr=0.3, weight_decay=0.1) for each in (plain, last)]
+    for step in range(3):
+        for p, q in zip(plain, last, strict=True):
+            p.grad = torch.randn(p.shape, generator=generator)
+            q.grad = p.grad.clone()
+        if step == 2:
+            optimizers[1].load_state_dict(deepcopy(optimizers[0].state_dict()))
+        for optimizer in optimizers:
+            optimizer.step()
+        for p, q in zip(plain, last, strict=True):
+            torch.testing.assert_close(q, p, rtol=1e-6, atol=1e-7)
+    assert last[0].is_contiguous(memory_format=torch.channels_last)
 
 
 def test_lars_runs_a_closure() -> None:
