@@ -79,6 +79,8 @@ def test_a_command_of_the_readme_is_understood(swav: Run, workplace: Path, comma
             arguments += ["--set", setting]
     if arguments[0] in ("linear-eval", "finetune"):
         arguments = ["runs/quickstart" if word == "swav-800e" else word for word in arguments]
+    if arguments[0] == "clusters":
+        arguments += ["--no-page"]
     if arguments[0] == "doctor":
         arguments += ["--quick"]  # it would measure for a minute or more
     done = swav(*arguments)

@@ -14,7 +14,7 @@ import torch
 from swav_cli.data.inputs import named, open_inputs, opened_for
 from swav_cli.data.paths import expanded
 from swav_cli.data.pictures import Pictures
-from swav_cli.errors import Notice, Told, UserError, silent
+from swav_cli.errors import Notice, Told, UserError, counted, silent
 from swav_cli.evaluate.answer import Answer, Guess
 from swav_cli.evaluate.clustering.against import matches
 from swav_cli.evaluate.clustering.agreement import usage
@@ -49,6 +49,7 @@ from swav_cli.writable import check_place
 
 RESULTS_FORMAT = "swav-clusters-results-1"
 FIRST = 20  # outliers and sets of copies told in results.json; the table has all
+SLOW_TO_LAY_OUT = 3_000  # pictures, from which on it is said that they are laid out
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ def find_clusters(
             clusters.results["against"] = _matched(found, others)
         clusters.results["seconds"] = {"features": then - began, "clusters": time.monotonic() - then}
         _write(clusters, form, others is not None)
-        maps = _write_maps(opened, found, kept, atlas, draws, drawing)
+        maps = _write_maps(opened, found, kept, atlas, draws, notice, drawing)
     for words in (f"wrote {folder.path}", *maps):
         notice(words)
     if show is not None:
@@ -259,10 +260,14 @@ def _write(clusters: Clusters, form: TableFormat, compared: bool) -> None:
     write_json(folder.results, clusters.results)
 
 
-def _write_maps(opened: Opened, found: Found, kept: Kept, atlas: bool, page: bool, drawing: Told) -> list[str]:
+def _write_maps(
+    opened: Opened, found: Found, kept: Kept, atlas: bool, page: bool, notice: Notice, drawing: Told
+) -> list[str]:
     """What is to be looked at, as far as it is wanted; and how, in words."""
     folder, words = opened.folder, []
     folder.sections.unlink(missing_ok=True)  # it tells of what was found before
+    if (page or atlas) and len(found.paths) >= SLOW_TO_LAY_OUT:
+        notice(f"laying out {counted(len(found.paths), 'picture')}")
     if page:
         write_page(opened, found, laid_out(found, kept), drawing)
         words.append(f"look at {folder.page}, {size(folder.page.stat().st_size)}")

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 pytest.importorskip("jinja2")
 pytest.importorskip("bokeh")
 
+from swav_cli.core.verdict import Kind
 from swav_cli.errors import UserError
 from swav_cli.recipe.classifier_schema import LinearRecipe
 from swav_cli.recipe.file import dump_recipe
 from swav_cli.recipe.schema import Recipe
+from swav_cli.report.pages.headline import TITLES
 from swav_cli.tasks.report import write_report
 from tests.conftest import classifier_recipe, tiny_recipe
 from tests.report.pages.test_page import Elements, check_page
@@ -40,6 +42,10 @@ def make_run(folder: Path, recipe: Any, lines: list[dict[str, Any]], results: di
     if results is not None:
         (folder / "results.json").write_text(json.dumps(results))
     return str(folder)
+
+
+def test_every_verdict_has_a_title() -> None:
+    assert {*get_args(Kind)} == {*TITLES}
 
 
 def of_epochs(*verdicts: str, advice: str = "") -> list[dict[str, Any]]:

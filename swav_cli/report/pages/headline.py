@@ -17,6 +17,8 @@ TITLES = {
     "flat": ("bad", "In trouble: codes have gone flat"),
     "thrown about": ("bad", "In trouble: steps are too large"),
     "narrow": ("bad", "In trouble: embeddings use next to no directions"),
+    "stale queue": ("bad", "Less good than it could be: the queue is too old"),
+    "not normalised": ("bad", "Less good than it could be: pixels are not normalised"),
 }
 
 
@@ -51,10 +53,10 @@ def headline_of(subject: Subject) -> Headline | None:
         return None
     last = subject.last
     kind = last.get("verdict")
-    if kind not in TITLES:
+    if kind is None:
         words = "No epoch has ended yet." if not subject.epochs else "It was trained by an earlier version."
         return Headline("", "No verdict", words)
-    colour, title = TITLES[kind]
+    colour, title = TITLES.get(kind, ("bad" if last.get("advice") else "", str(kind).capitalize()))
     words = _sentence(last.get("advice") or _in_words(kind, subject.recipe, last))
     return Headline(colour, title, words)
 

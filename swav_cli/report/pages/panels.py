@@ -20,6 +20,7 @@ class Wanted(NamedTuple):
     hint: str
     by_epoch: Mapping[str, str] = {}  # keys of an epoch's line, with what the curve is called
     by_step: Mapping[str, str] = {}  # keys of a step's line
+    unit: float = 1.0  # of what is drawn, in that of the file
     logarithmic: bool = False
     from_zero: bool = True
 
@@ -41,6 +42,10 @@ PRETRAINING = (
            {"agreement": "crops agree", "stability": "kept since the last epoch"}),
     Wanted("Deviation", "1 where vectors lie evenly on the sphere, 0 where all are one.",
            {"deviation": "embeddings", "feature_deviation": "features"}),
+    Wanted("Pixels as they reach the network", "About 0 and 1, where data.mean and data.std are the pictures' own.",
+           {"pixel_mean": "mean", "pixel_deviation": "deviation"}, from_zero=False),
+    Wanted("Age of the queue, epochs", "Of its oldest embeddings; the network has changed since.",
+           {"queue_epochs": "age"}),
     Wanted("Twins among the prototypes", "Prototypes that lie on another one.", {"twins": "twins"}),
     Wanted("Norm of the gradient", "Of all weights, and of each part; a jump is a step too large.", {},
            {"gradient_norm": "all", "gradient_norm_backbone": "backbone", "gradient_norm_head": "head",
@@ -53,12 +58,16 @@ CLASSIFIERS = (
     Wanted("Norm of the gradient", "A jump is a step too large.", {}, {"gradient_norm": "all"}, logarithmic=True),
 )  # fmt: skip
 OF_BOTH = (
+    Wanted("Memory at most, GB", "Of the device, or of this process where a processor computes.",
+           {"memory": "memory"}, unit=1e9),
     Wanted("Learning rate", "After scaling by the batch.", {}, {"lr": "rate"}),
     Wanted("Pictures a second", "Through the whole step.", {}, {"images_per_second": "pictures"}),
     Wanted("Share of the time spent waiting for pictures", "Above a tenth, more workers would help.", {},
            {"data_wait": "waiting"}),
 )  # fmt: skip
-TOLD_ELSEWHERE = {"seconds", "distinct", "loss", "loss_over_ln_k"}  # numbers of lines that no panel of the rest draws
+TOLD_ELSEWHERE = {  # no panel of their own
+    "seconds", "steps", "distinct", "loss", "loss_over_ln_k", "queue_jump", "queue_sharpening",
+}  # fmt: skip
 
 
 def panels_of(subjects: Sequence[Subject], courses: Courses) -> list[Panel]:
@@ -111,6 +120,7 @@ def _curves(wanted: Wanted, subject: Subject, number: int, subjects: Sequence[Su
             faint = kind == "step" and bool(wanted.by_epoch)
             label = words if alone else subject.name if clear == 1 or faint else f"{subject.name}, {words}"
             colour = COLOURS[(place if alone else number) % len(COLOURS)]
+            values = [value / wanted.unit for value in values]
             yield Curve(label, epochs, values, colour, "solid" if alone else DASHES[place % len(DASHES)], faint)
 
 
