@@ -111,7 +111,10 @@ def test_an_import_upward_is_noticed_by_whatever_way() -> None:
 
 
 # Typer itself takes pydantic, by its version.
-HEAVY = ("torch", "torchvision", "torchcodec", "numpy", "PIL", "sklearn", "timm", "onnx", "pyarrow")
+HEAVY = (
+    "torch", "torchvision", "torchcodec", "numpy", "PIL", "sklearn", "timm", "onnx", "pyarrow", "accelerate",
+    "tensorboard",
+)  # fmt: skip
 COMMANDS = """
 import sys
 from swav_cli.app import main

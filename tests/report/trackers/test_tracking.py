@@ -15,6 +15,7 @@ from swav_cli.parallel import distributed
 from swav_cli.recipe.classifier_schema import LinearRecipe
 from swav_cli.recipe.file import AnyRecipe
 from swav_cli.report.console import Screen
+from swav_cli.report.trackers import names
 from swav_cli.report.trackers import tracking as module
 from swav_cli.report.trackers.told import curves_of, results_of
 from swav_cli.report.trackers.tools import Place
@@ -72,6 +73,7 @@ class Heard(Screen):
 @pytest.fixture
 def noted(monkeypatch: pytest.MonkeyPatch) -> type[Noted]:
     monkeypatch.setattr(module, "open_tool", Noted)
+    monkeypatch.setattr(names, "find_spec", lambda name: name)  # whatever is installed
     monkeypatch.setattr(Noted, "told", {})
     monkeypatch.setattr(Noted, "fails", ())
     return Noted
