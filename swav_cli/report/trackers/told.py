@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 JUDGED = ("knn", "top1", "top5")
+OF_EPOCHS = ("epoch", "loss", "loss_over_ln_k", "seconds", "images_per_second", "memory")
 NOT_DRAWN = ("kind", "step", "verdict", "advice")
 
 
@@ -38,7 +39,7 @@ def results_of(results: dict[str, Any]) -> dict[str, float]:
 def _group(key: str) -> str:
     if key in JUDGED:
         return "eval"
-    return "epoch" if key in ("epoch", "loss", "loss_over_ln_k") else "health"
+    return "epoch" if key in OF_EPOCHS else "health"
 
 
 def _numbers(values: dict[str, Any]) -> dict[str, float]:
