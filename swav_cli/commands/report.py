@@ -16,9 +16,9 @@ def report(
     runs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[RUN]...|MODEL",
+            metavar="RUN|MODEL",
             help="Folders of runs, side by side; or one model: a file of weights, a URL, a published one's name.",
-            show_default="the newest run",
+            show_default="the run that changed last",
             autocompletion=model_names,
         ),
     ] = None,

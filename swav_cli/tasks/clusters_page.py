@@ -11,7 +11,7 @@ from swav_cli.evaluate.clustering.found import Found
 from swav_cli.evaluate.clustering.layout import by_what
 from swav_cli.files import write_text
 from swav_cli.report.pages.clusters import Places, Sections, clusters_page, clusters_sections
-from swav_cli.report.pages.page import check_page_place, check_pages, missing_for_pages, save_page
+from swav_cli.report.pages.page import check_page_place, check_pages, data_text, missing_for_pages, save_page
 from swav_cli.tasks.clusters_opened import ClustersFolder, Opened
 
 FORMAT = "swav-clusters-page-1"
@@ -55,6 +55,8 @@ def sections_of(run: Path) -> Sections | None:
         known = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    if not isinstance(known, dict) or known.pop("format", None) != FORMAT:
+    if not isinstance(known, dict) or known.get("format") != FORMAT:
         return None
-    return Sections(**known)
+    # What a page holds as it is goes through JSON once more: the file may be anybody's.
+    values = {**known["values"], "told": data_text(json.loads(known["values"]["told"]))}
+    return Sections(values, {name: data_text(json.loads(text)) for name, text in known["drawings"].items()})

@@ -20,11 +20,11 @@ from swav_cli.report.pages.report import Content, Crops, report_page
 from swav_cli.report.pages.subjects import read_subject
 from swav_cli.report.sheet import crop_strips
 from swav_cli.run.folder import RunFolder
-from swav_cli.run.newest import newest_run
 from swav_cli.run.pictures import run_of, training_pictures
 from swav_cli.tasks.clusters_page import sections_of
 from swav_cli.tasks.models import describe_model
 from swav_cli.tasks.pretrain_plan import preview_views
+from swav_cli.tasks.watch import find_run
 from swav_cli.writable import is_pipe_or_device
 from swav_cli.zoo.load import check_known
 
@@ -53,7 +53,7 @@ def write_report(
     PosixPath('runs/quickstart/report.html')
 
     Args:
-        names: runs, or one model; the newest run where nothing is said. Several runs stand side by side.
+        names: runs, or one model; the run that changed last where nothing is said. Several runs stand side by side.
         out: the page's file; in the run's folder, of several in the folder that they lie in, of a model beside it.
         overwrite: replace a file that is there, whatever it is; a page that swav has made is replaced anyhow.
         notice: told of what is worth knowing.
@@ -73,10 +73,9 @@ def write_report(
 
 
 def _newest(notice: Notice) -> str:
-    found = newest_run(notice)
-    if found is None:
-        raise UserError("no run below runs/; train one with: swav pretrain quickstart, or name a run or a model")
-    return found
+    found = find_run(None)
+    notice(f"run: {found}")
+    return str(found)
 
 
 def _runs(given: list[str]) -> list[RunFolder]:

@@ -146,24 +146,28 @@ def test_a_classifiers_run_is_told(tmp_path: Path) -> None:
     }  # fmt: skip
     epochs = [{"kind": "epoch", "epoch": 0, "step": 5, "loss": 1.5, "top1": 71.25, "top5": 98.0}]
     run = make_run(tmp_path / "probe", classifier_recipe(LinearRecipe), epochs, results)
+    (tmp_path / "probe/confusion.csv").write_text("true class,<b>,cat\n<b>,3,2\ncat,1,4\n")
     found = write_report([run])
     assert found.runs == {"probe": None}
     told = words_of(found.report)
-    for words in ("top-1 71.25 %", "Weakest classes", "<b> 60.0", "by a layer", "Accuracy on the held-out pictures"):
+    for words in (
+        "top-1 71.25 %", "Weakest classes", "<b> 60.0", "by a layer", "Accuracy on the held-out",
+        "Which classes are taken",
+    ):  # fmt: skip
         assert words in told, words
     assert "verdict" not in told
 
 
 def test_nothing_that_is_there_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match="no run below runs/; train one"):
+    with pytest.raises(UserError, match="there is no run in runs/; name one, or train one"):
         write_report()
     run = make_run(tmp_path / "runs/a", tiny_recipe(), [])
     (tmp_path / "runs/a/report.html").write_text("my notes")
     with pytest.raises(UserError, match="no page that swav has made"):
         write_report([run])
     assert (tmp_path / "runs/a/report.html").read_text() == "my notes"
-    write_report([run], overwrite=True)
+    assert write_report(overwrite=True).report == Path("runs/a/report.html")
     assert isinstance(tiny_recipe(), Recipe)
     with pytest.raises(UserError, match="no such run, file or published model"):
         write_report(["nothing"])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from swav_cli.report.pages.clusters import Sections
+from swav_cli.report.pages.confusion import DRAWN, draw_confusion
 from swav_cli.report.pages.curves import COLOURS, HEIGHT, draw_panel
 from swav_cli.report.pages.headline import earlier_trouble, facts_of, headline_of, numbers_of, standing_of
 from swav_cli.report.pages.page import made, render_page
@@ -14,7 +15,7 @@ from swav_cli.report.pages.panels import Courses, panels_of
 from swav_cli.report.pages.pictures import file_address
 from swav_cli.report.pages.recipes import recipe_rows
 from swav_cli.report.pages.results import compared, tables_of
-from swav_cli.report.pages.subjects import Subject
+from swav_cli.report.pages.subjects import Subject, confusion_of
 
 WIDEST = 1100  # pixels of a sheet in a page
 
@@ -57,7 +58,11 @@ def report_page(content: Content) -> str:
         "environments": _environments(content),
     }
     clusters = content.clusters or Sections({}, {})
+    confusion = confusion_of(subjects[0]) if len(subjects) == 1 else None
+    values["has_confusion"] = confusion is not None and len(confusion[1]) <= DRAWN
     drawings = {f"curve-{number}": draw_panel(panel) for number, panel in enumerate(panels)}
+    if confusion is not None and values["has_confusion"]:
+        drawings["confusion"] = draw_confusion(*confusion)
     values = {**clusters.values, **values, "has_clusters": bool(clusters.values)}
     return render_page("report.html", {**drawings, **clusters.drawings}, sections=_sections(values), **made(), **values)
 

@@ -10,6 +10,7 @@ from typing import Any
 from swav_cli.errors import UserError
 from swav_cli.recipe.file import AnyRecipe, read_recipe
 from swav_cli.recipe.schema import Recipe
+from swav_cli.report.classifier import read_confusion
 from swav_cli.run.folder import RunFolder
 from swav_cli.run.metrics import read_metrics
 from swav_cli.run.results import read_results
@@ -89,6 +90,15 @@ def read_subject(folder: RunFolder, name: str) -> Subject:
     """
     lines = [line for line in read_metrics(folder.metrics) if "kind" in line]
     return Subject(name, folder, read_recipe(folder.recipe), lines, read_results(folder), state_of(folder.path, lines))
+
+
+def confusion_of(subject: Subject) -> tuple[list[list[int]], list[str]] | None:
+    """Pictures of each class that were taken for each, and the classes; None where the run has no such table."""
+    try:
+        matrix, classes = read_confusion(subject.folder.confusion)
+    except UserError:
+        return None
+    return matrix.tolist(), classes
 
 
 def classifiers_beside(run: RunFolder) -> Iterator[tuple[Path, dict[str, Any]]]:
