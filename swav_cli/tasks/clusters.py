@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from swav_cli.evaluate.clustering.found import Found, Match
 from swav_cli.evaluate.clustering.groups import Grouping
 from swav_cli.evaluate.clustering.kept import Kept, keys_of
 from swav_cli.evaluate.clustering.layout import laid_out
-from swav_cli.evaluate.clustering.near import nearest
+from swav_cli.evaluate.clustering.near import EXACT, nearest
 from swav_cli.evaluate.clustering.seen import Seen, see
 from swav_cli.evaluate.features import extract_features
 from swav_cli.evaluate.inference import Inference
@@ -48,6 +49,7 @@ from swav_cli.tasks.clusters_page import wants_page, write_page
 from swav_cli.writable import check_place
 
 RESULTS_FORMAT = "swav-clusters-results-1"
+MINUTES_A_MILLION = 100  # of a processor, for a million pictures to be compared each with all others
 FIRST = 20  # outliers and sets of copies told in results.json; the table has all
 SLOW_TO_LAY_OUT = 3_000  # pictures, from which on it is said that they are laid out
 
@@ -129,6 +131,7 @@ def find_clusters(
     sorting = Sorting(sort_into, pictures, (), 0, copy=copy, notice=notice) if sort_into else None
     refuse_inputs(opened, [*([show] if show else []), folder.table(form), folder.against(form), folder.results])
     draws = wants_page(page, folder, notice)
+    _tell_of_many(len(pictures), notice)
     began = time.monotonic()
     with working_in(opened, overwrite) as kept:
         seen = all_seen(opened, kept, notice, progress)
@@ -142,6 +145,9 @@ def find_clusters(
         clusters.results["seconds"] = {"features": then - began, "clusters": time.monotonic() - then}
         _write(clusters, form, others is not None)
         maps = _write_maps(opened, found, kept, atlas, draws, notice, drawing)
+    asked_for = wanted.grouping.count or 0
+    if asked_for > len(found.groups):
+        notice(f"--groups {asked_for}: {len(found.groups):,} clusters have pictures, so there are no more groups")
     for words in (f"wrote {folder.path}", *maps):
         notice(words)
     if show is not None:
@@ -223,6 +229,15 @@ def _check_places(show: Path | None, sort_into: Path | None) -> None:
         check_place(show, "--show")
     if sort_into is not None:
         check_place(sort_into, "--sort-into", is_folder=True)
+
+
+def _tell_of_many(count: int, notice: Notice) -> None:
+    if count > EXACT and find_spec("faiss") is None:
+        minutes = round(MINUTES_A_MILLION * (count / 1e6) ** 2)
+        notice(
+            f"{count:,} pictures are compared each with all others, for some {minutes:,} minutes of a processor; "
+            "pip install 'swav-cli[faiss]' finds nearly the same neighbours in a twentieth of that"
+        )
 
 
 # --- the work -------------------------------------------------------------------------------------------------------

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from swav_cli.core.weights import About, Model, save_model
+from swav_cli.core.weights import About, Model, read_model, save_model
 from swav_cli.data.inputs import open_inputs
 from swav_cli.errors import UserError
 from swav_cli.evaluate.clustering.against import matches
@@ -18,6 +20,7 @@ from swav_cli.evaluate.inference import CPU, Inference
 from swav_cli.report.clusters_table import listed, write_table
 from swav_cli.report.clusters_text import describe_clusters
 from swav_cli.tasks.clusters import Clusters, find_clusters, nearest_pictures
+from swav_cli.tasks.models import describe_model
 
 HOW = Inference(CPU, workers=0)
 
@@ -91,8 +94,6 @@ def test_what_the_screen_says(shapes: Clusters, monkeypatch: pytest.MonkeyPatch)
 def test_the_nearest_of_another_source(shapes: Clusters, file: Path) -> None:
     """The picture is one of theirs, under another name."""
     place = shapes.folder.path
-    from PIL import Image
-
     picture = place.parent / "one.png"
     Image.fromarray(open_inputs(["shapes:90"]).read(7).permute(1, 2, 0).numpy()).save(picture)
     near = nearest_pictures(picture, "shapes:90", file, place, k=4, how=HOW)
@@ -100,6 +101,44 @@ def test_the_nearest_of_another_source(shapes: Clusters, file: Path) -> None:
     wanted = [found.paths[7], *(found.paths[index] for index in found.neighbours.ids[7][:3])]
     assert [each["path"] for each in near] == wanted
     assert near[0]["similarity"] == pytest.approx(1)
+
+
+def test_what_a_folder_is_of(file: Path, photos: Path, tmp_path: Path) -> None:
+    told: list[str] = []
+
+    def again(pictures: str | Path = photos, model: Path = file, **options: Any) -> Clusters:
+        told.clear()
+        return find_clusters(pictures, model, tmp_path / "found", page=False, how=HOW, notice=told.append, **options)
+
+    first = again(groups=3)
+    Image.new("RGB", (24, 24), "red").save(photos / "plain" / "04.png")
+    second = again(groups=4)
+    assert "1 picture computed, 1 of them changed; 39 were known" in told
+    assert [len(each.found.groups) for each in (first, second)] == [3, 4]
+    same = np.array(first.found.paths) != str(photos / "plain" / "04.png")
+    assert (first.found.cluster == second.found.cluster)[same].all()
+    again(groups=500)
+    assert [words for words in told if words.startswith("--groups 500: 13 clusters have pictures")]
+    with pytest.raises(UserError, match="holds clusters of other pictures"):
+        again("shapes:20")
+    other = read_model(file)
+    with torch.no_grad():
+        next(other.network.parameters()).add_(1)
+    save_model(tmp_path / "other.safetensors", other)
+    with pytest.raises(UserError, match="holds clusters of another model"):
+        again(model=tmp_path / "other.safetensors")
+    assert again(model=tmp_path / "other.safetensors", overwrite=True).results["computed"] == 40
+
+
+def test_a_model_of_timms_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    timm = pytest.importorskip("timm")
+    network = timm.create_model("test_vit")
+    fed = {"input_size": [3, 160, 160], "mean": [0.5] * 3, "std": [0.5] * 3, "license": "apache-2.0"}
+    answer = network.state_dict(), {"architecture": "test_vit", "pretrained_cfg": fed}
+    monkeypatch.setattr("swav_cli.zoo.load.fetched_by_timm", lambda name, notice: answer)
+    shown = describe_model("timm:test_vit.r160_in1k")
+    assert (shown["backbone"], shown["size"], shown["licence"]) == ("timm:test_vit", 160, "apache-2.0")
+    assert shown["contents"]["tensors"]["fc"]["count"] == 2
 
 
 def row(points: list[list[float]], digest: list[int], errors: list[str]) -> Row:

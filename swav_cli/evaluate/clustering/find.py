@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +16,7 @@ from swav_cli.data.pictures import Pictures
 from swav_cli.errors import Told, silent
 from swav_cli.evaluate.clustering.centres import assigned, find_centres
 from swav_cli.evaluate.clustering.classes import counts_of, judged
-from swav_cli.evaluate.clustering.copies import NEAR, Looks, find_copies, preference
+from swav_cli.evaluate.clustering.copies import NEAR, Copies, Looks, find_copies, preference
 from swav_cli.evaluate.clustering.found import SHOWN, Found, Group
 from swav_cli.evaluate.clustering.groups import NOBODY, Grouping, dense_groups, merged
 from swav_cli.evaluate.clustering.kept import Kept, Row
@@ -51,6 +52,7 @@ def find(model: Model, pictures: Pictures, row: Row, kept: Kept, wanted: Wanted,
     near = nearest(points, NEIGHBOURS, progress=progress)
     order = preference(row.size[read], [paths[index] for index in read.tolist()])
     copies = find_copies(Looks(points, row.digest[read], row.shrunk[read]), order, near, wanted.near)
+    _pass_over_names(copies, pictures, read)
     odd = oddness(near)
     everywhere = _Scattered(len(paths), read)
     cluster = said[:, 0].astype(np.int64)
@@ -70,6 +72,14 @@ def find(model: Model, pictures: Pictures, row: Row, kept: Kept, wanted: Wanted,
     found.groups.extend(_groups(found, read))
     found.judged.update(_judged(found, read, points, centres, wanted.grouping))
     return found
+
+
+def _pass_over_names(copies: Copies, pictures: Pictures, read: NDArray[np.int64]) -> None:
+    """Another name of the very file that is kept is no copy: who deletes what a link leads to has lost it."""
+    for copy in np.flatnonzero(copies.exact).tolist():
+        one, other = (pictures.identity(int(read[index])) for index in (copy, copies.copy_of[copy]))
+        if os.path.realpath(one) == os.path.realpath(other):
+            copies.copy_of[copy], copies.similarity[copy], copies.exact[copy] = NOBODY, np.nan, False
 
 
 class _Scattered:
