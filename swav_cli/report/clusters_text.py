@@ -23,7 +23,7 @@ def describe_clusters(results: dict[str, Any]) -> str:
         f"{counted(results['pictures'], 'picture')} of {printable(results['source'])} "
         f"by {printable(results['model'])}: "
         f"{counted(len([each for each in groups if each['group'] >= 0]), 'group')} "
-        f"of {clusters['used']:,} clusters ({NAMES[clusters['kind']]})"
+        f"of {counted(clusters['used'], 'cluster')} ({NAMES[clusters['kind']]})"
     )
     if len(heading) > 80:
         heading = heading.replace(": ", ":\n", 1)

@@ -172,6 +172,7 @@ def test_a_network_that_timm_publishes(swav: Run, here: Path, monkeypatch: pytes
         ("photos --near 0", "--near 0: a cosine above 0"),
         ("photos --format xlsx", "--format xlsx: use csv or parquet"),
         ("photos --out photos", "--out photos: holds other files"),
+        ("photos --out found --sort-into found", "--sort-into found: is the place of --out too"),
         ("photos --show sheet.jpg", "the sheet is a PNG file"),
         ("photos --model timm:resnet5", "Did you mean 'resnet50'?"),
         ("nowhere", "nowhere: no such picture or folder"),
