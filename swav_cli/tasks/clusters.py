@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -129,8 +128,6 @@ def find_clusters(
     opened = open_clusters(inputs, model, out, how, sort_into, notice, indexing)
     folder, pictures, names = opened.folder, opened.pictures, named(against)
     others = open_inputs(names, opened.model.about.channels, progress=indexing) if names else None
-    if sort_into is not None and os.path.realpath(sort_into) == os.path.realpath(folder.path):
-        raise UserError(f"--sort-into {sort_into}: is the place of --out too; give each its own")
     sorting = Sorting(sort_into, pictures, (), 0, copy=copy, notice=notice) if sort_into else None
     refuse_inputs(opened, [*([show] if show else []), folder.table(form), folder.against(form), folder.results])
     draws = wants_page(page, folder, notice)

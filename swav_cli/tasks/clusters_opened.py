@@ -93,7 +93,7 @@ def open_clusters(
         inputs: as `open_inputs` takes them; none: the pictures of the model's own run.
         model: what `load_model` takes; nothing: the newest run.
         out: the folder; nothing said: `clusters` in the run's folder for its own pictures, else here.
-        without: a folder whose pictures are left out.
+        without: a folder for pictures that are sorted, which are left out.
 
     Raises:
         UserError: a mistake that can be mended; nothing was written.
@@ -103,6 +103,8 @@ def open_clusters(
     if not given and source is None:
         raise UserError("there is no run whose pictures could be taken; name some: swav clusters photos/")
     folder = ClustersFolder(_place(out, source if not given else None))
+    if without is not None and os.path.realpath(without) == os.path.realpath(folder.path):
+        raise UserError(f"--sort-into {without}: is the place of --out too; give each its own")
     found = load_model(source, notice=notice)
     pictures = (
         open_inputs(given, found.about.channels, without=without, progress=indexing)
