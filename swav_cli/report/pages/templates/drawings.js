@@ -24,6 +24,6 @@
   addEventListener("beforeprint", drawAll);
   // Colours are the style's, which bokeh reads when it paints.
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
-    for (const view of Object.values(Bokeh.index)) view.invalidate_render?.();
+    for (const view of Bokeh.index) view.invalidate_render?.();
   });
 })();

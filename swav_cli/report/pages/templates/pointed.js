@@ -50,7 +50,7 @@
   addEventListener("pointermove", (event) => { pointer = { x: event.clientX, y: event.clientY }; }, { passive: true });
   addEventListener("scroll", hide, { passive: true });
   document.addEventListener("pointerover", (event) => {
-    const picture = event.target.closest?.("img[alt]");
+    const picture = event.target.closest?.(".thumbs img, .set img");
     if (picture) showPicture(picture, { x: event.clientX, y: event.clientY });
     else if (!event.target.closest?.("#map")) hide();
   });
