@@ -284,7 +284,7 @@ def _write_maps(
     if (page or atlas) and len(found.paths) >= SLOW_TO_LAY_OUT:
         notice(f"laying out {counted(len(found.paths), 'picture')}")
     if page:
-        write_page(opened, found, laid_out(found, kept), drawing)
+        write_page(opened, found, kept, drawing)
         words.append(f"look at {folder.page}, {size(folder.page.stat().st_size)}")
     if atlas:
         write_atlas(folder.atlas, found, laid_out(found, kept), drawing)

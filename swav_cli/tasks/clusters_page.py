@@ -8,9 +8,10 @@ from pathlib import Path
 from swav_cli.data.reading.loader import pick_readers
 from swav_cli.errors import Notice, Told, silent
 from swav_cli.evaluate.clustering.found import Found
-from swav_cli.evaluate.clustering.layout import by_what
+from swav_cli.evaluate.clustering.kept import Kept
+from swav_cli.evaluate.clustering.layout import by_what, laid_out
 from swav_cli.files import write_text
-from swav_cli.report.pages.clusters import Places, Sections, clusters_page, clusters_sections
+from swav_cli.report.pages.clusters import MOST_DOTS, Sections, clusters_page, clusters_sections
 from swav_cli.report.pages.page import check_page_place, check_pages, data_text, missing_for_pages, save_page
 from swav_cli.tasks.clusters_opened import ClustersFolder, Opened
 
@@ -35,13 +36,14 @@ def wants_page(asked: bool | None, folder: ClustersFolder, notice: Notice) -> bo
     return True
 
 
-def write_page(opened: Opened, found: Found, places: Places, progress: Told = silent) -> None:
+def write_page(opened: Opened, found: Found, kept: Kept, progress: Told = silent) -> None:
     """
     Raises:
         UserError: it can't be written.
     """
     workers = pick_readers(opened.how.workers, opened.pictures, opened.how.device)
-    sections = clusters_sections(found, places, by_what(found), workers, progress)
+    places = laid_out(found, kept, MOST_DOTS)
+    sections = clusters_sections(found, places, by_what(found, MOST_DOTS), workers, progress)
     save_page(opened.folder.page, clusters_page(sections))
     write_text(opened.folder.sections, json.dumps({"format": FORMAT, **sections._asdict()}))
 

@@ -19,22 +19,24 @@ BESIDE = 3  # laid-out pictures beside the nearest of which others are put
 NEIGHBOURS = 15  # that UMAP looks at
 
 
-def laid_out(found: Found, kept: Kept) -> NDArray[np.float32]:  # (N, 2)
+def laid_out(found: Found, kept: Kept, dots: int | None = None) -> NDArray[np.float32]:  # (N, 2)
     """`lay_out`, or what the folder knows of the same pictures in the same order."""
-    digest = hashlib.blake2b(found.points.tobytes() + found.read.tobytes(), digest_size=16)
-    digest.update(by_what(found).encode())
+    dots = None if dots is None or dots >= found.read.sum() else dots
+    digest = hashlib.blake2b(f"{by_what(found, dots)} {dots}".encode(), digest_size=16)
+    for part in (found.points, found.read):
+        digest.update(np.ascontiguousarray(part).data)
     of = np.frombuffer(digest.digest(), dtype=np.uint8)
     known = kept.layout()
     if known is not None and np.array_equal(known["of"], of):
         return known["places"]
-    places = lay_out(found)
+    places = lay_out(found, dots)
     kept.keep_layout({"of": of, "places": places})
     return places
 
 
-def by_what(found: Found) -> str:
+def by_what(found: Found, dots: int | None = None) -> str:
     """How pictures come to their places, in a sentence."""
-    count = int(found.read.sum())
+    count = min(int(found.read.sum()), dots or len(found.paths))
     if count <= NEIGHBOURS + 1:
         return "Pictures lie along the two main directions of their features."
     name, most = ("UMAP", MAPPED_BY_UMAP) if _takes_umap(count) else ("t-SNE", MAPPED)
@@ -48,16 +50,18 @@ def _takes_umap(count: int) -> bool:
     return count >= LEAST_BY_UMAP and find_spec("umap") is not None
 
 
-def lay_out(found: Found) -> NDArray[np.float32]:  # (N, 2), NaN for pictures that can't be read
+def lay_out(found: Found, dots: int | None = None) -> NDArray[np.float32]:  # (N, 2)
     """By UMAP where umap-learn is installed, else by t-SNE from the two main directions; the same every time.
 
     Of more pictures than either takes in reasonable time so many are laid out, evenly spread, and the others are put
-    between the three nearest of them.
+    between the three nearest of them. A picture that can't be read has no place: NaN.
+
+    Args:
+        dots: of more pictures only so many get a place, evenly spread.
     """
-    read = np.flatnonzero(found.read)
+    read = _evenly(np.flatnonzero(found.read), dots or len(found.paths))
     has_umap = _takes_umap(len(read))
-    most = MAPPED_BY_UMAP if has_umap else MAPPED
-    chosen = read[np.linspace(0, len(read) - 1, min(len(read), most), dtype=int)] if len(read) else read
+    chosen = _evenly(read, MAPPED_BY_UMAP if has_umap else MAPPED)
     places = np.full((len(found.paths), 2), np.nan, dtype=np.float32)
     few = len(chosen) <= NEIGHBOURS + 1
     points = found.points[chosen]
@@ -66,6 +70,10 @@ def lay_out(found: Found) -> NDArray[np.float32]:  # (N, 2), NaN for pictures th
     if len(rest):
         places[rest] = places[chosen[nearest(points, BESIDE, found.points[rest]).ids]].mean(axis=1)
     return places
+
+
+def _evenly(numbers: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    return numbers[np.linspace(0, len(numbers) - 1, most, dtype=int)] if len(numbers) > most else numbers
 
 
 def _main_directions(points: NDArray[np.float32]) -> NDArray[np.float32]:

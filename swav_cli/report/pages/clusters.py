@@ -21,6 +21,7 @@ MOST_SHOWN = 3000  # pictures of groups
 MOST_GROUPS = 500  # with pictures; of smaller ones the size alone is told
 MOST_SETS, OF_A_SET = 150, 6  # copies
 MOST_ODD, MOST_UNREAD = 96, 50
+MOST_DOTS = 100_000  # on the map
 POINTED_AT = 20_000  # dots of the map that have a picture of their own
 LARGEST_TILES = {2_000: 96, 8_000: 64, 20_000: 48}  # pixels of those, by how many there are
 
@@ -62,7 +63,7 @@ def clusters_sections(
         "title": f"{counted(len(found.paths), 'picture')} in {counted(count, 'group')}",
         "facts": f"{found.pictures.source}, by the model {found.model}: {found.clusters:,} clusters ({found.kind})",
         "has_map": len(on_map) > 2,
-        "map_words": about_the_map,
+        "map_words": f"{_share_on_map(found, len(on_map))}{about_the_map}",
         "side": SIDE,
         "groups": [_group(found, group, chosen, small) for group in found.groups[:MOST_GROUPS]],
         "smaller": [f"{group.number} ({len(group.pictures)})" for group in found.groups[MOST_GROUPS:]],
@@ -77,6 +78,11 @@ def clusters_sections(
     }
     drawings = {"map": drawing_text(draw_map(places[on_map], own, names), "map")} if values["has_map"] else {}
     return Sections(values, drawings)
+
+
+def _share_on_map(found: Found, count: int) -> str:
+    in_all = int(found.read.sum())
+    return f"{count:,} of {in_all:,} pictures, evenly spread, have one. " if count < in_all else ""
 
 
 def tile_side(count: int) -> int:

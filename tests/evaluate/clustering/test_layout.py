@@ -60,14 +60,17 @@ def test_umap_gets_the_neighbours_that_are_known(monkeypatch: pytest.MonkeyPatch
 def test_places_are_kept_and_made_anew_for_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layout, "find_spec", lambda name: None)
     asked = []
-    monkeypatch.setattr(layout, "lay_out", lambda found: asked.append(len(found.paths)) or found.points[:, :2])
+    monkeypatch.setattr(layout, "lay_out", lambda found, dots: asked.append(len(found.paths)) or found.points[:, :2])
     kept = Kept(tmp_path, {})
     for points in (kinds(1, 20), kinds(1, 20), kinds(1, 30), kinds(1, 30)):
         assert np.array_equal(laid_out(found(points), kept), points[:, :2])
     assert asked == [20, 30]
+    laid_out(found(kinds(1, 30)), kept, dots=30)
+    assert asked == [20, 30], "more dots than there are"
+    laid_out(found(kinds(1, 30)), kept, dots=29)
     kept.clear()
-    laid_out(found(kinds(1, 30)), kept)
-    assert asked == [20, 30, 30]
+    laid_out(found(kinds(1, 30)), kept, dots=29)
+    assert asked == [20, 30, 30, 30]
 
 
 def test_how_it_is_made_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,6 +79,12 @@ def test_how_it_is_made_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     said = ["two main directions of", "by t-SNE.", "by UMAP.", many]
     for count, words in zip((9, 100, 1_000, 100_001), said, strict=True):
         assert words in by_what(found(np.zeros((count, 2), np.float32)))
+    assert by_what(found(np.zeros((100_001, 2), np.float32)), dots=100_000) == "Pictures are laid out by UMAP."
+
+
+def test_of_very_many_an_even_share_has_a_place() -> None:
+    places = lay_out(found(kinds(1, 40), unread=10), dots=4)
+    assert np.flatnonzero(np.isfinite(places).all(axis=1)).tolist() == [10, 19, 29, 39]
 
 
 @pytest.mark.parametrize("count", [1, 2, 9])
