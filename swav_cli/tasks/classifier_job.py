@@ -173,7 +173,11 @@ def plan_classifier(
 def default_folder(job: Job, cached_features: bool = False) -> Path:
     """`runs/<model>-<recipe>`, with the labels used where those are not all."""
     run = run_of(job.model.name)
-    name = run.path.resolve().name if run is not None else Path(job.model.name).name.partition(".")[0]
+    name = (
+        run.path.resolve().name
+        if run is not None
+        else Path(job.model.name).name.removeprefix("timm:").partition(".")[0]
+    )
     labels = job.recipe.data.labels
     if labels != "all":
         is_list = os.path.isfile(expanded(labels))

@@ -179,8 +179,12 @@ def settle_path(source: str | Path | None, request: ExportRequest, out: Path | N
 
 
 def _bare(name: str) -> str:
-    """A file's name without the endings that weights have, or what follows a question mark in a URL."""
-    name = name.partition("?")[0]
+    """A file's name without the endings that weights have, or what follows a question mark in a URL.
+
+    >>> _bare("swav_800ep_pretrain.pth.tar"), _bare("timm:resnet50.a1_in1k")
+    ('swav_800ep_pretrain', 'resnet50.a1_in1k')
+    """
+    name = name.partition("?")[0].removeprefix("timm:")
     while Path(name).suffix in (*PICKLES, ".safetensors", ".pkl"):
         name = Path(name).stem
     return name

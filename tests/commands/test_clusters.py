@@ -175,6 +175,7 @@ def test_a_network_that_timm_publishes(swav: Run, here: Path, monkeypatch: pytes
         ("photos --out found --sort-into found", "--sort-into found: is the place of --out too"),
         ("photos --show sheet.jpg", "the sheet is a PNG file"),
         ("photos --model timm:resnet5", "Did you mean 'resnet50'?"),
+        ("photos --model timm:test_vit.none", "timm has weights test_vit.r160_in1k"),
         ("nowhere", "nowhere: no such picture or folder"),
     ],
 )
