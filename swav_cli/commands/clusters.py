@@ -16,7 +16,7 @@ from swav_cli.errors import UserError
 
 def clusters(
     inputs: Annotated[list[str] | None, options.inputs("the pictures of the model's own run")] = None,
-    model: Annotated[str | None, options.model_option("the newest run")] = None,
+    model: Annotated[str | None, options.model_option("the newest run that was pretrained")] = None,
     out: Annotated[
         Path | None,
         typer.Option(

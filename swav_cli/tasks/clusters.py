@@ -98,7 +98,7 @@ def find_clusters(
 
     Args:
         inputs: as `open_inputs` takes them; none: the pictures of the model's own run.
-        model: what `load_model` takes; nothing: the newest run.
+        model: what `load_model` takes; nothing: the newest run that was pretrained, else the newest.
         out: the folder; nothing said: `clusters` in the run's folder for its own pictures, else here.
         groups: how many, or "auto".
         method: "clusters" merges the model's clusters into groups; "density" finds groups by HDBSCAN.

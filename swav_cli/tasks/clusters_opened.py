@@ -91,7 +91,7 @@ def open_clusters(
     """
     Args:
         inputs: as `open_inputs` takes them; none: the pictures of the model's own run.
-        model: what `load_model` takes; nothing: the newest run.
+        model: what `load_model` takes; nothing: the newest run that was pretrained, else the newest.
         out: the folder; nothing said: `clusters` in the run's folder for its own pictures, else here.
         without: a folder for pictures that are sorted, which are left out.
 
@@ -99,7 +99,8 @@ def open_clusters(
         UserError: a mistake that can be mended; nothing was written.
     """
     given = named(inputs)
-    source = str(model) if model is not None else newest_run(notice)
+    # One of a classifier knows no prototypes any more.
+    source = str(model) if model is not None else newest_run(notice, pretrained=True) or newest_run(notice)
     if not given and source is None:
         raise UserError("there is no run whose pictures could be taken; name some: swav clusters photos/")
     folder = ClustersFolder(_place(out, source if not given else None))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,14 @@ from swav_cli.errors import UserError
 from swav_cli.evaluate.clustering.against import matches
 from swav_cli.evaluate.clustering.kept import Row
 from swav_cli.evaluate.inference import CPU, Inference
+from swav_cli.recipe.classifier_schema import LinearRecipe
+from swav_cli.recipe.file import dump_recipe
 from swav_cli.report.clusters_table import listed, write_table
 from swav_cli.report.clusters_text import describe_clusters
 from swav_cli.tasks.clusters import Clusters, find_clusters, nearest_pictures
 from swav_cli.tasks.models import describe_model
+from tests.conftest import classifier_recipe, tiny_recipe
+from tests.test_readme import make_run
 
 HOW = Inference(CPU, workers=0)
 
@@ -128,6 +133,17 @@ def test_what_a_folder_is_of(file: Path, photos: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds clusters of another model"):
         again(model=tmp_path / "other.safetensors")
     assert again(model=tmp_path / "other.safetensors", overwrite=True).results["computed"] == 40
+
+
+def test_the_newest_pretraining_is_meant(tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_run(Path("runs/learnt"), tiny_recipe("data.train=shapes:12"))
+    Path("runs/later").mkdir()
+    shutil.copy(file, "runs/later/model.safetensors")
+    Path("runs/later/recipe.yaml").write_text(dump_recipe(classifier_recipe(LinearRecipe)))
+    found = find_clusters(page=False, how=HOW)
+    assert (found.results["model"], found.found.kind, found.results["pictures"]) == ("runs/learnt", "prototypes", 12)
+    assert found.folder.path == Path("runs/learnt/clusters")
 
 
 def test_a_model_of_timms_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
