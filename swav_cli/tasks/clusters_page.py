@@ -61,4 +61,4 @@ def sections_of(run: Path) -> Sections | None:
         return None
     # What a page holds as it is goes through JSON once more: the file may be anybody's.
     values = {**known["values"], "told": data_text(json.loads(known["values"]["told"]))}
-    return Sections(values, {name: data_text(json.loads(text)) for name, text in known["drawings"].items()})
+    return Sections(values, known["dots"])

@@ -39,12 +39,12 @@ def test_a_report_takes_plain_values_alone(tmp_path: Path) -> None:
     path.write_text("{")
     assert sections_of(tmp_path) is None
     values = {"told": json.dumps(["</script><b>"]), "has_map": True}
-    path.write_text(json.dumps({"format": FORMAT, "values": values, "drawings": {"map": '{"a": "<"}'}}))
+    path.write_text(json.dumps({"format": FORMAT, "values": values, "dots": {"x": [1.5]}}))
     found = sections_of(tmp_path)
     assert found is not None
     assert found.values["told"] == '["\\u003c/script\\u003e\\u003cb\\u003e"]'
-    assert found.drawings == {"map": '{"a":"\\u003c"}'}
-    path.write_text(json.dumps({"format": "of another version", "values": values, "drawings": {}}))
+    assert found.dots == {"x": [1.5]}
+    path.write_text(json.dumps({"format": "of another version", "values": values, "dots": {}}))
     assert sections_of(tmp_path) is None
     path.write_text(" " * (MOST_IN_A_REPORT + 1))
     assert sections_of(tmp_path) is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 from swav_cli.errors import Told, counted, silent
 from swav_cli.evaluate.clustering.found import SHOWN, Found, Group
 from swav_cli.report.pages.map import draw_map, group_colour
-from swav_cli.report.pages.page import data_text, drawing_text, made, render_page, shown
+from swav_cli.report.pages.page import data_text, made, render_page, shown
 from swav_cli.report.pages.results import Table
 from swav_cli.report.pages.thumbnails import ACROSS, SIDE, Thumbnails, thumbnails
+
+if TYPE_CHECKING:
+    from bokeh.plotting import figure as Figure
 
 Places = NDArray[np.float32]  # (N, 2) of the pictures on the map, NaN for those that are not on it
 
@@ -30,7 +33,15 @@ class Sections(NamedTuple):
     """What a page tells of clusters, as plain values: the report of a run may show it too."""
 
     values: dict[str, Any]  # what the template's sections name
-    drawings: dict[str, str]  # the map, see `drawing_text`
+    dots: dict[str, list[Any]]  # of the map: x, y, the place of the group of each, and names of the groups
+
+    @property
+    def drawings(self) -> dict[str, Figure]:
+        """The map, by the id of its element; none of too few pictures."""
+        if not self.values.get("has_map"):
+            return {}
+        places = np.array([self.dots["x"], self.dots["y"]], dtype=np.float32).T
+        return {"map": draw_map(places, np.array(self.dots["group"], dtype=np.int64), self.dots["names"])}
 
 
 def clusters_page(sections: Sections) -> str:
@@ -76,8 +87,8 @@ def clusters_sections(
         "unread_words": f"{counted(int((~found.read).sum()), 'picture')}; their rows in the table say why.",
         "told": _told(found, on_map, own, small),
     }
-    drawings = {"map": drawing_text(draw_map(places[on_map], own, names), "map")} if values["has_map"] else {}
-    return Sections(values, drawings)
+    x, y = (places[on_map, axis].round(4).tolist() for axis in range(2))
+    return Sections(values, {"x": x, "y": y, "group": own.tolist(), "names": names})
 
 
 def _share_on_map(found: Found, count: int) -> str:

@@ -54,15 +54,15 @@ def check_page_place(path: Path, overwrite: bool) -> None:
         raise UserError(f"{path}: is there, and no page that swav has made; name another, or give --overwrite")
 
 
-def render_page(template: str, drawings: Mapping[str, Drawing | str], **values: Any) -> str:
+def render_page(template: str, drawings: Mapping[str, Drawing], **values: Any) -> str:
     """The page's text.
 
     Args:
         template: its file's name below `templates/`.
-        drawings: of bokeh, or `drawing_text` of them, by the id of the element that each is put into.
+        drawings: of bokeh, by the id of the element that each is put into.
         values: what the template names. Text is escaped, whatever it holds; see `shown`.
     """
-    items = {name: each if isinstance(each, str) else drawing_text(each, name) for name, each in drawings.items()}
+    items = {name: drawing_text(drawing, name) for name, drawing in drawings.items()}
     body = environment().get_template(template).render(
         mark=PAGE, style=_style(), bokeh=_bokeh(bool(drawings)), drawings=items, nonce="", **values
     )  # fmt: skip
