@@ -55,10 +55,10 @@ def sections_of(run: Path) -> Sections | None:
         if path.stat().st_size > MOST_IN_A_REPORT:
             return None
         known = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        if known["format"] != FORMAT:
+            return None
+        # What a page holds as it is goes through JSON once more: the file may be anybody's.
+        values = {**known["values"], "told": data_text(json.loads(known["values"]["told"]))}
+        return Sections(values, known["dots"])
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    if not isinstance(known, dict) or known.get("format") != FORMAT:
-        return None
-    # What a page holds as it is goes through JSON once more: the file may be anybody's.
-    values = {**known["values"], "told": data_text(json.loads(known["values"]["told"]))}
-    return Sections(values, known["dots"])

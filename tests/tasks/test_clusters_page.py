@@ -36,8 +36,9 @@ def test_a_report_takes_plain_values_alone(tmp_path: Path) -> None:
     path = ClustersFolder(tmp_path / "clusters").sections
     assert sections_of(tmp_path) is None
     path.parent.mkdir(parents=True)
-    path.write_text("{")
-    assert sections_of(tmp_path) is None
+    for junk in ("{", "[]", "{}", json.dumps({"format": FORMAT})):
+        path.write_text(junk)
+        assert sections_of(tmp_path) is None
     values = {"told": json.dumps(["</script><b>"]), "has_map": True}
     path.write_text(json.dumps({"format": FORMAT, "values": values, "dots": {"x": [1.5]}}))
     found = sections_of(tmp_path)
