@@ -16,7 +16,7 @@ class Row(NamedTuple):
     values: list[str]  # of each run; empty where its recipe has no such key
     reason: str  # why a value was derived
     meaning: str
-    differs: bool
+    differs: bool  # among the runs that have it
 
 
 def recipe_rows(subjects: Sequence[Subject]) -> list[Row]:
@@ -33,7 +33,8 @@ def _row(key: str, recipes: Sequence[dict[str, Any]], subjects: Sequence[Subject
         place_of(key.split("."), type(s.recipe)) for s, recipe in zip(subjects, recipes, strict=True) if key in recipe
     )
     meaning = place.field.description if place.field is not None else None
-    return Row(key, values, "; ".join(reasons), meaning or "", len(set(values)) > 1)
+    known = {value for value, recipe in zip(values, recipes, strict=True) if key in recipe}
+    return Row(key, values, "; ".join(reasons), meaning or "", len(known) > 1)
 
 
 def _reasons(key: str, subjects: Sequence[Subject]) -> Iterator[str]:
