@@ -7,6 +7,8 @@ import os
 import signal
 import sys
 import uuid
+from dataclasses import fields
+from typing import Any
 
 import torch
 
@@ -14,7 +16,7 @@ from swav_cli.errors import UserError
 
 SIGNALS = "SIGTERM,SIGINT,SIGHUP,SIGUSR1"  # handed on to every process, which saves and ends
 SIGNAL_NAMES = {int(each): each.name for each in signal.Signals}
-SECONDS_TO_SAVE = 120  # after a signal; processes that take longer are killed
+SECONDS_TO_SAVE = 120  # after a signal; processes that take longer are killed. By torch 2.11 they have 30
 
 
 def is_to_launch(wanted: int | None) -> bool:
@@ -61,10 +63,12 @@ def _launch(wanted: int) -> int:
     for name in ("torch.distributed.elastic", "torch.distributed.launcher"):
         logging.getLogger(name).propagate = False
         logging.getLogger(name).addHandler(logging.NullHandler())
+    known = {field.name for field in fields(LaunchConfig)}
+    patience: dict[str, Any] = {"shutdown_timeout": SECONDS_TO_SAVE} if "shutdown_timeout" in known else {}
     config = LaunchConfig(
         min_nodes=1, max_nodes=1, nproc_per_node=wanted, run_id=uuid.uuid4().hex, rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",  # a free port
-        max_restarts=0, monitor_interval=0.1, signals_to_handle=SIGNALS, shutdown_timeout=SECONDS_TO_SAVE,
+        max_restarts=0, monitor_interval=0.1, signals_to_handle=SIGNALS, **patience,
     )  # fmt: skip
     try:
         elastic_launch(config, sys.executable)("-m", "swav_cli", *sys.argv[1:])

@@ -65,17 +65,25 @@ class Peers:
         if on_gpus or keeps_store:
             # It tells its reason and then ends behind the others. Where NCCL finds a peer gone it ends its process with
             # an account of C++ in place of our line, and the store ends with the process that keeps it.
-            atexit.register(self._end_behind_the_others)
+            may_part = threading.Event()
 
-    def _end_behind_the_others(self) -> None:
+            def part() -> None:
+                may_part.wait()
+                _break_off()
+
+            # NCCL's shutdown waits for whatever is in the queue, and so for peers that may wait for this process; hence
+            # in a thread, which Python starts no more once it ends.
+            parting = threading.Thread(target=part, daemon=True)
+            parting.start()
+            atexit.register(self._end_behind_the_others, may_part, parting)
+
+    def _end_behind_the_others(self, may_part: threading.Event, parting: threading.Thread) -> None:
         others = [f"{GONE} {rank}" for rank in range(self._world) if rank != self._rank]
         end = time.monotonic() + TIME_TO_END + 2 * ASKED_EVERY
         with suppress(RuntimeError):
             while not self.store.check(others) and time.monotonic() < end:
                 time.sleep(0.05)
-        # NCCL's shutdown waits for whatever is in the queue, and so for peers that may wait for this process.
-        parting = threading.Thread(target=_break_off, daemon=True)
-        parting.start()
+        may_part.set()
         parting.join(TIME_TO_END)
 
     def ended(self) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from swav_cli.errors import Told, counted, silent
 from swav_cli.parallel import distributed
+from swav_cli.recipe.normal import Courses, normal_at, normal_courses
 from swav_cli.recipe.schema import Recipe, settled
 from swav_cli.report.printable import printable
 from swav_cli.report.progress import PLAIN_SECONDS, Progress, new_bar, say
@@ -45,6 +46,7 @@ class Screen:
         self.stream = sys.stderr
         self.is_terminal = speaks and self.stream.isatty()
         self._bar: tqdm[Any] | None = None
+        self._courses: Courses = {}
         self._indexing: Progress | None = None
         self._indexed_from = 0.0
         self._last_line = 0.0
@@ -58,6 +60,7 @@ class Screen:
         self, recipe: Recipe, derived: list[Derived], plan: Plan, pictures: Pictures, device: torch.device, path: Path
     ) -> None:
         """What is about to be trained."""
+        self._courses = normal_courses(recipe.name, recipe.data.train)
         self._say(f"{recipe.name}: {describe_run(recipe, plan, pictures, device)}")
         for value in derived:
             self._say(f"  {value.key} = {value.value}  ({value.reason})")
@@ -149,8 +152,11 @@ class Screen:
     def epoch(self, step: Step, health: Health, knn: float | None) -> None:
         """After the last step of each epoch."""
         judged = f", k-NN {knn:.1f} %" if knn is not None else ""
+        course = self._courses.get("loss_over_ln_k")
+        usual = normal_at(course, step.number / step.steps) if course else None
+        beside = f" (usually {usual.low:.2f} to {usual.high:.2f})" if usual else ""
         self._say(
-            f"epoch {step.epoch + 1}/{step.epochs}: loss/ln K {step.epoch_share:.3f}, "
+            f"epoch {step.epoch + 1}/{step.epochs}: loss/ln K {step.epoch_share:.3f}{beside}, "
             f"{counted(health.used_prototypes, 'prototype')} used (perplexity {health.perplexity:.0f}), "
             f"spread {health.spread:.3f}, rank {health.rank:.1f}{judged}"
         )

@@ -18,13 +18,14 @@ class Curve(NamedTuple):
     title: str
     x: Sequence[float]
     y: Sequence[float]
+    beside: str = ""  # what is said behind the last number
 
 
 def curve_of(title: str, lines: Sequence[Mapping[str, Any]], key: str, scale: float = 1.0) -> Curve:
     """A value of lines of `metrics.jsonl` over their steps; those that lack it are passed over.
 
     >>> curve_of("k-NN", [{"step": 10, "knn": 40.0}, {"step": 20, "knn": None}], "knn")
-    Curve(title='k-NN', x=[10.0], y=[40.0])
+    Curve(title='k-NN', x=[10.0], y=[40.0], beside='')
     """
     known = [line for line in lines if isinstance(line.get(key), (int, float)) and math.isfinite(line[key])]
     return Curve(title, [float(line["step"]) for line in known], [scale * float(line[key]) for line in known])
@@ -66,7 +67,7 @@ def draw(curve: Curve, width: int, height: int, braille: bool = True) -> list[st
     if middle > 0:
         labels[middle] = most - (most - least) * middle / (rows - 1)
     left = [number(labels[row]).rjust(LABEL) if row in labels else " " * LABEL for row in range(rows)]
-    title = f"{curve.title} {number(curve.y[-1])}"
+    title = f"{curve.title} {number(curve.y[-1])}" + (f", {curve.beside}" if curve.beside else "")
     return [title[:width].ljust(width), *(f"{a} {axis}{''.join(b)}" for a, b in zip(left, letters, strict=True))]
 
 

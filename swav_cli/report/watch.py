@@ -10,7 +10,8 @@ from rich.live import Live
 from rich.text import Text
 
 from swav_cli.errors import counted
-from swav_cli.report.curves import Curve, curve_of, draw
+from swav_cli.recipe.normal import normal_at, normal_courses
+from swav_cli.report.curves import Curve, curve_of, draw, number
 from swav_cli.report.printable import printable
 from swav_cli.report.words import age, duration
 from swav_cli.run.state import Line, RunState
@@ -111,8 +112,8 @@ def screen_of(state: RunState, lines: Sequence[Line], console: Console, hint: st
 def _beside(shown: Sequence[Curve], width: int, height: int, braille: bool) -> list[Text]:
     pictures = [draw(curve, width, height, braille) for curve in shown]
     rows = []
-    for number, parts in enumerate(zip(*pictures, strict=True)):
-        row = Text((" " * GAP).join(parts).rstrip(), style="bold" if number == 0 else "cyan", no_wrap=True)
+    for row_number, parts in enumerate(zip(*pictures, strict=True)):
+        row = Text((" " * GAP).join(parts).rstrip(), style="bold" if row_number == 0 else "cyan", no_wrap=True)
         rows.append(row)
     return rows
 
@@ -122,7 +123,17 @@ def curves(state: RunState, lines: Sequence[Line]) -> list[Curve]:
     asked = OF_PRETRAINING if state.command == "pretrain" else OF_CLASSIFIERS
     of_kind = {kind: [line for line in lines if line["kind"] == kind] for kind in ("step", "epoch")}
     drawn = [curve_of(title, of_kind[kind], key, scale) for kind, key, title, scale in asked]
-    return [curve for curve in drawn if len(curve.y) > 1]
+    usual = [_usual(state, key) for _, key, _, _ in asked]
+    return [curve._replace(beside=words) for curve, words in zip(drawn, usual, strict=True) if len(curve.y) > 1]
+
+
+def _usual(state: RunState, key: str) -> str:
+    """What is normal for the recipe where the run stands."""
+    course = normal_courses(state.recipe or "", state.data or "").get(key)
+    if not course or not state.step or not state.steps:
+        return ""
+    usual = normal_at(course, state.step / state.steps)
+    return f"usually {number(usual.low)} to {number(usual.high)}"
 
 
 def heading(state: RunState, console: Console) -> list[Text]:

@@ -12,6 +12,8 @@ import torch
 from swav_cli.core.environment import environment
 from swav_cli.data.paths import expanded
 from swav_cli.errors import Notice, UserError, counted, nearest, silent
+from swav_cli.recipe.file import AnyRecipe
+from swav_cli.recipe.normal import Courses, normal_courses
 from swav_cli.recipe.schema import Recipe
 from swav_cli.report.models import fact_words
 from swav_cli.report.pages.page import check_page_place, check_pages, save_page
@@ -123,7 +125,15 @@ def _of_runs(folders: list[RunFolder], notice: Notice) -> Content:
             notice(f"{name}: {found.missing}")
     title = names[0] if len(names) == 1 else f"{counted(len(names), 'run')}: {', '.join(names)}"
     clusters = sections_of(folders[0].path) if len(folders) == 1 else None
-    return Content(subjects, crops, environment=environment(torch.device("cpu")), clusters=clusters, title=title)
+    courses = _courses([subject.recipe for subject in subjects])
+    about = environment(torch.device("cpu"))
+    return Content(subjects, crops, environment=about, courses=courses, clusters=clusters, title=title)
+
+
+def _courses(recipes: list[AnyRecipe]) -> Courses:
+    """What is normal for runs that are all of one recipe."""
+    names = {(each.name, each.data.train) for each in recipes if isinstance(each, Recipe)}
+    return normal_courses(*names.pop()) if len(names) == 1 else {}
 
 
 def _names(folders: list[RunFolder]) -> list[str]:

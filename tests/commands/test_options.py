@@ -22,12 +22,16 @@ from swav_cli.recipe.usual import FINETUNE, FOLDER, LINEAR
 APART = {
     ("--batch-size", "help"): "of a step of training, of which the codes are; or of what is computed at once",
     ("--data", "help"): "without labels, with labels to learn from, with labels to judge by",
+    ("--format", "default"): "a table of clusters is CSV; what a file's name does not tell has no other",
     ("--format", "help"): "of answers, of a model",
     ("--json", "help"): "predict has formats, of which this is one",
     ("--layer", "help"): "a graph puts out one of four, an extraction any",
     ("--out", "help"): "a run's folder, or a file of features, of answers or of a model",
+    ("--overwrite", "help"): "begin work again, or replace a page that is not swav's own",
     ("--precision", "default"): "left out, training takes what the recipe says",
     ("--resume", "help"): "what else is done: a run begins in another folder, features in the same file",
+    ("--show", "help"): "pictures with answers, or those of groups, or those near one picture",
+    ("--sort-into", "help"): "a folder a class or cluster, or a group",
 }
 
 

@@ -5,8 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from swav_cli.core.derive import derive
+from swav_cli.core.health import Health
 from swav_cli.core.plan import make_plan
 from swav_cli.data.sources import ShapePictures
+from swav_cli.recipe.file import load_recipe
 from swav_cli.report import console as module
 from swav_cli.report.console import (
     Screen,
@@ -123,3 +126,19 @@ def test_indexing_that_takes_longer_than_a_moment_is_told_of(
     assert capsys.readouterr().err == "indexing shards: 30%\nindexed shards in 4 s\n"
     Screen().indexing(0, 100)
     assert capsys.readouterr().err == ""
+
+
+def test_an_epoch_of_the_quickstart_is_told_beside_what_is_usual(capsys: pytest.CaptureFixture[str]) -> None:
+    health = Health(
+        used_prototypes=50, perplexity=40.0, spread=0.2, rank=20.0, deviation=0.9, twins=0, code_entropy=0.5,
+        prediction_entropy=0.5, agreement=0.5,
+    )  # fmt: skip
+    step = step_of(390, 390)._replace(epoch_loss=1.3)
+    for train, expected in (("shapes:5000", True), ("shapes:48", False)):
+        recipe = load_recipe("quickstart", [f"data.train={train}", "training.precision=float32"])
+        screen = Screen(speaks=True)
+        pictures = ShapePictures(256, 0, "train")
+        plan = make_plan(derive(recipe, pictures, torch.device("cpu"))[0], len(pictures))
+        screen.opening(recipe, [], plan, pictures, torch.device("cpu"), Path("runs/x"))
+        screen.epoch(step, health, None)
+        assert ("loss/ln K 0.650 (usually 0.5" in capsys.readouterr().err) is expected

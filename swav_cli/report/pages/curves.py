@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from swav_cli.recipe.normal import Course
+
 if TYPE_CHECKING:
     from bokeh.plotting import figure as Figure
 
@@ -18,15 +20,6 @@ COLOURS = ("#2488cf", "#e0731d", "#0a9e75", "#b85ca6", "#c99a06", "#5566cc", "#9
 GRAY = "#8a94a0"
 DASHES = ("solid", "dashed", "dotted", "dotdash")
 MARKS = {"solid": "&#9473;", "dashed": "&#9477;", "dotted": "&#9481;", "dotdash": "&#9479;"}  # beside a value
-
-
-class Course(NamedTuple):
-    """What is normal at some point of a run: between `low` and `high`, about `middle`."""
-
-    share: float  # of the run, 0 to 1
-    low: float
-    middle: float
-    high: float
 
 
 class Curve(NamedTuple):

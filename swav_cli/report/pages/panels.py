@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from swav_cli.recipe.normal import Courses
 from swav_cli.recipe.schema import Recipe, settled
-from swav_cli.report.pages.curves import COLOURS, DASHES, Course, Curve, Panel
+from swav_cli.report.pages.curves import COLOURS, DASHES, Curve, Panel
 from swav_cli.report.pages.headline import is_finite
 from swav_cli.report.pages.subjects import Subject
-
-Courses = Mapping[str, Sequence[Course]]  # what is normal, by the key in `metrics.jsonl`
 
 
 class Wanted(NamedTuple):

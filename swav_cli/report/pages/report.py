@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from swav_cli.recipe.normal import Courses
 from swav_cli.report.pages.clusters import Sections
 from swav_cli.report.pages.confusion import DRAWN, draw_confusion
 from swav_cli.report.pages.curves import COLOURS, HEIGHT, draw_panel
 from swav_cli.report.pages.headline import earlier_trouble, facts_of, headline_of, numbers_of, standing_of
 from swav_cli.report.pages.page import made, render_page
-from swav_cli.report.pages.panels import Courses, panels_of
+from swav_cli.report.pages.panels import panels_of
 from swav_cli.report.pages.pictures import file_address
 from swav_cli.report.pages.recipes import recipe_rows
 from swav_cli.report.pages.results import compared, tables_of
