@@ -120,6 +120,15 @@ def test_trouble_and_an_end_before_the_end_are_told(tmp_path: Path) -> None:
     assert "No epoch has ended yet." in words_of(write_report([run]).report)
 
 
+def test_what_another_version_wrote_is_passed_over(tmp_path: Path) -> None:
+    lines = [*of_epochs("healthy"), {"kind": "epoch", "loss": 1.0}, {"kind": "step", "lr": 0.5}, {"step": 7}]
+    results = {**RESULTS, "eval": {"learnt": {}}, "svm": {"score": "?"}, "linear:x": {"top1": "high"}, "seconds": "?"}
+    told = words_of(write_report([make_run(tmp_path / "a", tiny_recipe(), lines, results)]).report)
+    assert "61.5 %" in told
+    assert "By swav eval" not in told
+    assert "Classifiers trained on it" not in told
+
+
 def test_several_runs_stand_side_by_side(tmp_path: Path) -> None:
     other = tiny_recipe("loss.epsilon=0.25", "data.train=shapes:64")
     one = make_run(tmp_path / "runs/one", tiny_recipe(), of_epochs("healthy"), RESULTS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from swav_cli.recipe.schema import Recipe
@@ -80,10 +80,18 @@ def _of_pretraining(subject: Subject) -> list[Table]:
             )
         )
     if isinstance(results.get("eval"), dict) and "learnt" in results["eval"]:
-        found.append(_of_eval(results["eval"]))
+        found += _understood(_of_eval, results["eval"])
     if isinstance(results.get("svm"), dict):
-        found.append(_of_svm(results["svm"]))
+        found += _understood(_of_svm, results["svm"])
     return [*found, _of_classifiers(subject)]
+
+
+def _understood(table_of: Callable[[dict[str, Any]], Table], judged: dict[str, Any]) -> list[Table]:
+    """None where another version has written other numbers."""
+    try:
+        return [table_of(judged)]
+    except (KeyError, TypeError, ValueError):
+        return []
 
 
 def _of_eval(judged: dict[str, Any]) -> Table:
@@ -108,14 +116,16 @@ def _of_classifiers(subject: Subject) -> Table:
     told: dict[str, dict[str, Any]] = {
         key.partition(":")[2]: {"task": key.partition(":")[0], **value}
         for key, value in subject.results.items()
-        if ":" in key and isinstance(value, dict) and "top1" in value
+        if ":" in key and isinstance(value, dict) and is_finite(value.get("top1"))
     }
     told |= {path.name: results for path, results in classifiers_beside(subject.folder)}
     rows = [
         [f"{name} ({found.get('task', '')}, labels: {found.get('labels', 'all')})", *_per_cent(found, "top1", "top5")]
         for name, found in told.items()
     ]
-    protocols = [f"{name}: judged by {found.get('judged_by', '')}; {found['protocol']}" for name, found in told.items()]
+    protocols = [
+        f"{name}: judged by {found.get('judged_by', '')}; {found.get('protocol', '')}" for name, found in told.items()
+    ]
     return Table("Classifiers trained on it", ["", "top-1 %", "top-5 %"], rows, protocols)
 
 
@@ -149,6 +159,7 @@ def _of_classifier(subject: Subject) -> list[Table]:
 
 
 def _of_classes(results: dict[str, Any]) -> Table:
-    known = [(name, found) for name, found in (results.get("per_class") or {}).items() if is_finite(found)]
+    per_class = results.get("per_class")
+    known = [(str(name), found) for name, found in dict(per_class or {}).items() if is_finite(found)]
     rows = [[name, f"{accuracy:.1f}"] for name, accuracy in sorted(known, key=lambda pair: pair[1])]
     return Table("Weakest classes", ["class", "accuracy, %"], rows[:WEAKEST], more=rows[WEAKEST:])

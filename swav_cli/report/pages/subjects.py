@@ -88,8 +88,16 @@ def read_subject(folder: RunFolder, name: str) -> Subject:
     Raises:
         UserError: its recipe can't be read.
     """
-    lines = [line for line in read_metrics(folder.metrics) if "kind" in line]
+    lines = [line for line in read_metrics(folder.metrics) if _is_whole(line)]
     return Subject(name, folder, read_recipe(folder.recipe), lines, read_results(folder), state_of(folder.path, lines))
+
+
+def _is_whole(line: Any) -> bool:
+    """Whether a line is one that swav writes: the file may be of another version, or by hand."""
+    wanted = {"step": ("step",), "epoch": ("step", "epoch")}
+    return isinstance(line, dict) and "kind" in line and all(
+        isinstance(line.get(key), int) for key in wanted.get(line["kind"], ())
+    )  # fmt: skip
 
 
 def confusion_of(subject: Subject) -> tuple[list[list[int]], list[str]] | None:
