@@ -67,7 +67,7 @@ def draw(curve: Curve, width: int, height: int, braille: bool = True) -> list[st
     if middle > 0:
         labels[middle] = most - (most - least) * middle / (rows - 1)
     left = [number(labels[row]).rjust(LABEL) if row in labels else " " * LABEL for row in range(rows)]
-    title = f"{curve.title} {number(curve.y[-1])}" + (f", {curve.beside}" if curve.beside else "")
+    title = f"{curve.title} {number(curve.y[-1])}" + (f" {curve.beside}" if curve.beside else "")
     return [title[:width].ljust(width), *(f"{a} {axis}{''.join(b)}" for a, b in zip(left, letters, strict=True))]
 
 

@@ -133,7 +133,7 @@ def _usual(state: RunState, key: str) -> str:
     if not course or not state.step or not state.steps:
         return ""
     usual = normal_at(course, state.step / state.steps)
-    return f"usually {number(usual.low)} to {number(usual.high)}"
+    return f"({number(usual.low)} to {number(usual.high)})"
 
 
 def heading(state: RunState, console: Console) -> list[Text]:
