@@ -275,6 +275,19 @@ def _check_shapes(described: About, tensors: Mapping[str, Tensor]) -> None:
             raise RuntimeError(f"{name} has {found} rows, and {count} are described")
 
 
+def first_misfit(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> tuple[int, str]:
+    """How many tensors of a network are not given, or in another shape; and the first of them, in words.
+
+    >>> first_misfit({"weight": torch.zeros(2, 3)}, {"weight": torch.zeros(3, 3)})
+    (1, 'weight, (2, 3) wanted and (3, 3) there')
+    """
+    wrong = [key for key in own if key not in given or given[key].shape != own[key].shape]
+    if not wrong:
+        return 0, ""
+    there = tuple(given[wrong[0]].shape) if wrong[0] in given else "nothing"
+    return len(wrong), f"{wrong[0]}, {tuple(own[wrong[0]].shape)} wanted and {there} there"
+
+
 def take_weights(model: SwAV, weights: Mapping[str, Tensor], source: str | Path) -> str:
     """Put weights by our names into a network that is to be trained further.
 
@@ -286,12 +299,11 @@ def take_weights(model: SwAV, weights: Mapping[str, Tensor], source: str | Path)
     """
     own = model.state_dict()
     backbone = [key for key in own if not key.startswith(("projection_head.", "prototypes."))]
-    wrong = [key for key in backbone if key not in weights or weights[key].shape != own[key].shape]
+    wrong, first = first_misfit({key: own[key] for key in backbone}, weights)
     if wrong:
-        found = tuple(weights[wrong[0]].shape) if wrong[0] in weights else "nothing"
         raise UserError(
-            f"{source}: {len(backbone) - len(wrong)} of {len(backbone)} backbone tensors fit this recipe's model; "
-            f"first that does not: {wrong[0]}, {tuple(own[wrong[0]].shape)} wanted and {found} there"
+            f"{source}: {len(backbone) - wrong} of {len(backbone)} backbone tensors fit this recipe's model; first "
+            f"that does not: {first}"
         )
     rest = [key for key in own if key not in backbone]
     # The head counts only as a whole: half of one is no head.

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -24,6 +25,9 @@ from swav_cli.evaluate.inference import PLAIN, Inference
 SMALL = 64  # pixels; pictures up to this size are compared by their raw pixels too
 
 THIN, PART = 8, 4  # a picture this many times as long as wide is thin, and this many squares in its middle are resized
+
+
+FeatureRows = Tensor | NDArray[Any]  # (N, F) of any floating type, in memory or mapped into it
 
 
 class Rows(NamedTuple):

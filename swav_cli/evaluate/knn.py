@@ -9,22 +9,20 @@ its share of either, and since all take part in each step, none waits for anothe
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
 from swav_cli.errors import Told, silent
+from swav_cli.evaluate.features import FeatureRows
 from swav_cli.parallel import distributed
 
 NUMBERS_AT_ONCE = 2**25  # of the bank in float32, 128 MiB; the cosines of a part take as much
 BANK_CHUNK = 2**14  # rows; in smaller parts, finding the largest cosines costs as much as computing them
 FEW = 5  # classes among which the right one counts for top-5
-
-Rows = Tensor | NDArray[Any]  # (N, F) of any floating type, in memory or mapped into it
 
 
 class KnnAccuracy(NamedTuple):
@@ -40,7 +38,7 @@ class KnnAccuracy(NamedTuple):
 class LabelledRows(NamedTuple):
     """Features with their classes."""
 
-    rows: Rows  # (N, F), finite
+    rows: FeatureRows  # (N, F), finite
     labels: Tensor  # (N,)
     own: Tensor | None = None  # (N,) of queries: each one's own row in the bank, -1 where it has none
 
@@ -153,20 +151,20 @@ def knn_accuracy(
     return knn_accuracies(*rows, [k], [temperature], chunks=(0, chunk or 0))[0].top1
 
 
-def _taken(rows: Rows, part: slice) -> Tensor:
+def _taken(rows: FeatureRows, part: slice) -> Tensor:
     """A part of the rows as a tensor."""
     # A copy, since torch can't share memory that may not be written, such as a file opened for reading.
     return torch.from_numpy(np.array(rows[part])) if isinstance(rows, np.ndarray) else rows[part]
 
 
-def _unit(rows: Rows, part: slice, device: torch.device) -> Tensor:  # (n, F)
+def _unit(rows: FeatureRows, part: slice, device: torch.device) -> Tensor:  # (n, F)
     """A part of the rows in float32 on the device, of unit length."""
     return F.normalize(_taken(rows, part).to(device).float(), dim=1)
 
 
 def _nearest(
     queries: Tensor,  # (B, F) of unit length
-    bank: Rows,  # (N, F)
+    bank: FeatureRows,  # (N, F)
     k: int,
     own: Tensor | None,  # (B,)
     chunk: int,

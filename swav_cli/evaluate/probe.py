@@ -14,7 +14,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -24,13 +24,13 @@ from torch import Tensor
 from swav_cli.core.optimizer import learning_rate
 from swav_cli.data.reading.loader import epoch_order
 from swav_cli.errors import Diverged, Told, UserError, silent
+from swav_cli.evaluate.features import FeatureRows
 from swav_cli.recipe.classifier_schema import CachedRecipe
 
 NUMBERS_AT_ONCE = 2**26  # weights trained together: a quarter of a gigabyte, and as much for their velocity
 ROWS_AT_ONCE = 4096
 ROUNDING = 1e-5  # a feature that varies by less, relative to its size or to the others, is a constant with noise
 
-Features = Tensor | NDArray[Any]
 Indices = NDArray[np.int64]
 Pair = tuple[float, float]  # learning rate, weight decay
 Advance = Callable[[], None]  # called after each step
@@ -75,7 +75,7 @@ class Scaling(NamedTuple):
 class LabelledFeatures(NamedTuple):
     """Pictures' features and classes, gathered as they are needed: features are copied neither whole nor wider."""
 
-    features: Features  # (N, F), in memory or on the disk
+    features: FeatureRows  # (N, F), in memory or on the disk
     labels: Tensor  # (N,)
     classes: int
     device: torch.device
@@ -109,7 +109,7 @@ class LabelledFeatures(NamedTuple):
 
 
 def train_probe(
-    features: Features,  # (N, F), in memory or on the disk
+    features: FeatureRows,  # (N, F), in memory or on the disk
     labels: Tensor,  # (N,)
     classes: int,
     settings: ProbeSettings,

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from swav_cli.evaluate import knn
-from swav_cli.evaluate.knn import KnnAccuracy, LabelledRows, Rows, knn_accuracies, knn_accuracy
+from swav_cli.evaluate.features import FeatureRows
+from swav_cli.evaluate.knn import KnnAccuracy, LabelledRows, knn_accuracies, knn_accuracy
 
 
 def slow_accuracy(
@@ -42,8 +43,8 @@ def data(seed: int = 0) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def accuracies(
-    bank: Rows, bank_labels: Tensor, queries: Rows, query_labels: Tensor, *given: Any, own: Tensor | None = None,
-    **options: Any,
+    bank: FeatureRows, bank_labels: Tensor, queries: FeatureRows, query_labels: Tensor, *given: Any,
+    own: Tensor | None = None, **options: Any,
 ) -> list[KnnAccuracy]:  # fmt: skip
     """`knn_accuracies` of what `data` gives."""
     sides = LabelledRows(bank, bank_labels), LabelledRows(queries, query_labels, own)

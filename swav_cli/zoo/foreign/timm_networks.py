@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from swav_cli.core.timm_backbone import TIMM, import_timm, make_timm_backbone
+from swav_cli.core.weights import first_misfit
 from swav_cli.errors import Notice, UserError, nearest, silent
 from swav_cli.recipe.architectures import ARCHITECTURES
 from swav_cli.zoo.foreign.wrappers import held_in
@@ -84,12 +85,10 @@ def timm_tensors(content: Any, name: str, config: Mapping[str, Any], where: str)
     if isinstance(classifier, str):
         found = {f"fc.{key[len(classifier) + 1 :]}": tensor for key, tensor in tensors.items() if _of(key, classifier)}
         tensors = {key: tensor for key, tensor in tensors.items() if not _of(key, classifier)}
-    wrong = [key for key, tensor in own.items() if key not in tensors or tensors[key].shape != tensor.shape]
+    wrong, first = first_misfit(own, tensors)
     if wrong:
-        there = tuple(tensors[wrong[0]].shape) if wrong[0] in tensors else "missing"
         raise UserError(
-            f"{where}: {len(own) - len(wrong)} of {len(own)} tensors of timm's {name} are there; first that is not: "
-            f"{wrong[0]}, {tuple(own[wrong[0]].shape)} wanted and {there}"
+            f"{where}: {len(own) - wrong} of {len(own)} tensors of timm's {name} are there; first that is not: {first}"
         )
     aside = [key for key in tensors if key not in own]
     if aside:
