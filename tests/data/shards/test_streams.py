@@ -465,4 +465,4 @@ def test_statistics_and_previews_are_of_the_first_pictures() -> None:
     run = settle(tiny_recipe(*OURS, "data.mean=auto", "data.std=auto"))
     assert run.recipe.data.mean == [pytest.approx(sum(range(EACH)) / EACH / 255, abs=1e-4)] * 3
     assert {value.key: value.reason for value in run.derived}["data.mean"] == f"measured on {EACH} pictures"
-    assert len(preview_views(run)[0][0]) == EACH
+    assert len(preview_views(run.recipe, run.pictures)[0][0]) == EACH
