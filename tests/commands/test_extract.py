@@ -7,18 +7,15 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
 
-from swav_cli.app import main
 from swav_cli.core.weights import About, Model, save_model
 from swav_cli.recipe.file import dump_recipe
-from tests.conftest import Run, tiny_recipe
+from tests.conftest import Command, Run, tiny_recipe
 from tests.processes import environment, run, start, start_together, stopped
 
 ABOUT = About(
@@ -26,15 +23,6 @@ ABOUT = About(
     std=(0.25, 0.25, 0.25), source="tiny",
 )  # fmt: skip
 FLOAT32 = ("--precision", "float32", "--device", "cpu")
-
-
-class Said(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Command = Callable[..., Said]
 
 
 @pytest.fixture
@@ -51,17 +39,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def extract(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """The command inside this process, which is quicker than one of its own."""
-
-    def command(*arguments: object) -> Said:
-        monkeypatch.setattr(sys, "argv", ["swav", "extract", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capsys.readouterr()
-        return Said(int(ended.value.code or 0), said.out, said.err)
-
-    return command
+def extract(swav_here: Command, home: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    monkeypatch.chdir(home)
+    return lambda *arguments: swav_here("extract", *arguments)
 
 
 def names(home: Path) -> list[str]:

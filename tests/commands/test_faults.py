@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from swav_cli.parallel.launching import SIGNALS
 from tests.conftest import made_once
 from tests.processes import environment, start, start_together, wait_until
 
@@ -63,7 +64,7 @@ def begin(folder: Path, *more: str, launcher: tuple[str, ...] = ()) -> subproces
 
 def train_to_the_end(folder: Path) -> str:
     """What the first of two processes says, without the launcher, which would start them truly."""
-    first, second = start_together(2, *RUN, cwd=folder)
+    first, second = start_together(2, *RUN, "--set", "checkpoint.every_minutes=10", cwd=folder)
     STARTED.extend((first, second))
     _, said = first.communicate(timeout=300)
     _, failed = second.communicate(timeout=300)
@@ -166,16 +167,33 @@ def test_a_writer_that_is_killed_while_a_checkpoint_is_half_written(undisturbed:
     assert_equal_weights(undisturbed, place)
 
 
-@pytest.mark.parametrize(("sent", "code"), [("SIGTERM", 143), ("SIGUSR1", 138), ("SIGINT", 130)])
-def test_a_signal_saves_and_says_how_to_go_on(place: Path, sent: str, code: int) -> None:
+def test_a_signal_to_the_launcher_saves_and_says_how_to_go_on(place: Path) -> None:
     process = begin(place)
     wait_until(lambda: step_of(place) >= 5, process)
-    process.send_signal(getattr(signal, sent))
+    process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=120)
-    assert process.returncode == code, said
+    assert process.returncode == 130, said
     assert "Traceback" not in said
     assert said.count("all is saved. Go on with the same command") == 1
     assert "torch" not in said  # the launcher keeps quiet
+
+
+@pytest.mark.parametrize(("sent", "code"), [("SIGTERM", 143), ("SIGUSR1", 138)])
+def test_a_signal_to_all_processes_is_told_once(place: Path, sent: str, code: int) -> None:
+    """As launchers hand it on."""
+    processes = start_together(2, *RUN, cwd=place)
+    STARTED.extend(processes)
+    wait_until(lambda: step_of(place) >= 5, processes[0])
+    for process in processes:
+        process.send_signal(getattr(signal, sent))
+    said = "".join(process.communicate(timeout=120)[1] for process in processes)
+    assert [process.returncode for process in processes] == [code, code], said
+    assert "Traceback" not in said
+    assert said.count("all is saved. Go on with the same command") == 1
+
+
+def test_the_launcher_hands_on_every_signal_that_saves() -> None:
+    assert set(SIGNALS.split(",")) == {"SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1"}
 
 
 def test_torchrun_starts_again_what_died(undisturbed: Path, place: Path) -> None:
@@ -194,15 +212,15 @@ def test_torchrun_starts_again_what_died(undisturbed: Path, place: Path) -> None
 
 
 def test_one_that_does_not_come_is_named(place: Path) -> None:
-    process = begin(place, "--set", "training.timeout_minutes=0.15")
-    wait_until(lambda: is_past(place, process, 3), process)
-    held = ranks(process)[1]
-    os.kill(held, signal.SIGSTOP)
-    wait_until(lambda: 0 not in ranks(process), process)
-    os.kill(held, signal.SIGCONT)  # so that it can be ended
-    _, said = process.communicate(timeout=120)
-    assert process.returncode == 1
+    waiting, held = start_together(2, *RUN, "--set", "training.timeout_minutes=0.15", cwd=place)
+    STARTED.extend((waiting, held))
+    wait_until(lambda: step_of(place) > 3, waiting)
+    held.send_signal(signal.SIGSTOP)
+    _, said = waiting.communicate(timeout=120)
+    assert waiting.returncode == 1
     assert "processes 1 of 2 did not come within 0.15 minutes; all end. Go on with the same command" in said
+    held.kill()
+    held.communicate()
 
 
 def test_what_all_processes_meet_is_told_once(place: Path) -> None:

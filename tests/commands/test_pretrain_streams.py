@@ -24,6 +24,7 @@ from swav_cli.run.pictures import training_pictures
 from tests.conftest import TINY, Command, Run, tiny_recipe
 from tests.data.serving import serve
 from tests.data.tars import sample_tar
+from tests.processes import start_together
 from tests.training import train
 
 SHARDS, EACH = 6, 8
@@ -68,14 +69,15 @@ def test_over_http(swav: Run, here: Path) -> None:
         assert "is finished" in again.stderr
 
 
-def test_from_a_command_by_two_processes(swav: Run, here: Path) -> None:
-    done = swav(
-        "pretrain", "tiny.yaml", "--data", "pipe:cat {0..5}.tar", "--set", f"data.stream_pictures={COUNT}",
-        "--out", "run", "--set", "data.mean=auto", "--set", "data.std=auto", "--devices", "2", "--device", "cpu",
-        "--workers", "1",
+def test_from_a_command_by_two_processes(here: Path) -> None:
+    processes = start_together(
+        2, "pretrain", "tiny.yaml", "--data", "pipe:cat {0..5}.tar", "--set", f"data.stream_pictures={COUNT}",
+        "--out", "run", "--set", "data.mean=auto", "--set", "data.std=auto", "--device", "cpu", "--workers", "1",
+        cwd=here,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "measured on 8 pictures" in done.stderr
+    said = [process.communicate(timeout=300)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
+    assert "measured on 8 pictures" in said[0]
     check_run(here / "run")
 
 

@@ -29,6 +29,7 @@ STALE = (
     "loss.queue.length=256", "loss.queue.start_epoch=2", "training.epochs=4", "optimizer.lr=8", "training.batch_size=4",
     "loss.epsilon=0.01",
 )  # fmt: skip
+RAW = ("data.mean=[0,0,0]", "data.std=[0.004,0.004,0.004]", "training.epochs=2")  # pixels from 0 to 255
 
 
 class Warned(Screen):
@@ -66,7 +67,11 @@ def copies(folder: Path) -> Path:
         (("optimizer.lr=40", "schedule.warmup_epochs=0"), "thrown about", "try --set optimizer.lr=4"),
         (("data.train=copies",), "flat", "of some pictures looked at, 6% differ and the others are copies"),
         (("crops.0.scale=[0.01,0.02]", "crops.1.scale=[0.01,0.02]"), "flat", "crops that give codes may show 1%"),
-        (("data.mean=[0,0,0]", "data.std=[0.004,0.004,0.004]"), "not normalised", "a mean of 88.7 and a deviation of"),
+        (
+            ("data.mean=[0,0,0]", "data.std=[0.004,0.004,0.004]", "training.epochs=2"),
+            "not normalised",
+            "a mean of 88.7 and a deviation of",
+        ),
         (STALE, "stale queue", "the oldest of its 256 embeddings are 1 epochs old"),
     ],
     ids=["epsilon", "rate", "copies", "crops", "pixels", "queue"],
