@@ -26,6 +26,7 @@ from swav_cli.data.reading.readers import Killed, Readers
 from swav_cli.data.sources import open_pictures
 from swav_cli.errors import UserError
 from swav_cli.recipe.schema import AugmentRecipe, CropRecipe
+from tests.processes import living_children
 
 from .test_loader import same
 
@@ -51,7 +52,7 @@ def undisturbed(shapes: Pictures) -> list[Batch]:
 
 
 def kill_one(by: int = signal.SIGKILL) -> Any:
-    child = multiprocessing.active_children()[0]
+    child = living_children()[0]
     os.kill(child.pid or 0, by)
     return child
 
@@ -94,7 +95,7 @@ def test_a_killed_worker_is_replaced(
     assert all(map(same, found, undisturbed))
     said = capsys.readouterr().err.splitlines()
     assert said == ["a process that reads pictures was ended by SIGKILL; reading goes on with new ones"] * len(at)
-    assert not multiprocessing.active_children()
+    assert not living_children()
 
 
 def test_in_the_middle_of_a_step_of_several_parts(shapes: Pictures) -> None:
@@ -114,7 +115,7 @@ def test_killed_while_the_run_waits_for_it(
     stopped, notices = threading.Event(), []
     batches = load_batches(shapes, MAKE, order(), 1, notice=notices.append)
     found = [next(batches)]
-    (worker,) = multiprocessing.active_children()
+    (worker,) = living_children()
     os.kill(worker.pid or 0, signal.SIGSTOP)  # nothing comes any more
 
     def kill_soon() -> None:
@@ -152,7 +153,7 @@ def test_killed_too_often(shapes: Pictures) -> None:
     message = str(raised.value)
     assert "ended by SIGKILL (out of memory?); use fewer --workers, or give more memory" in message
     assert "\n" not in message
-    assert not multiprocessing.active_children()
+    assert not living_children()
 
 
 def test_killed_with_the_lock_in_hand_that_ends_the_others(shapes: Pictures) -> None:
@@ -168,7 +169,7 @@ def test_killed_with_the_lock_in_hand_that_ends_the_others(shapes: Pictures) -> 
     closing.start()
     closing.join(60)
     assert not closing.is_alive()
-    assert not multiprocessing.active_children()
+    assert not living_children()
 
 
 def test_another_loader_says_it_in_one_line(shapes: Pictures) -> None:
@@ -279,7 +280,7 @@ def test_killed_halfway_through_a_message(shapes: Pictures) -> None:
     batches = load_batches(shapes, large, order(), 2, notice=notices.append)
     found = [next(batches)]
     time.sleep(0.5)  # the pipe is full by now
-    for child in multiprocessing.active_children():
+    for child in living_children():
         os.kill(child.pid or 0, signal.SIGKILL)
     found += batches
     assert all(map(same, found, whole))
