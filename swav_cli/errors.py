@@ -83,6 +83,16 @@ class Interrupted(Exception):
         self.exit_code = 128 + signal_number
 
 
+def first_line(error: BaseException) -> str:
+    """What an error says in its first line; its kind where it says nothing.
+
+    >>> first_line(ValueError("no room\\n  at line 3")), first_line(ValueError())
+    ('no room', 'ValueError')
+    """
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
+
+
 def counted(count: int, thing: str, things: str | None = None) -> str:
     """How many there are, as one says it.
 

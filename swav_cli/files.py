@@ -75,6 +75,15 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     write_text(path, json.dumps(json_ready(content), indent=2, allow_nan=False) + "\n")
 
 
+def as_utf8(text: str) -> str:
+    """Text that is UTF-8 in any case, which not all names of files are: other bytes are escaped.
+
+    >>> as_utf8("caf\\udce9")
+    'caf\\\\udce9'
+    """
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def json_ready(value: Any) -> Any:
     """The value with null for numbers that JSON does not have."""
     if isinstance(value, dict):

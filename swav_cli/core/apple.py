@@ -16,6 +16,7 @@ from swav_cli.core.model import SwAV
 from swav_cli.core.multicrop import draw_colours
 from swav_cli.core.objective import assign_codes, swapped_prediction
 from swav_cli.core.photometric import recolour
+from swav_cli.errors import first_line
 from swav_cli.recipe.schema import AugmentRecipe
 
 PICTURES, SIZE = 6, 32
@@ -27,7 +28,7 @@ def difference_from_cpu(device: torch.device) -> str | None:
     try:
         found = [(what, values.cpu()) for what, values in _small_step(device)]
     except Exception as error:  # whatever a young back-end raises
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = first_line(error)
         return f"a small step of training fails there ({reason})"
     for (what, expected), (_, values) in zip(_small_step(torch.device("cpu")), found, strict=True):
         apart = (values - expected).norm() / expected.norm().clamp(min=1e-12)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
+
+from swav_cli.data.reading.limits import processors_allowed
 
 LIBRARIES = ("torch", "torchvision", "torchcodec", "timm")
 
@@ -39,7 +40,7 @@ def in_words(device: torch.device) -> str:
         found = torch.cuda.get_device_properties(device)
         return f"{device}: {found.name}, {found.total_memory / 2**30:.0f} GiB, CUDA {torch.version.cuda}"
     if device.type == "cpu":
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        cores = processors_allowed()
         return f"cpu: {_processor()}, {cores} {'core' if cores == 1 else 'cores'}, {torch.get_num_threads()} in use"
     return f"{device}: {platform.machine()}"
 

@@ -19,7 +19,7 @@ import torch
 from swav_cli.core.device import own_device
 from swav_cli.core.estimate import estimate, processor_bytes
 from swav_cli.core.micro_batch import Tried, divisors, tried
-from swav_cli.errors import silent
+from swav_cli.errors import first_line, silent
 from swav_cli.recipe.schema import Recipe, settled
 
 SPARE = 0.1  # of the memory, which stays free
@@ -205,7 +205,7 @@ def _answer(told: Connection, recipe: dict[str, object], device: str, seconds: f
     try:
         told.send(tuple(on_gpu(Recipe.model_validate(recipe), own_device(device), seconds)))
     except Exception as error:  # told by the other process
-        told.send(str(error).splitlines()[0] if str(error) else type(error).__name__)
+        told.send(first_line(error))
 
 
 def _end_with_parent() -> None:

@@ -18,7 +18,7 @@ from swav_cli.data.decoding.formats import BadPicture
 from swav_cli.data.decoding.images import from_pillow
 from swav_cli.data.paths import cache_folder, expanded
 from swav_cli.data.pictures import Pictures, Split
-from swav_cli.errors import UserError, nearest
+from swav_cli.errors import UserError, first_line, nearest
 
 # What data sets of torchvision call their parts, the likeliest first.
 SPLITS_OF_TORCHVISION: dict[Split, tuple[str, ...]] = {
@@ -74,7 +74,7 @@ def open_torchvision(source: str, rest: str, split: Split, channels: int) -> Pic
     except ImportError as error:
         raise UserError(f"{source}: {error}; install that package beside this one") from None
     except (OSError, RuntimeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = first_line(error)
         raise UserError(
             f"{source}: is not there and can't be downloaded ({reason}); without a network, put its files under "
             f"{data_folder()} or give a folder of pictures with --data PATH"

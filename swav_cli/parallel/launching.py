@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from swav_cli.data.reading.limits import processors_allowed
 from swav_cli.errors import UserError
 
 SIGNALS = "SIGTERM,SIGINT,SIGHUP,SIGUSR1"  # handed on to every process, which saves and ends
@@ -49,8 +50,7 @@ def _check(wanted: int, device: str, kind: torch.device) -> None:
     if kind.type == "mps":
         raise UserError(f"--devices {wanted}: an Apple GPU is one; use --device cpu or leave --devices out")
     if kind.type == "cpu":
-        processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, processors // wanted)))
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, processors_allowed() // wanted)))
 
 
 def _launch(wanted: int) -> int:

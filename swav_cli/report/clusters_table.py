@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from swav_cli.data.lists.tables import one_line
 from swav_cli.errors import UserError
 from swav_cli.evaluate.clustering.found import Found, Match
-from swav_cli.files import write_as_text, write_whole
+from swav_cli.files import as_utf8, write_as_text, write_whole
 from swav_cli.report.answers import UnixLines
 
 TableFormat = Literal["csv", "parquet"]
@@ -143,7 +143,7 @@ def write_parquet(path: Path, parts: Iterator[dict[str, list[Any]]], schema: dic
 
 
 def readable(texts: Sequence[str | None]) -> list[str | None]:
-    return [None if text is None else text.encode("utf-8", "backslashreplace").decode() for text in texts]
+    return [None if text is None else as_utf8(text) for text in texts]
 
 
 def check_list(words: str) -> None:

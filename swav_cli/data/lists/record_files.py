@@ -21,7 +21,7 @@ import numpy as np
 
 from swav_cli.data.decoding.formats import BadPicture
 from swav_cli.data.lists.tables import LABELS, NAMES, Row, cell_of, heading_word
-from swav_cli.errors import UserError
+from swav_cli.errors import UserError, first_line
 
 PARQUET, ARROW = ".parquet", ".arrow"
 RECORD_SUFFIXES = (PARQUET, ARROW)
@@ -264,4 +264,4 @@ def _label_column(schema: Any, pictures: str) -> tuple[str | None, list[str] | N
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
+    return first_line(error)

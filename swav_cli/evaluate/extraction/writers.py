@@ -9,7 +9,7 @@ import csv
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from swav_cli.data.lists.tables import one_line
 from swav_cli.errors import UserError, nearest, silent
-from swav_cli.files import LONGEST, shortened
+from swav_cli.files import LONGEST, as_utf8, shortened
 from swav_cli.writable import check_moved_place, check_place
 
 PART = 4e6  # numbers written at a time
@@ -108,16 +108,11 @@ def write_parquet(path: Path, table: Table) -> None:
     # Opened here, since pyarrow takes no path that is not UTF-8. Features hardly repeat: a dictionary would cost time.
     with open(path, "wb") as file, parquet.ParquetWriter(file, schema, use_dictionary=[n for n, _ in fields]) as writer:
         for rows in table.parts():
-            columns = [pa.array(_readable(table.paths(rows)))]
-            columns += [] if table.labels is None else [pa.array(_readable(table.label_names(rows)))]
+            columns = [pa.array(list(map(as_utf8, table.paths(rows))))]
+            columns += [] if table.labels is None else [pa.array(list(map(as_utf8, table.label_names(rows))))]
             flat = pa.array(np.ascontiguousarray(table.features[rows]).reshape(-1))
             columns.append(pa.FixedSizeListArray.from_arrays(flat, type=kind))
             writer.write_table(pa.Table.from_arrays(columns, schema=schema), row_group_size=rows.stop - rows.start)
-
-
-def _readable(names: Sequence[str]) -> list[str]:
-    """Names as text that is UTF-8 in any case, which not all names of files are."""
-    return [name.encode("utf-8", "backslashreplace").decode() for name in names]
 
 
 def write_lines(path: Path, table: Table) -> None:

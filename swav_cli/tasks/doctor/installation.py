@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from importlib import import_module, metadata
 from typing import NamedTuple
 
+from swav_cli.errors import first_line
 from swav_cli.report.checkup import Check
 
 PACKAGE = "swav-cli"
@@ -140,11 +141,6 @@ def check_torch_loads() -> Check:
         built = f"ROCm {torch.version.hip}"
     values = {"torch": torch.__version__, "cuda": torch.version.cuda, "threads": torch.get_num_threads()}
     return Check("torch", "ok", f"{torch.__version__}, built for {built}", values=values)
-
-
-def first_line(error: BaseException) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
 
 
 def check_decoding() -> Check:

@@ -17,7 +17,7 @@ from swav_cli.data.pictures import Limited, Pictures
 from swav_cli.data.reading.cache import CachedPictures, free_memory, would_be_cached
 from swav_cli.data.reading.limits import Traffic, batches_ahead, limits, own_processors, why_not_shared
 from swav_cli.data.reading.loader import Crops, epoch_order, spare_processors
-from swav_cli.errors import UserError, counted
+from swav_cli.errors import UserError, counted, first_line
 from swav_cli.recipe.schema import Recipe, settled
 from swav_cli.report.checkup import Check
 from swav_cli.report.plan import size
@@ -274,6 +274,6 @@ def check_folder(folder: Path) -> Check:
 
 
 def check_not_measured(error: Exception) -> Check:
-    told = str(error).splitlines()[0] if str(error) else type(error).__name__
+    told = first_line(error)
     remedy = "" if isinstance(error, UserError) else "swav doctor --quick leaves measuring out"
     return Check("measuring", "warning", f"nothing was measured: {told}", remedy)
