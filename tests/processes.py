@@ -7,7 +7,6 @@ few tests start a true one: those of what happens before and after our own code 
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import select
 import signal
@@ -18,7 +17,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -117,22 +115,6 @@ def stopped(process: subprocess.Popen[str], number: signal.Signals, ready: Calla
     finally:
         process.kill()
     return process.returncode, said
-
-
-def living_children() -> list[BaseProcess]:
-    """Those that multiprocessing has started here and that are there.
-
-    Where something else has heard first of one's end, multiprocessing takes it for active for good.
-    """
-    return [child for child in multiprocessing.active_children() if child.pid is not None and _is_there(child.pid)]
-
-
-def _is_there(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 class Forked(subprocess.Popen[str]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import multiprocessing
 import os
 import signal
 from collections.abc import Callable
@@ -26,7 +27,6 @@ from swav_cli.data.reading.limits import Limits
 from swav_cli.data.sources import open_pictures
 from swav_cli.evaluate.features import extract_features, middle_square, stream_features
 from swav_cli.evaluate.inference import Inference
-from tests.processes import living_children
 
 SHAPES = [(40, 60), (60, 40), (33, 200), (200, 33), (32, 32), (31, 32), (500, 375), (7, 9), (1, 1), (57, 77), (37, 36)]
 
@@ -159,7 +159,7 @@ def kill_one(after: int) -> Callable[[Tensor], Tensor]:
         nonlocal seen
         seen += 1
         if seen == after:
-            child = living_children()[0]
+            child = multiprocessing.active_children()[0]
             os.kill(child.pid or 0, signal.SIGKILL)
             child.join()
         return x.mean((2, 3))

@@ -9,6 +9,8 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from multiprocessing.popen_fork import Popen
+from types import FrameType
 from typing import Any
 
 from torch.utils.data import DataLoader
@@ -50,6 +52,7 @@ class Readers(Iterator[Any]):
             if _handles_signals():
                 signal.signal(signal.SIGCHLD, handler or signal.SIG_DFL)
         self._processes = [child for child in multiprocessing.active_children() if child not in others]
+        self._one_more_ended = False
 
     def __next__(self) -> Any:
         with self._watching():
@@ -68,11 +71,19 @@ class Readers(Iterator[Any]):
         if not _handles_signals():
             yield  # torch looks at its processes every five seconds
             return
-        before = signal.signal(signal.SIGCHLD, lambda *_: self._check())
+        before = signal.signal(signal.SIGCHLD, self._on_an_end)
         try:
             yield
         finally:
             signal.signal(signal.SIGCHLD, before or signal.SIG_DFL)
+
+    def _on_an_end(self, _: int, interrupted: FrameType | None) -> None:
+        # An error raised while a process is asked for its exit code loses the code, which the system tells once: the
+        # process would count as running for good. Whoever asks there goes on, and hears of this end as well.
+        if _is_asking(interrupted):
+            self._one_more_ended = True
+        else:
+            self._check()
 
     def _check_for(self, seconds: float) -> None:
         """A connection breaks before the end of its process is known."""
@@ -82,8 +93,11 @@ class Readers(Iterator[Any]):
             time.sleep(0.01)
 
     def _check(self) -> None:
-        for process in self._processes:
-            code = process.exitcode
+        self._one_more_ended = True
+        while self._one_more_ended:
+            self._one_more_ended = False
+            codes = [process.exitcode for process in self._processes]
+        for code in codes:
             if code not in (None, 0, -signal.SIGTERM):  # which is how torch ends those that don't end by themselves
                 raise Killed(_who(code))
 
@@ -117,6 +131,13 @@ def _who(code: int) -> str:
 def end_for_lack(error: Exception, batch: object) -> None:
     """What a process does with a batch that it can't send."""
     os._exit(LACK_CODE)
+
+
+def _is_asking(frame: FrameType | None) -> bool:
+    """Whether a process is being asked for its exit code there."""
+    while frame is not None and frame.f_code is not Popen.poll.__code__:
+        frame = frame.f_back
+    return frame is not None
 
 
 def _handles_signals() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import subprocess
 from pathlib import Path
@@ -20,7 +21,6 @@ from swav_cli.data.reading.loader import Batch, Crops, Order, epoch_order, load_
 from swav_cli.data.sources import open_pictures
 from swav_cli.errors import UserError
 from swav_cli.recipe.schema import AugmentRecipe, CropRecipe
-from tests.processes import living_children
 
 KINDS = [CropRecipe(count=2, size=16, scale=(0.4, 1.0)), CropRecipe(count=1, size=8, scale=(0.2, 0.5))]
 MAKE = MultiCrop(KINDS, AugmentRecipe(), seed=3)
@@ -248,7 +248,7 @@ def test_workers_outlive_a_signal_to_all(shapes: Pictures, undisturbed: list[Bat
     """A cluster sends SIGTERM to every process; the main one has then still to finish its step and save."""
     found = load_batches(shapes, MAKE, Order(COUNT, BATCH, EPOCHS, 3), 1)
     first = next(found)
-    (worker,) = living_children()  # of all children, the suite's other ones would end
+    (worker,) = multiprocessing.active_children()  # of all children, the suite's other ones would end
     subprocess.run(["kill", "-TERM", str(worker.pid)], check=True)  # from a process that is not its parent
     assert all(map(same, [first, *found], undisturbed))
 

@@ -26,7 +26,6 @@ from swav_cli.data.reading.readers import Killed, Readers
 from swav_cli.data.sources import open_pictures
 from swav_cli.errors import UserError
 from swav_cli.recipe.schema import AugmentRecipe, CropRecipe
-from tests.processes import living_children
 
 from .test_loader import same
 
@@ -52,7 +51,7 @@ def undisturbed(shapes: Pictures) -> list[Batch]:
 
 
 def kill_one(by: int = signal.SIGKILL) -> Any:
-    child = living_children()[0]
+    child = multiprocessing.active_children()[0]
     os.kill(child.pid or 0, by)
     return child
 
@@ -95,7 +94,7 @@ def test_a_killed_worker_is_replaced(
     assert all(map(same, found, undisturbed))
     said = capsys.readouterr().err.splitlines()
     assert said == ["a process that reads pictures was ended by SIGKILL; reading goes on with new ones"] * len(at)
-    assert not living_children()
+    assert not multiprocessing.active_children()
 
 
 def test_in_the_middle_of_a_step_of_several_parts(shapes: Pictures) -> None:
@@ -115,7 +114,7 @@ def test_killed_while_the_run_waits_for_it(
     stopped, notices = threading.Event(), []
     batches = load_batches(shapes, MAKE, order(), 1, notice=notices.append)
     found = [next(batches)]
-    (worker,) = living_children()
+    (worker,) = multiprocessing.active_children()
     os.kill(worker.pid or 0, signal.SIGSTOP)  # nothing comes any more
 
     def kill_soon() -> None:
@@ -145,6 +144,29 @@ def test_killed_while_the_run_computes(shapes: Pictures) -> None:
     batches.close()
 
 
+def test_two_that_end_at_once_are_both_heard_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal that comes just when the system has told of one's end must not make it forgotten."""
+    readers = Readers(loader.DataLoader(range(1000), num_workers=2, worker_init_fn=loader.start_worker))  # type: ignore[arg-type]
+    next(readers)
+    both = list(readers._processes)
+    for each in both:
+        os.kill(each.pid or 0, signal.SIGKILL)
+        os.waitid(os.P_PID, each.pid or 0, os.WEXITED | os.WNOWAIT)
+    plain = os.waitpid
+
+    def told_and_signalled(pid: int, options: int) -> tuple[int, int]:
+        found = plain(pid, options)
+        if found[0]:
+            signal.raise_signal(signal.SIGCHLD)
+        return found
+
+    monkeypatch.setattr(os, "waitpid", told_and_signalled)
+    with pytest.raises(Killed):
+        next(readers)
+    assert [each.exitcode for each in both] == [-signal.SIGKILL, -signal.SIGKILL]
+    readers.close()
+
+
 def test_killed_too_often(shapes: Pictures) -> None:
     notices: list[str] = []
     with pytest.raises(UserError) as raised:
@@ -153,7 +175,7 @@ def test_killed_too_often(shapes: Pictures) -> None:
     message = str(raised.value)
     assert "ended by SIGKILL (out of memory?); use fewer --workers, or give more memory" in message
     assert "\n" not in message
-    assert not living_children()
+    assert not multiprocessing.active_children()
 
 
 def test_killed_with_the_lock_in_hand_that_ends_the_others(shapes: Pictures) -> None:
@@ -169,7 +191,7 @@ def test_killed_with_the_lock_in_hand_that_ends_the_others(shapes: Pictures) -> 
     closing.start()
     closing.join(60)
     assert not closing.is_alive()
-    assert not living_children()
+    assert not multiprocessing.active_children()
 
 
 def test_another_loader_says_it_in_one_line(shapes: Pictures) -> None:
@@ -280,7 +302,7 @@ def test_killed_halfway_through_a_message(shapes: Pictures) -> None:
     batches = load_batches(shapes, large, order(), 2, notice=notices.append)
     found = [next(batches)]
     time.sleep(0.5)  # the pipe is full by now
-    for child in living_children():
+    for child in multiprocessing.active_children():
         os.kill(child.pid or 0, signal.SIGKILL)
     found += batches
     assert all(map(same, found, whole))
