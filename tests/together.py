@@ -41,6 +41,8 @@ RUN = (
     "optimizer.lr=0.02", "crops.1.size=16", "augment.jitter=0", "augment.grayscale=0", "augment.blur=0",
 )  # fmt: skip
 
+FOLLOWING = ("loss.epsilon_of_spread=0.2", "loss.epsilon_least=0.001")
+
 
 def run_together(world: int, folder: Path, *names: str) -> None:
     """Each scenario by so many processes; what came of it is in the folder."""
@@ -126,6 +128,7 @@ SCENARIOS: dict[str, Callable[[], dict[str, Any]]] = {
     "synchronised": lambda: steps("training.precision=float64", "training.sync_batchnorm=true"),
     # Few steps: torch's own normalisation of channels-last pictures on a CPU is off by 1e-5 from the start.
     "synchronised-float32": lambda: steps("training.sync_batchnorm=true", "optimizer.lr=0.002", count=3),
+    "following": lambda: steps("training.precision=float64", "training.sync_batchnorm=true", *FOLLOWING, count=4),
     "grouped": lambda: steps("training.precision=float64", "training.sync_batchnorm=2"),
     "apart": lambda: steps("training.precision=float64"),
     "two-parts": lambda: steps("training.precision=float64", "training.accumulate=2"),

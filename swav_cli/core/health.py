@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from swav_cli.core.sinkhorn import spread
 from swav_cli.parallel import distributed
 
 SUMMED = ("code entropy", "prediction entropy", "agreement", "steps")  # of the meter
@@ -127,7 +128,7 @@ class HealthMeter:
         health = Health(
             used_prototypes=int((counts > 0).sum()),
             perplexity=float(torch.special.entr(shares).sum().exp()),
-            spread=score_spread(self.scores),
+            spread=float(spread(self.scores)),
             rank=effective_rank(embeddings),
             deviation=deviation(embeddings),
             twins=twins(prototypes),
@@ -163,13 +164,6 @@ def twins(prototypes: Tensor) -> int:  # (K, D)
         cosines = rows[first : first + ROWS_AT_ONCE] @ rows.T
         found += int(((cosines > TWIN).sum(dim=1) > 1).sum())  # each is its own
     return found
-
-
-def score_spread(scores: Tensor) -> float:  # (B, K) of this process
-    """Deviation of the scores after taking out each picture's and each prototype's mean, which Sinkhorn removes."""
-    centered = scores.float() - scores.float().mean(dim=1, keepdim=True)
-    centered = centered - distributed.mean_over_processes(centered.mean(dim=0))
-    return float(distributed.mean_over_processes(centered.square().mean()).sqrt())
 
 
 def effective_rank(rows: Tensor) -> float:  # (B, D)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from swav_cli.core.sinkhorn import sinkhorn
+from swav_cli.core.sinkhorn import FollowingEpsilon, sinkhorn
 from swav_cli.parallel import distributed
 
 
@@ -109,7 +109,7 @@ def assign_codes(
     embeddings: Tensor,  # (A, B, D): unit embeddings of the assigned crops
     prototypes: Tensor,  # (K, D): unit prototypes
     queue: Queue | None,
-    epsilon: float,
+    epsilon: float | FollowingEpsilon,
     iterations: int,
 ) -> Tensor:  # (A, B, K)
     """Codes of the batch, crop by crop; a full queue's embeddings share in the assignment. The batch is then queued.
@@ -125,7 +125,8 @@ def assign_codes(
     if queue is not None and queue.is_full:
         rows = torch.cat([queue.embeddings.to(embeddings), embeddings], dim=1)
     scores = rows @ prototypes.to(embeddings).T
-    codes = sinkhorn(scores, epsilon, iterations)[:, -embeddings.shape[1] :]
+    sharpness = epsilon.of(scores) if isinstance(epsilon, FollowingEpsilon) else epsilon
+    codes = sinkhorn(scores, sharpness, iterations)[:, -embeddings.shape[1] :]
     if queue is not None:
         queue.push(embeddings)
     return codes

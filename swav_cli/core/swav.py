@@ -24,6 +24,7 @@ from swav_cli.core.photometric import recolour
 from swav_cli.core.plan import make_model, make_plan
 from swav_cli.core.precision import autocast, memory_format
 from swav_cli.core.sample import Sample
+from swav_cli.core.sinkhorn import FollowingEpsilon
 from swav_cli.core.train import Course, quickest_convolutions
 from swav_cli.core.transfer import moved
 from swav_cli.data.pictures import Pictures
@@ -32,7 +33,7 @@ from swav_cli.data.shards.streams import ShardShare, StreamPictures, load_stream
 from swav_cli.errors import Diverged
 from swav_cli.parallel import distributed
 from swav_cli.parallel.synchronised_norm import with_synchronised_norms
-from swav_cli.recipe.schema import Recipe, settled
+from swav_cli.recipe.schema import LossRecipe, Recipe, settled
 from swav_cli.run.metrics import Step
 
 
@@ -59,6 +60,7 @@ class Trainer:
         if recipe.loss.queue.length:
             queue = Queue(len(recipe.assigned_crops), settled(recipe.loss.queue.length), recipe.model.embedding_dim)
             self.queue = queue.to(device, self.precise)
+        self.epsilon = make_epsilon(recipe.loss)
         self.meter = HealthMeter(settled(recipe.model.prototypes), self.plan.ln_k, device)
         self.sample = Sample(recipe)
         self.before_queue: tuple[float, float] | None = (
@@ -218,7 +220,7 @@ class Trainer:
         queue = self.queue if self.course.step >= self.plan.queue_from else None
         loss = self.recipe.loss
         prototypes = self.model.prototypes.weight.detach()
-        codes = assign_codes(embeddings, prototypes, queue, loss.epsilon, loss.sinkhorn_iterations)
+        codes = assign_codes(embeddings, prototypes, queue, self.epsilon, loss.sinkhorn_iterations)
         self.meter.add(embeddings, scores, codes, loss.temperature)
         return codes
 
@@ -257,6 +259,13 @@ class Trainer:
             f"{self.plan.lr(step):g}, largest score {largest:g}. The last good checkpoint is kept; go on from it "
             f"with a lower --set optimizer.lr and --init-from, or --set training.precision=float32. Pictures: {shown}"
         )
+
+
+def make_epsilon(loss: LossRecipe) -> float | FollowingEpsilon:
+    """How sharp codes are to be: alike throughout, as published, or as a share of the scores' spread."""
+    if loss.epsilon_of_spread is None:
+        return loss.epsilon
+    return FollowingEpsilon(loss.epsilon, loss.epsilon_of_spread, loss.epsilon_least)
 
 
 def gradient_norms(model: SwAV) -> dict[str, Tensor]:

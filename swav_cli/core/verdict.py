@@ -76,11 +76,13 @@ def _collapse(recipe: Recipe, health: Health, share_of_ln_k: float) -> Verdict |
             f"try --set optimizer.lr={_tenth(recipe)}",
         )
     if health.rank < FEW_DIRECTIONS:
+        fixed = recipe.loss.epsilon_of_spread is None
         return Verdict(
             "narrow",
             f"the network agrees with itself about next to nothing: embeddings use {health.rank:.1f} directions "
             f"(deviation {health.deviation:.2f} of 1), whatever the loss ({share_of_ln_k:.3f} of ln K). "
-            f"Try a lower rate (--set optimizer.lr={_tenth(recipe)}), a larger loss.epsilon, or stronger augmentation",
+            f"Try a lower rate (--set optimizer.lr={_tenth(recipe)}), a larger "
+            f"{'loss.epsilon' if fixed else 'loss.epsilon_least'}, or stronger augmentation",
         )
     return None
 
@@ -134,7 +136,8 @@ def _why_flat(recipe: Recipe, health: Health) -> str:
             "apart; train on different ones"
         )
     natural = first_spread(recipe.model.embedding_dim)
-    if recipe.loss.epsilon > natural:
+    fixed = recipe.loss.epsilon_of_spread is None
+    if fixed and recipe.loss.epsilon > natural:
         return (
             f"loss.epsilon ({recipe.loss.epsilon:g}) is above the spread with which scores begin "
             f"({natural:.3f}), so that codes were never sharp; try --set loss.epsilon={natural / 3:.2g}"
@@ -145,10 +148,10 @@ def _why_flat(recipe: Recipe, health: Health) -> str:
             f"Crops that give codes may show {least:.0%} of a picture, and two of them nothing in common; try "
             "--set crops.0.scale='[0.4, 1.0]'"
         )
+    sharper = "epsilon_of_spread=0.2" if fixed else f"epsilon_least={recipe.loss.epsilon_least / 2:.2g}"
     return (
-        "Try sharper codes (--set loss.epsilon="
-        f"{recipe.loss.epsilon / 2:.2g}), crops that share more of a picture (a larger crops.0.scale), or a higher "
-        "optimizer.lr"
+        f"Try codes that stay sharp (--set loss.{sharper}), crops that share more of a picture (a larger "
+        "crops.0.scale), or a higher optimizer.lr"
     )
 
 

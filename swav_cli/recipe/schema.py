@@ -131,6 +131,13 @@ class LossRecipe(Part):
     epsilon: Annotated[float, Field(ge=0.01)] = Field(
         default=0.05, description="of Sinkhorn; smaller makes codes sharper"
     )
+    epsilon_of_spread: Positive | None = Field(
+        default=None,
+        description="epsilon follows the scores: this share of their spread, at most epsilon; null: epsilon throughout",
+    )
+    epsilon_least: Annotated[float, Field(ge=0.001)] = Field(
+        default=0.01, description="least epsilon, where it follows the scores' spread"
+    )
     sinkhorn_iterations: Count = Field(default=3, description="rounds of normalisation")
     freeze_prototypes_steps: Annotated[int, Field(ge=0)] | Auto = Field(
         default=0,
@@ -253,6 +260,7 @@ def contradictions(recipe: Recipe) -> list[str]:
     return [
         *_in_model(recipe),
         *_in_crops(recipe),
+        *_in_loss(recipe),
         *_in_schedule(recipe),
         *_in_batches(recipe),
         *_in_pictures(recipe),
@@ -282,6 +290,16 @@ def _in_crops(recipe: Recipe) -> list[str]:
             f"crops make {recipe.crop_count} crop a picture; swapped prediction needs 2 or more, so raise crops.0.count"
         )
     return found
+
+
+def _in_loss(recipe: Recipe) -> list[str]:
+    loss = recipe.loss
+    if loss.epsilon_of_spread is None or loss.epsilon_least <= loss.epsilon:
+        return []
+    return [
+        f"loss.epsilon_least ({loss.epsilon_least:g}) is above loss.epsilon ({loss.epsilon:g}), which is the most that "
+        "an epsilon of the spread can be; lower the one or raise the other"
+    ]
 
 
 def _in_schedule(recipe: Recipe) -> list[str]:

@@ -5,17 +5,9 @@ import math
 import pytest
 import torch
 
-from swav_cli.core.health import Health, HealthMeter, deviation, effective_rank, score_spread, twins
+from swav_cli.core.health import Health, HealthMeter, deviation, effective_rank, twins
 
 CPU = torch.device("cpu")
-
-
-def test_spread_is_what_sinkhorn_does_not_remove() -> None:
-    torch.manual_seed(0)
-    scores = torch.randn(50, 8)
-    shifted = scores + torch.randn(50, 1) + torch.randn(1, 8)
-    assert score_spread(shifted) == pytest.approx(score_spread(scores), rel=1e-5)
-    assert score_spread(torch.randn(50, 1) + torch.randn(1, 8)) == pytest.approx(0, abs=1e-6)
 
 
 def test_effective_rank_counts_directions() -> None:

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from swav_cli import sinkhorn
+from swav_cli.core.sinkhorn import FollowingEpsilon, spread
 from tests.conftest import reference
 
 
@@ -71,3 +72,30 @@ def test_gives_no_gradient() -> None:
 def test_refuses_what_has_no_meaning(epsilon: float, iterations: int) -> None:
     with pytest.raises(ValueError, match="epsilon > 0"):
         sinkhorn(torch.rand(4, 3), epsilon, iterations)
+
+
+def test_spread_is_what_sinkhorn_does_not_remove() -> None:
+    torch.manual_seed(0)
+    scores = torch.randn(50, 8)
+    shifted = scores + torch.randn(50, 1) + torch.randn(1, 8)
+    torch.testing.assert_close(spread(shifted), spread(scores))
+    torch.testing.assert_close(sinkhorn(shifted, 0.5, 50), sinkhorn(scores, 0.5, 50))
+    assert spread(torch.randn(50, 1) + torch.randn(1, 8)).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_codes_of_an_epsilon_that_follows_are_as_sharp_at_any_spread() -> None:
+    scores = torch.randn(2, 50, 8, dtype=torch.float64) * 0.1
+    scores[1] *= 0.3  # each crop has a spread of its own
+    following = FollowingEpsilon(most=0.05, share=0.2, least=1e-6)
+    for size in (1.0, 0.1, 0.01):
+        codes = sinkhorn(scores * size, following.of(scores * size))
+        for crop in (0, 1):
+            by_hand = 0.2 * float(spread(scores[crop]))
+            torch.testing.assert_close(codes[crop], sinkhorn(scores[crop], by_hand))
+
+
+def test_an_epsilon_that_follows_stays_between_its_bounds() -> None:
+    scores = torch.randn(50, 8)
+    following = FollowingEpsilon(most=0.05, share=0.2, least=0.01)
+    assert following.of(scores * 10).item() == pytest.approx(0.05)
+    assert following.of(scores * 1e-6).item() == pytest.approx(0.01)

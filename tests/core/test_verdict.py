@@ -72,8 +72,8 @@ def test_pixels_may_be_the_cause_of_flat_codes() -> None:
         ([], 0.1, "10% differ and the others are copies"),
         (["loss.epsilon=0.5"], 1.0, "loss.epsilon (0.5) is above"),
         (["crops.0.scale=[0.02,0.1]"], 1.0, "may show 2% of a picture"),
-        ([], 1.0, "sharper codes (--set loss.epsilon=0.025)"),
-        ([], None, "sharper codes"),  # of a stream no pictures are compared
+        ([], 1.0, "stay sharp (--set loss.epsilon_of_spread=0.2)"),
+        ([], None, "codes that stay sharp"),  # of a stream no pictures are compared
     ],
 )
 def test_likeliest_causes_of_flat_codes(overrides: list[str], distinct: float | None, cause: str) -> None:

@@ -15,7 +15,7 @@ from tests.conftest import made_once
 from tests.processes import start_together
 from tests.together import BATCH, COUNT, run_together
 
-ALL = ("synchronised", "synchronised-float32", "apart", "statistics")
+ALL = ("synchronised", "synchronised-float32", "following", "apart", "statistics")
 
 
 def found_by(factory: pytest.TempPathFactory, world: int, *names: str) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def found_by(factory: pytest.TempPathFactory, world: int, *names: str) -> dict[s
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return found_by(tmp_path_factory, 1, "synchronised", "synchronised-float32", "two-parts", "three-parts")
+    return found_by(tmp_path_factory, 1, *ALL[:3], "two-parts", "three-parts")
 
 
 @pytest.fixture(scope="module", params=[2, 3])
@@ -54,6 +54,14 @@ def test_synchronised_processes_equal_one(alone: dict[str, Any], together: tuple
     torch.testing.assert_close(several["queue"]["embeddings"], one["queue"]["embeddings"], rtol=1e-10, atol=1e-10)
     assert torch.equal(one["prototype_counts"], several["prototype_counts"])
     assert several["health"] == pytest.approx(one["health"], rel=1e-6)
+
+
+def test_an_epsilon_that_follows_the_spread_follows_that_of_all_pictures(
+    alone: dict[str, Any], together: tuple[int, dict[str, Any]]
+) -> None:
+    one, several = alone["following"], together[1]["following"]
+    assert not torch.equal(one["steps"], alone["synchronised"]["steps"][: len(one["steps"])])
+    weights_alike(one, several, 1e-10)
 
 
 def test_a_group_of_all_processes_equals_one(alone: dict[str, Any], together: tuple[int, dict[str, Any]]) -> None:

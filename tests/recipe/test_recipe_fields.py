@@ -88,7 +88,7 @@ def place(tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 
 
 def test_of_pretraining(read: set[str], place: Path) -> None:
-    recipe = tiny_recipe("optimizer.name=lars", "training.epochs=2", *SOME_BAD)
+    recipe = tiny_recipe("optimizer.name=lars", "training.epochs=2", "loss.epsilon_of_spread=0.2", *SOME_BAD)
     pretrain(recipe, "runs/tiny", device="cpu", screen=Screen())
     assert set(fields_of(Recipe)) - read == {"DataRecipe.shuffle_buffer", "Recipe.reference"}
 

@@ -61,8 +61,8 @@ KINDS = [
     ("crops=[]", "crops = []: should be a list of one or more mappings with the keys count, size, scale, assign"),
     ("crops=null", "crops = null: should be a list of one or more mappings with the keys count, size, scale, assign"),
     ("crops.1=5", "crops.1 = 5: should be a mapping with the keys count, size, scale, assign"),
-    ("loss=0.1", "loss = 0.1: should be a mapping with the keys temperature, epsilon, sinkhorn_iterations, "
-     "freeze_prototypes_steps, queue"),
+    ("loss=0.1", "loss = 0.1: should be a mapping with the keys temperature, epsilon, epsilon_of_spread, "
+     "epsilon_least, sinkhorn_iterations, freeze_prototypes_steps, queue"),
     ("loss.queue=3840", "loss.queue = 3840: should be a mapping with the keys length, start_epoch"),
     ("name=a/b", "name = 'a/b': only letters, digits, '.', '_' and '-', since it names a folder"),
     ("training.seed=-1", "training.seed = -1: should be a whole number from 0 to 4,294,967,295"),
@@ -84,6 +84,7 @@ CONTRADICTIONS = [
     (["training.accumulate=3"], ["training.batch_size (8)", "training.accumulate (3)"]),
     (["training.accumulate=8"], ["training.batch_size (8)", "training.accumulate (8)", "1 picture"]),
     (["loss.queue.length=4"], ["loss.queue.length (4)", "training.batch_size (8)"]),
+    (["loss.epsilon_of_spread=0.2", "loss.epsilon_least=0.1"], ["loss.epsilon_least (0.1)", "loss.epsilon (0.05)"]),
     (["augment.blur_sigma=[2, 1]"], ["augment.blur_sigma", "2 to 1"]),
     (["data.channels=1"], ["data.mean has 3 values", "data.channels (1)", "--set data.mean=auto"]),
     (["data.channels=1", "data.mean=auto"], ["data.std has 3 values", "data.channels (1)", "--set data.std=auto"]),

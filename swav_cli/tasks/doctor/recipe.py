@@ -158,7 +158,7 @@ def _usual_queue(count: int, batch: int, prototypes: int) -> int:
 
 def _in_settings(recipe: Recipe, device: torch.device) -> Iterator[Check]:
     spread, epsilon = first_spread(recipe.model.embedding_dim), recipe.loss.epsilon
-    if epsilon > spread:
+    if epsilon > spread and recipe.loss.epsilon_of_spread is None:
         yield Check(
             "epsilon", "warning",
             f"loss.epsilon ({epsilon:g}) is above the spread with which scores begin ({spread:.3f} with "
