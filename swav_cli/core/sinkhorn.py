@@ -63,9 +63,9 @@ class FollowingEpsilon(NamedTuple):
     noise. Hence the least value.
 
     >>> epsilon = FollowingEpsilon(most=0.05, share=0.2, least=0.01)
-    >>> scores = torch.eye(4) * 0.4    # their spread is 0.15
+    >>> scores = torch.eye(4) * 0.4    # their spread is 0.173
     >>> [round(epsilon.of(scores * size).item(), 3) for size in (1.0, 3.0, 0.1)]
-    [0.03, 0.05, 0.01]
+    [0.035, 0.05, 0.01]
     """
 
     most: float
