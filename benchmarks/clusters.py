@@ -10,7 +10,6 @@ less than all where faiss looks through a part of them.
 from __future__ import annotations
 
 import argparse
-import resource
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from swav_cli.core.device import peak_memory
 from swav_cli.evaluate.clustering import near
 from swav_cli.evaluate.clustering.centres import assigned
 from swav_cli.evaluate.clustering.copies import Looks, find_copies, preference
@@ -63,7 +63,8 @@ def timed(what: str, totals: list[float]) -> Iterator[None]:
 
 
 def memory() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    """GB that this process has held at most."""
+    return (peak_memory(torch.device("cpu")) or 0) / 1e9
 
 
 def main() -> None:

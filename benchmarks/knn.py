@@ -9,13 +9,12 @@ of both sides. `--bank 1281167 --queries 50000` measures the whole, whose bank t
 from __future__ import annotations
 
 import argparse
-import resource
-import sys
 import time
 
 import torch
 from torch import Tensor
 
+from swav_cli.core.device import peak_memory
 from swav_cli.evaluate.knn import LabelledRows, knn_accuracies
 
 IMAGENET_BANK, IMAGENET_QUERIES, CLASSES = 1_281_167, 50_000, 1000
@@ -29,9 +28,9 @@ def made_up(rows: int, dim: int) -> Tensor:  # (rows, dim) float16, without ever
     return features
 
 
-def peak_memory() -> int:
-    """Bytes that this process has held at most."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+def _most_held() -> int:
+    """Bytes of the machine's memory that this process has held at most."""
+    return peak_memory(torch.device("cpu")) or 0
 
 
 def main() -> None:
@@ -45,7 +44,7 @@ def main() -> None:
     bank_labels, query_labels = (torch.randint(CLASSES, (len(rows),)) for rows in (bank, queries))
     few = [LabelledRows(*(side[:64] for side in sides)) for sides in ((bank, bank_labels), (queries, query_labels))]
     knn_accuracies(*few, device=options.device)  # to warm up
-    before = peak_memory()
+    before = _most_held()
     started = time.perf_counter()
     knn_accuracies(LabelledRows(bank, bank_labels), LabelledRows(queries, query_labels), device=options.device)
     taken = time.perf_counter() - started
@@ -55,9 +54,9 @@ def main() -> None:
     )
     print(f"  time                 {taken:10.1f} s   {options.bank * options.queries / taken:,.0f} cosines/s")
     print(f"  bank itself          {bank.nbytes / MIB:10.0f} MiB")
-    print(f"  memory beside it     {(peak_memory() - before) / MIB:10.0f} MiB")
+    print(f"  memory beside it     {(_most_held() - before) / MIB:10.0f} MiB")
     if options.device.startswith("cuda"):
-        print(f"  memory of the device {torch.cuda.max_memory_allocated(options.device) / MIB:10.0f} MiB")
+        print(f"  memory of the device {(peak_memory(torch.device(options.device)) or 0) / MIB:10.0f} MiB")
     times = IMAGENET_BANK * IMAGENET_QUERIES / (options.bank * options.queries)
     if times > 1:
         print(f"extrapolated to {IMAGENET_BANK:,} x {IMAGENET_QUERIES:,} ({times:,.0f} times the work; not measured):")
