@@ -10,6 +10,7 @@ from swav_cli.commands import options
 from swav_cli.commands.output import print_json, print_result
 from swav_cli.errors import counted
 from swav_cli.parallel.place import is_first
+from swav_cli.report.words import size
 
 
 def index(
@@ -58,7 +59,6 @@ def _lines(found: dict[str, Any]) -> list[str]:
         told.append(f"labels don't count: {found['unlabelled']}")
     told.append(
         f"{counted(found['pictures'], 'picture')} {classes} in {counted(len(found['shards']), 'shard')} of "
-        f"{found['bytes'] / 1e9:.3g} GB"
-        f"{beside}"
+        f"{size(found['bytes'])}{beside}"
     )
     return told

@@ -43,7 +43,7 @@ def report(
     other, and results in one table. The page asks nobody for anything, and where
     it lies is printed.
     """
-    from swav_cli.report.plan import size
+    from swav_cli.report.words import size
     from swav_cli.tasks.report import write_report
 
     found = write_report(runs or [], out, overwrite=overwrite, notice=say)

@@ -12,6 +12,7 @@ from swav_cli.errors import counted
 from swav_cli.recipe.file import dump_values
 from swav_cli.recipe.schema import Recipe, settled
 from swav_cli.report.console import describe_learning_rate
+from swav_cli.report.words import size
 
 
 def plan_facts(recipe: Recipe, derived: list[Derived], pictures: int, device: str) -> dict[str, Any]:
@@ -51,12 +52,3 @@ def _pretraining_lines(facts: dict[str, Any]) -> list[str]:
         f"about {size(facts['memory_bytes'])} of memory: {size(facts['memory_weights_bytes'])} for weights, "
         f"gradients and optimiser, {size(facts['memory_activations_bytes'])} for activations",
     ]
-
-
-def size(count: float) -> str:
-    """Bytes as a person reads them."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit in ("B", "kB") else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"

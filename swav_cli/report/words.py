@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 DAY = 24 * 3600
 
 
@@ -25,8 +27,8 @@ def age(seconds: float) -> str:
     return f"{max(0, seconds):.0f} s"
 
 
-def size(count: int) -> str:
-    """Bytes, in a column's few letters.
+def size(count: float) -> str:
+    """Bytes, in two digits or three.
 
     >>> size(999), size(45_300_000), size(1_200_000_000)
     ('1 kB', '45 MB', '1.2 GB')
@@ -34,4 +36,4 @@ def size(count: int) -> str:
     for unit, length in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
         if count >= length:
             return f"{count / length:.{1 if count < 10 * length else 0}f} {unit}"
-    return f"{-(-count // 1000)} kB"
+    return f"{math.ceil(count / 1000)} kB"

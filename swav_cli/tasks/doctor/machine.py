@@ -19,7 +19,7 @@ from swav_cli.data.reading.cache import free_memory
 from swav_cli.data.reading.limits import limits, own_processors, processors_allowed, processors_of_container
 from swav_cli.errors import UserError, counted, first_line
 from swav_cli.report.checkup import Check, State
-from swav_cli.report.plan import size
+from swav_cli.report.words import size
 
 LITTLE_MEMORY, HARDLY_ANY_MEMORY = 2e9, 0.5e9  # bytes: a small network's run; not even that
 LITTLE_SHARED = 0.5e9  # bytes in /dev/shm: docker gives 64 MB, and a few workers' batches take more

@@ -20,8 +20,7 @@ from swav_cli.data.reading.loader import Crops, epoch_order, spare_processors
 from swav_cli.errors import UserError, counted, first_line
 from swav_cli.recipe.schema import Recipe, settled
 from swav_cli.report.checkup import Check
-from swav_cli.report.plan import size
-from swav_cli.report.words import duration
+from swav_cli.report.words import duration, size
 from swav_cli.run.folder import RunFolder, choose_folder
 from swav_cli.run.results import finished_results
 from swav_cli.tasks.doctor.look import Look
