@@ -1,41 +1,49 @@
-"""What a run is computed by, in words: versions and machine, and nothing of who uses it."""
+"""What a run is computed by, in words: versions and machine, and nothing of who uses it.
+
+Torch is imported for a device alone, so that versions can be told where it can't be loaded.
+"""
 
 from __future__ import annotations
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from swav_cli.data.reading.limits import processors_allowed
+
+if TYPE_CHECKING:
+    import torch
 
 LIBRARIES = ("torch", "torchvision", "torchcodec", "timm")
 
 
 def environment(device: torch.device, processes: int = 1) -> dict[str, str]:
     """
+    >>> import torch
     >>> environment(torch.device("cpu"))["python"] == platform.python_version()
     True
     """
-    found = {"swav": _version("swav-cli"), "python": platform.python_version()}
-    found |= {name: _version(name) for name in LIBRARIES}
+    found: dict[str, str | None] = {"swav": installed("swav-cli"), "python": platform.python_version()}
+    found |= {name: installed(name) for name in LIBRARIES}
     found |= {"system": f"{platform.system()} {platform.release()}, {platform.machine()}", "device": in_words(device)}
     if processes > 1:
         found["processes"] = str(processes)
     return {name: words for name, words in found.items() if words}
 
 
-def _version(name: str) -> str:
-    """Empty where it is not installed."""
+def installed(name: str) -> str | None:
+    """The version of a package that is there."""
     try:
         return version(name)
     except PackageNotFoundError:
-        return ""
+        return None
 
 
 def in_words(device: torch.device) -> str:
     """A device with the name of what is behind it."""
+    import torch
+
     if device.type == "cuda":
         found = torch.cuda.get_device_properties(device)
         return f"{device}: {found.name}, {found.total_memory / 2**30:.0f} GiB, CUDA {torch.version.cuda}"

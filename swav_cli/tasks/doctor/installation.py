@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from importlib import import_module, metadata
 from typing import NamedTuple
 
+from swav_cli.core.environment import installed
 from swav_cli.errors import first_line
 from swav_cli.report.checkup import Check
 
@@ -78,14 +79,6 @@ def as_requirement(line: str) -> Requirement | None:
     extra = EXTRA.search(marker or "")
     least = re.search(r">=\s*([0-9][0-9.]*)", versions)
     return Requirement(name, least[1] if least else "", extra[1] if extra else None)
-
-
-def installed(name: str) -> str | None:
-    """The version of a package that is there."""
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def is_older(version: str, least: str) -> bool:
