@@ -101,14 +101,15 @@ class MetricsFile:
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The lines of a metrics file; a last line that a kill cut short is left out."""
-    lines = []
-    if path.exists():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                lines.append(json.loads(line))
-            except ValueError:
-                continue
-    return lines
+    return [line for line in map(parsed, _raw_lines(path)) if line is not None]
+
+
+def _raw_lines(path: Path) -> list[bytes]:
+    """Of the file, as they are; none where there is no such file."""
+    try:
+        return path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return []
 
 
 def _lines_until(path: Path, step: int) -> list[str]:
@@ -178,10 +179,7 @@ def parsed(line: bytes) -> dict[str, Any] | None:
 
 def gist(path: Path) -> list[dict[str, Any]]:
     """The lines of a metrics file but for its steps, of which the last alone is there; quick, however long it is."""
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except FileNotFoundError:
-        return []
+    lines = _raw_lines(path)
     backwards = range(len(lines) - 1, -1, -1)
     last = next((at for at in backwards if lines[at].startswith(STEP) and parsed(lines[at])), -1)
     found = (parsed(line) for at, line in enumerate(lines) if at == last or not line.startswith(STEP))

@@ -92,14 +92,17 @@ def cached(pictures: Pictures, wanted: bool | Literal["auto"]) -> Pictures:
             + (f" in {processes} processes" if processes > 1 else "")
             + f", of which {free / 1e9:.1f} GB are free; set data.cache to auto or false"
         )
-    is_kept = wanted is True or needed < SHARE_OF_MEMORY * free
-    return CachedPictures(pictures, max(1, own_processors())) if is_kept else pictures
+    return CachedPictures(pictures, max(1, own_processors())) if _are_kept(wanted, needed, free) else pictures
 
 
 def would_be_cached(pictures: Pictures, wanted: bool | Literal["auto"], bytes_a_picture: float) -> bool:
     """What `cached` would do with pictures that take so much memory each."""
-    needed = local_processes() * len(pictures) * bytes_a_picture
-    return wanted is True or (wanted == "auto" and needed < SHARE_OF_MEMORY * free_memory())
+    return _are_kept(wanted, local_processes() * len(pictures) * bytes_a_picture, free_memory())
+
+
+def _are_kept(wanted: bool | Literal["auto"], needed: float, free: float) -> bool:
+    """Whether pictures that take so many bytes are kept in memory, of which so many are free."""
+    return wanted is True or (wanted == "auto" and needed < SHARE_OF_MEMORY * free)
 
 
 def _bytes_needed(pictures: Pictures) -> float:
