@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from swav_cli.errors import UserError
+from swav_cli.errors import UserError, first_line
 from swav_cli.files import write_whole
 from swav_cli.run.folder import RunFolder
 
@@ -51,7 +51,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             raise ValueError(f"damaged (checksum of {damaged})")
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (zipfile.BadZipFile, EOFError, OSError, RuntimeError) as error:
-        raise ValueError(f"damaged ({str(error).splitlines()[0]})") from None
+        raise ValueError(f"damaged ({first_line(error)})") from None
     if not isinstance(state, dict) or state.get("format") != CHECKPOINT_FORMAT:
         raise ValueError("not a checkpoint of a swav run")
     return state

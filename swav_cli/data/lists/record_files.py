@@ -99,10 +99,10 @@ def _told(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UserError(f"{path}: can't be read ({error.strerror or _first_line(error)})") from None
+        raise UserError(f"{path}: can't be read ({error.strerror or first_line(error)})") from None
     except pa.ArrowException as error:
         kind = Path(path).suffix[1:].title()
-        raise UserError(f"{path}: is no {kind} file, or is damaged ({_first_line(error)})") from None
+        raise UserError(f"{path}: is no {kind} file, or is damaged ({first_line(error)})") from None
 
 
 def value_at(file: RecordFile, row: int) -> Any:
@@ -116,9 +116,9 @@ def value_at(file: RecordFile, row: int) -> Any:
     try:
         return _opened(file, os.getpid()).value(file.column, row)
     except OSError as error:
-        raise BadPicture(error.strerror or _first_line(error)) from None
+        raise BadPicture(error.strerror or first_line(error)) from None
     except pa.ArrowException as error:
-        raise BadPicture(_first_line(error)) from None
+        raise BadPicture(first_line(error)) from None
 
 
 @lru_cache(maxsize=OPEN_FILES)
@@ -261,7 +261,3 @@ def _label_column(schema: Any, pictures: str) -> tuple[str | None, list[str] | N
         return told, [str(name) for name in names] if isinstance(names, list) else None
     others = [name for name in schema.names if name != pictures and heading_word(name) in LABELS]
     return min(others, key=_rank(LABELS), default=None), None
-
-
-def _first_line(error: Exception) -> str:
-    return first_line(error)

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from swav_cli.data.lists.tables import one_line
-from swav_cli.errors import UserError, nearest, silent
+from swav_cli.errors import UserError, first_line, nearest, silent
 from swav_cli.files import LONGEST, as_utf8, shortened
 from swav_cli.writable import check_moved_place, check_place
 
@@ -82,7 +82,7 @@ def write_pt(path: Path, table: Table) -> None:
     try:
         torch.save({**content, "description": table.description}, path)
     except RuntimeError as error:  # so torch's writer tells of a full disk
-        raise OSError(str(error).splitlines()[0]) from None
+        raise OSError(first_line(error)) from None
 
 
 def write_csv(path: Path, table: Table) -> None:

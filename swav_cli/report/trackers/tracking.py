@@ -14,7 +14,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from swav_cli.errors import Notice
+from swav_cli.errors import Notice, first_line
 from swav_cli.files import replacing, write_json
 from swav_cli.parallel import distributed
 from swav_cli.recipe.file import AnyRecipe
@@ -119,9 +119,8 @@ class Trackers:
                 tell()
         except (Exception, SystemExit) as error:
             self._told.pop(name, None)
-            why = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
             self._notice(
-                f"{name} is told no more ({printable_lines(why)}); the run does not need it, and "
+                f"{name} is told no more ({printable_lines(first_line(error))}); the run does not need it, and "
                 f"`swav track {self.folder.path} --to {name}` tells it the rest"
             )
 

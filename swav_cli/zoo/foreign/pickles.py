@@ -17,7 +17,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from swav_cli.errors import UserError
+from swav_cli.errors import UserError, first_line
 from swav_cli.zoo.foreign.file_kinds import kind_of_file
 from swav_cli.zoo.foreign.stand_ins import AsksForCode, careful_pickle
 
@@ -36,7 +36,7 @@ def read_foreign(path: Path) -> Any:
         try:
             return load_file(path)
         except (SafetensorError, OSError) as error:
-            raise UserError(f"{path}: can't be read as safetensors ({_first_line(error)})") from None
+            raise UserError(f"{path}: can't be read as safetensors ({_first_sentence(error)})") from None
     _check_sums(path)
     try:
         return _load(path, weights_only=True)
@@ -90,14 +90,14 @@ def _check_sums(path: Path) -> None:
         with zipfile.ZipFile(path) as container:
             damaged = container.testzip()
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError) as error:
-        raise UserError(f"{path}: damaged ({_first_line(error)}); fetch or copy it again") from None
+        raise UserError(f"{path}: damaged ({_first_sentence(error)}); fetch or copy it again") from None
     if damaged:
         raise UserError(f"{path}: damaged (checksum of {damaged}); fetch or copy it again")
 
 
 def _unreadable(error: Exception) -> str:
     """Damage shows in a dozen kinds of errors, from EOFError to RuntimeError; a pickle that calls its data in few."""
-    problem = _first_line(error)
+    problem = _first_sentence(error)
     if isinstance(error, TypeError):
         return f"refused: it holds more than weights (it calls what no weights need: {problem}). Nothing in it was run"
     if isinstance(error, (pickle.UnpicklingError, UnicodeDecodeError, KeyError)) and "truncated" not in problem:
@@ -105,6 +105,6 @@ def _unreadable(error: Exception) -> str:
     return f"can't be read as weights: damaged or cut short ({problem})"
 
 
-def _first_line(error: Exception) -> str:
-    """The first sentence: torch goes on with advice."""
-    return (str(error) or type(error).__name__).splitlines()[0].partition(". ")[0]
+def _first_sentence(error: Exception) -> str:
+    """Torch goes on with advice."""
+    return first_line(error).partition(". ")[0]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from swav_cli.core.timm_backbone import TIMM, import_timm, make_timm_backbone
 from swav_cli.core.weights import first_misfit
-from swav_cli.errors import Notice, UserError, nearest, silent
+from swav_cli.errors import Notice, UserError, first_line, nearest, silent
 from swav_cli.recipe.architectures import ARCHITECTURES
 from swav_cli.zoo.foreign.wrappers import held_in
 
@@ -63,8 +63,7 @@ def fetched_by_timm(name: str, notice: Notice = silent) -> tuple[dict[str, Tenso
     try:
         model = timm.create_model(name, pretrained=True)
     except Exception as error:  # of the hub, of its connections or of the disk, each with classes of its own
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{TIMM}{name}: its weights can't be had ({first})") from None
+        raise UserError(f"{TIMM}{name}: its weights can't be had ({first_line(error)})") from None
     fed = json.loads(json.dumps(dict(model.pretrained_cfg), default=str))
     return model.state_dict(), {"architecture": bare, "pretrained_cfg": fed}
 
