@@ -28,7 +28,7 @@ from swav_cli.commands.watch import watch
 from swav_cli.errors import Interrupted, MemoryFull, UserError, is_memory_full
 from swav_cli.parallel.place import adopt_place, check_environment
 from swav_cli.parallel.stopping import Terminated, clear_away_when_ended
-from swav_cli.report.printable import printable_lines, write_any_character
+from swav_cli.printable import printable_lines, write_any_character
 
 TQDM_NUMBERS = (
     "MININTERVAL", "MAXINTERVAL", "MINITERS", "SMOOTHING", "DELAY", "NCOLS", "NROWS", "POSITION", "INITIAL",

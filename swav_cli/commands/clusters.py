@@ -170,7 +170,7 @@ def _print_nearest(near: list[dict[str, Any]], as_json: bool) -> None:
     if as_json:
         print_json({"nearest": near})
         return
-    from swav_cli.report.printable import printable
+    from swav_cli.printable import printable
 
     print_result("\n".join(f"{each['similarity']:.4f}  {printable(each['path'])}" for each in near))
 

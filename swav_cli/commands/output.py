@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
+from swav_cli import progress
 from swav_cli.files import json_ready
 from swav_cli.parallel.place import is_first
-from swav_cli.report.printable import printable_lines
 
 
 def say(text: str) -> None:
+    """A line on standard error, of the first process."""
     if is_first():
-        print(printable_lines(text), file=sys.stderr, flush=True)
+        progress.say(text)
 
 
 def print_result(text: str) -> None:

@@ -13,6 +13,7 @@ from swav_cli.errors import UserError
 from swav_cli.parallel.gpus import own_gpu
 from swav_cli.parallel.place import check_environment
 from swav_cli.parallel.processes import LONG, joined_processes
+from swav_cli.progress import say
 
 
 def pick_device(name: str) -> torch.device:
@@ -56,7 +57,7 @@ def _apple_is_right() -> bool:
 
     wrong = difference_from_cpu(torch.device("mps"))
     if wrong is not None:
-        print(f"Apple's GPU is left alone: {wrong}. --device mps takes it all the same", file=sys.stderr, flush=True)
+        say(f"Apple's GPU is left alone: {wrong}. --device mps takes it all the same")
     return wrong is None
 
 

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from swav_cli.errors import UserError
 from swav_cli.evaluate.answer import Answer, Kind
-from swav_cli.report.printable import printable
+from swav_cli.printable import printable
 from swav_cli.report.tables import render
 
 AnswerFormat = Literal["table", "json", "jsonl", "csv"]

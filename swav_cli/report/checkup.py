@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 from rich.table import Table
 
 from swav_cli.errors import counted
-from swav_cli.report.printable import printable, printable_lines
+from swav_cli.printable import printable, printable_lines
 from swav_cli.report.tables import render
 
 State = Literal["ok", "warning", "problem"]

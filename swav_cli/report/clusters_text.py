@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from swav_cli.errors import counted
-from swav_cli.report.printable import printable
+from swav_cli.printable import printable
 from swav_cli.report.tables import render
 
 SHOWN = 20  # groups

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from swav_cli.errors import Told, counted, silent
 from swav_cli.parallel import distributed
+from swav_cli.printable import printable
+from swav_cli.progress import PLAIN_SECONDS, Progress, new_bar, say
 from swav_cli.recipe.normal import Courses, normal_at, normal_courses
 from swav_cli.recipe.schema import Recipe, settled
-from swav_cli.report.printable import printable
-from swav_cli.report.progress import PLAIN_SECONDS, Progress, new_bar, say
 from swav_cli.report.words import duration
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from PIL import Image, ImageDraw, ImageFont
 from swav_cli.data.decoding.formats import BadPicture
 from swav_cli.data.pictures import Pictures
 from swav_cli.evaluate.answer import Answer
+from swav_cli.printable import printable
 from swav_cli.report.marked import save_sheet
-from swav_cli.report.printable import printable
 
 MOST = 64  # pictures on a sheet
 GAP = 12

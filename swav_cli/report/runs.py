@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.table import Table
 
-from swav_cli.report.printable import printable
+from swav_cli.printable import printable
 from swav_cli.report.tables import render, terminal_width
 from swav_cli.report.words import age, size
 

@@ -10,9 +10,9 @@ from rich.live import Live
 from rich.text import Text
 
 from swav_cli.errors import counted
+from swav_cli.printable import printable
 from swav_cli.recipe.normal import normal_at, normal_courses
 from swav_cli.report.curves import Curve, curve_of, draw, number
-from swav_cli.report.printable import printable
 from swav_cli.report.words import age, duration
 from swav_cli.run.state import Line, RunState
 

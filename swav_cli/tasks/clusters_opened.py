@@ -19,8 +19,8 @@ from swav_cli.evaluate.clustering.seen import Seen, see
 from swav_cli.evaluate.inference import Inference
 from swav_cli.evaluate.unread import FEW
 from swav_cli.files import held, write_text
+from swav_cli.printable import printable
 from swav_cli.report.clusters_table import TableFormat
-from swav_cli.report.printable import printable
 from swav_cli.run.newest import newest_run
 from swav_cli.tasks.extract import pictures_of_run
 from swav_cli.writable import check_place

@@ -17,9 +17,9 @@ from swav_cli.evaluate.prediction import predict
 from swav_cli.evaluate.sorting import Sorting
 from swav_cli.evaluate.unread import FEW
 from swav_cli.files import write_as_text
+from swav_cli.printable import printable
 from swav_cli.report.answers import AnswerFormat, pick_format, write_answers
 from swav_cli.report.labelled_sheet import MOST, save_labelled
-from swav_cli.report.printable import printable
 from swav_cli.writable import check_place, is_pipe_or_device
 from swav_cli.zoo.load import load_model
 

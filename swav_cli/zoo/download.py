@@ -6,16 +6,17 @@ import hashlib
 import http.client
 import os
 import socket
-import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import closing
 from pathlib import Path
 from typing import IO, Any
 
 from swav_cli.data import paths
 from swav_cli.errors import Notice, UserError, silent
 from swav_cli.files import LONGEST, held, shortened
+from swav_cli.progress import Progress
 
 CHUNK = 1 << 20
 ATTEMPTS = 3  # in a row that bring nothing
@@ -171,19 +172,16 @@ def _receive(url: str, part: Path, hashed: bool) -> bool:
         length = answer.headers.get("Content-Length")
         total = start + int(length) if length else None
         with open(part, "ab" if start else "wb") as file:
-            return _copy(answer, file, start, total)
+            return _copy(answer, file, start, total, _name(url))
 
 
-def _copy(answer: Any, file: IO[bytes], start: int, total: int | None) -> bool:
-    from tqdm import tqdm
-
-    quiet = not sys.stderr.isatty()
+def _copy(answer: Any, file: IO[bytes], start: int, total: int | None, name: str) -> bool:
     received = start
-    with tqdm(total=total, initial=start, unit="B", unit_scale=True, disable=quiet, leave=False) as bar:
+    with closing(Progress("B", f"downloading {name}")) as progress:
         while data := answer.read(CHUNK):
             file.write(data)
             received += len(data)
-            bar.update(len(data))
+            progress(received, total or 0)
     return total is None or received == total
 
 

@@ -13,8 +13,8 @@ import pytest
 
 from swav_cli.errors import UserError
 from swav_cli.evaluate.answer import Answer, Guess, Kind
+from swav_cli.printable import printable
 from swav_cli.report.answers import AnswerFormat, pick_format, write_answers
-from swav_cli.report.printable import printable
 
 CLASSES = [
     Answer(0, "a/1.png", (Guess(2, "crane, bird", 0.75), Guess(0, "Bänk", 0.125))),

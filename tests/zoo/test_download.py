@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from swav_cli import UserError
+from swav_cli import UserError, progress
 from swav_cli.zoo import download
 from swav_cli.zoo.download import fetch, is_url, kept_as, models_folder
 from swav_cli.zoo.load import load
@@ -96,6 +96,15 @@ def test_a_file_is_fetched_once(server: Server) -> None:
     assert server.asked == [""]
     assert told == [f"downloading {server.url}"]
     assert left() == ["weights.pth"]
+
+
+def test_how_far_it_is_is_told_as_all_work_is(
+    server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "PLAIN_SECONDS", 0.0)
+    monkeypatch.setattr(download, "CHUNK", len(DATA) // 4)
+    fetch(server.url, place())
+    assert capsys.readouterr().err.splitlines()[-1] == "downloading weights.pth: 100%"
 
 
 @pytest.mark.parametrize(("ranges", "tag", "sha256"), [(True, '"one"', ""), (True, "", SUM), (False, "", "")])

@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
-from tqdm import tqdm
 
 from swav_cli.data.decoding.formats import BadPicture
 from swav_cli.data.pictures import Pictures
@@ -34,7 +33,8 @@ from swav_cli.data.reading.limits import (
     why_not_shared,
 )
 from swav_cli.data.reading.readers import LACK, Killed, Readers, end_for_lack
-from swav_cli.errors import UserError
+from swav_cli.errors import Notice, UserError
+from swav_cli.progress import say
 
 REPLACEMENTS = 100  # other pictures tried in place of a bad one
 WORTH_A_PROCESS = 64  # pictures that take as long to read and decode as it takes to start one that does
@@ -161,17 +161,13 @@ def stacked(cut: Iterable[tuple[list[Tensor], Tensor]], count: int) -> tuple[lis
     return [whole.permute(0, 1, 4, 2, 3) for whole in batch], torch.stack(numbers)
 
 
-def to_standard_error(message: str) -> None:
-    tqdm.write(message, file=sys.stderr)  # above a bar, if there is one
-
-
 def load_batches(
     pictures: Pictures,
     make_crops: MakeCrops,
     order: Order,
     workers: int,
     pin_memory: bool = False,
-    notice: Callable[[str], None] = to_standard_error,
+    notice: Notice = say,
 ) -> Generator[Batch, None, None]:
     """All batches of a run from the order's first step on; workers start now and go on reading across epochs' ends.
 
@@ -193,7 +189,7 @@ def read_batches(
     sample: list[Batch],
     workers: int,
     pin_memory: bool = False,
-    notice: Callable[[str], None] = to_standard_error,
+    notice: Notice = say,
 ) -> Generator[Batch, None, None]:
     """So many batches, made by workers that start now.
 
@@ -246,7 +242,7 @@ def _start_reading(source: dict[str, Any], workers: int, ahead: int, pin_memory:
 
 
 def _going_on(
-    readers: Readers, read_after: Callable[[int, str], Readers], count: int, notice: Callable[[str], None]
+    readers: Readers, read_after: Callable[[int, str], Readers], count: int, notice: Notice
 ) -> Generator[Any, None, None]:
     """So many batches, each once and in order, however often the workers have to be started anew.
 
@@ -277,7 +273,7 @@ def _going_on(
 # --- shared memory or pipes ---------------------------------------------------------------------------------------
 
 
-def _ways_and_means(sample: Batch, largest: int, workers: int, notice: Callable[[str], None]) -> tuple[int, bool]:
+def _ways_and_means(sample: Batch, largest: int, workers: int, notice: Notice) -> tuple[int, bool]:
     """How many batches each worker makes in advance, and whether they must come through pipes, which needs no room.
 
     torch leaves them in shared memory, and a worker that finds no room there ends.

@@ -25,10 +25,11 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from swav_cli.data.decoding.formats import BadPicture
 from swav_cli.data.pictures import Pictures
-from swav_cli.data.reading.loader import REPLACEMENTS, Batch, MakeCrops, Order, read_batches, stacked, to_standard_error
+from swav_cli.data.reading.loader import REPLACEMENTS, Batch, MakeCrops, Order, read_batches, stacked
 from swav_cli.data.shards.names import expand_braces
 from swav_cli.data.shards.stream_members import BrokenShard, Sample, find_opener, read_shard
-from swav_cli.errors import UserError
+from swav_cli.errors import Notice, UserError
+from swav_cli.progress import say
 
 SHARD_BITS = 20  # a picture's number is its place in its shard, and above these bits its shard's
 ROUND_BITS = 16  # above the epoch's: how often its shards have been gone through
@@ -294,7 +295,7 @@ def load_stream(
     share: ShardShare,
     workers: int,
     pin_memory: bool = False,
-    notice: Callable[[str], None] = to_standard_error,
+    notice: Notice = say,
 ) -> Generator[Batch, None, None]:
     """All batches of a process from the order's first step on; see `load_batches`.
 
@@ -323,7 +324,7 @@ def load_stream(
 
 
 def _watched(
-    batches: Generator[Batch, None, None], pictures: StreamPictures, notice: Callable[[str], None]
+    batches: Generator[Batch, None, None], pictures: StreamPictures, notice: Notice
 ) -> Generator[Batch, None, None]:
     """The batches, where what they say of shards that failed is told, and is not too much."""
     failed: dict[int, str] = {}

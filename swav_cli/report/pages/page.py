@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from swav_cli.data.folders.own_results import PAGE, is_page
 from swav_cli.errors import UserError
 from swav_cli.files import write_text
-from swav_cli.report.printable import printable_lines
+from swav_cli.printable import printable_lines
 from swav_cli.writable import check_place, is_pipe_or_device
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from typing import Any
 from swav_cli.errors import Notice, first_line
 from swav_cli.files import replacing, write_json
 from swav_cli.parallel import distributed
+from swav_cli.printable import printable_lines
 from swav_cli.recipe.file import AnyRecipe
-from swav_cli.report.printable import printable_lines
 from swav_cli.report.trackers.told import curves_of, results_of
 from swav_cli.report.trackers.tools import Place, Tool, open_tool
 from swav_cli.run.folder import RunFolder

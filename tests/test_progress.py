@@ -9,9 +9,9 @@ from contextlib import closing
 
 import pytest
 
-from swav_cli.report import progress
+from swav_cli import progress
+from swav_cli.progress import Progress, say
 from swav_cli.report.console import Screen
-from swav_cli.report.progress import Progress, say
 
 
 class Terminal(io.StringIO):
@@ -67,6 +67,20 @@ def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "reading:  50%" in shown
     assert "a line above it\n" in shown
     assert not shown.rpartition("\r")[2].strip()  # nothing is left of it
+
+
+def test_where_nobody_knows_how_much_there_is_a_bar_tells_what_has_come(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], now: list[float]
+) -> None:
+    with closing(Progress("B", "downloading")) as told:
+        told(1000, 0)
+        now[0] += 100
+        told(2000, 0)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys, "stderr", screen := Terminal())
+    with closing(Progress("B", "downloading")) as told:
+        told(3_000_000, 0)
+    assert "downloading: 3.00MB" in screen.getvalue()
 
 
 def test_one_process_speaks_for_all(capsys: pytest.CaptureFixture[str], now: list[float]) -> None:

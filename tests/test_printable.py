@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from swav_cli.report.printable import printable, printable_lines, write_any_character
+from swav_cli.printable import printable, printable_lines, write_any_character
 from tests.conftest import Command, Run
 
 

@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
+from swav_cli.printable import printable_lines
 
-from swav_cli.report.printable import printable_lines
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 PLAIN_SECONDS = 15.0  # between lines where there is no terminal
 
 
 def say(text: str) -> None:
     """A line on standard error, above whatever bar there is."""
+    from tqdm import tqdm
+
     tqdm.write(printable_lines(text), file=sys.stderr)
 
 
-def new_bar(count: int, done: int, unit: str, **more: Any) -> tqdm[Any]:
+def new_bar(count: int | None, done: int, unit: str, **more: Any) -> tqdm[Any]:
+    """On standard error; without a known end where no count is given."""
+    from tqdm import tqdm
+
     return tqdm(total=count, initial=done, unit=unit, file=sys.stderr, dynamic_ncols=True, leave=False, **more)
 
 
 class Progress:
     """Shows how much is done; called with that and with how much there is, which changes with the next piece of work.
+
+    Where 0 is how much there is, nobody knows, and a bar alone tells how much has come.
 
     >>> progress = Progress("pictures")
     >>> progress(100, 5000)
@@ -50,12 +58,13 @@ class Progress:
             self._next_line = now + (self.after or PLAIN_SECONDS)
         if sys.stderr.isatty():
             if self._bar is None:
-                scale = {"unit_scale": True} if self.unit == "B" else {}
+                is_bytes = self.unit == "B"
+                unit = "B" if is_bytes else f" {self.unit}"
                 self._bar = new_bar(
-                    count, done, "B" if scale else f" {self.unit}", desc=self.what or None, delay=self.after, **scale
+                    count or None, done, unit, desc=self.what or None, delay=self.after, unit_scale=is_bytes
                 )
             self._bar.update(done - self._bar.n)
-        elif now > self._next_line and done > self._before:
+        elif count and now > self._next_line and done > self._before:
             self._next_line = now + PLAIN_SECONDS
             say(self._line(done, now))
 
