@@ -69,10 +69,11 @@ class Progress:
             say(self._line(done, now))
 
     def _line(self, done: int, now: float) -> str:
+        what = f"{self.what}: " if self.what else ""
         if self.unit == "B":
-            return f"{self.what}: {done / self._count:.0%}"
+            return f"{what}{done / self._count:.0%}"
         rate = (done - self._before) / (now - self._began)
-        return f"{done:,} of {self._count:,} {self.unit}, {rate:,.0f} a second"
+        return f"{what}{done:,} of {self._count:,} {self.unit}, {rate:,.0f} a second"
 
     def close(self) -> None:
         if self._bar is not None:

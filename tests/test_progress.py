@@ -69,6 +69,18 @@ def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not shown.rpartition("\r")[2].strip()  # nothing is left of it
 
 
+def test_work_that_is_told_of_before_its_end_bears_its_name(
+    capsys: pytest.CaptureFixture[str], now: list[float]
+) -> None:
+    with Screen(speaks=True).working("judging the features") as told:
+        told(0, 5000)
+        now[0] += 20
+        told(2048, 5000)
+    assert capsys.readouterr().err == (
+        "judging the features: 2,048 of 5,000 img, 102 a second\njudging the features: 20 s\n"
+    )
+
+
 def test_where_nobody_knows_how_much_there_is_a_bar_tells_what_has_come(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], now: list[float]
 ) -> None:
@@ -86,7 +98,7 @@ def test_where_nobody_knows_how_much_there_is_a_bar_tells_what_has_come(
 def test_one_process_speaks_for_all(capsys: pytest.CaptureFixture[str], now: list[float]) -> None:
     screen = Screen(speaks=False)
     screen.notice("nothing")
-    with screen.counting() as told:
+    with screen.working("the work") as told:
         told(0, 2)
         now[0] += 100
         told(1, 2)

@@ -76,12 +76,13 @@ class Screen:
         self._say(f"warning: {text}")
 
     @contextmanager
-    def working(self, what: str) -> Iterator[None]:
-        """Around work of some seconds that is not training."""
+    def working(self, what: str, unit: str = "img") -> Iterator[Told]:
+        """Around work of some seconds that is not training, which may tell how much of it is done."""
         started = time.monotonic()
         if self.is_terminal:
             print(f"{what} ...", end="\r", file=self.stream, flush=True)
-        yield
+        with self.counting(unit, what) as progress:
+            yield progress
         seconds = time.monotonic() - started
         if self.is_terminal:
             print(" " * (len(what) + 4), end="\r", file=self.stream, flush=True)
@@ -89,12 +90,12 @@ class Screen:
             self._say(f"{what}: {duration(seconds)}")
 
     @contextmanager
-    def counting(self, unit: str = "img") -> Iterator[Told]:
-        """Around work that tells how much of it is done: of so many, so many."""
+    def counting(self, unit: str, what: str = "") -> Iterator[Told]:
+        """Around work that tells how much of it is done, of how many; `what` it is, where the unit does not tell."""
         if not self.speaks:
             yield silent
             return
-        with closing(Progress(unit)) as progress:
+        with closing(Progress(unit, what)) as progress:
             yield progress
 
     def indexing(self, done: int, count: int) -> None:

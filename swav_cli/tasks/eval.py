@@ -312,7 +312,7 @@ def represent_pictures(setting: Setting, pictures: Pictures, what: str) -> Repre
         UserError: none of the pictures has features.
     """
     unread = Unread(pictures)
-    with setting.screen.working(what), setting.screen.counting() as progress:
+    with setting.screen.working(what) as progress:
         found = represent(setting.model, pictures, setting.how, progress=progress, unread=unread)
     if setting.names_unread:
         unread.tell(setting.screen.notice)
@@ -327,7 +327,7 @@ def _knn(setting: Setting, labelled: Labelled, asked: Representation, whose: str
             setting, labelled.bank, f"{whose}: features of {counted(len(labelled.bank), 'picture')} to learn from"
         )
     what = f"{whose}: neighbours of {len(labelled.queries):,} among {len(labelled.taught_by):,}"
-    with setting.screen.working(what), setting.screen.counting() as progress:
+    with setting.screen.working(what) as progress:
         found = neighbours(labelled, bank, asked, KS, TEMPERATURES, setting.how.device, progress)
     return [each._asdict() for each in found]
 

@@ -15,7 +15,7 @@ from swav_cli.data.multilabel import is_multilabel, read_multilabel
 from swav_cli.data.paths import expanded
 from swav_cli.data.pictures import Pictures
 from swav_cli.data.reading.cache import free_memory
-from swav_cli.errors import UserError, counted
+from swav_cli.errors import Told, UserError, counted
 from swav_cli.evaluate.inference import Inference
 from swav_cli.evaluate.representation import gathered
 from swav_cli.evaluate.svm import COSTS, FOLDS, SvmScore, memory_needed, svm_accuracy, svm_mean_average_precision
@@ -84,15 +84,14 @@ def judge_by_svm(
         test = represent_pictures(setting, sides.test, f"features of {counts[1]} to judge by")
         train, test = gathered(train), gathered(test)
 
-        def fit() -> SvmScore:
+        def fit(progress: Told) -> SvmScore:
             truths = sides.train_truth[train.rows], sides.test_truth[test.rows]
             if not sides.several:
                 return svm_accuracy(train.pooled, truths[0], test.pooled, truths[1])
-            with screen.counting("classes") as progress:
-                return svm_mean_average_precision(train.pooled, truths[0], test.pooled, truths[1], progress=progress)
+            return svm_mean_average_precision(train.pooled, truths[0], test.pooled, truths[1], progress=progress)
 
-        with screen.working(f"SVMs of {len(COSTS)} costs"):
-            score = first_decides(fit)
+        with screen.working(f"SVMs of {len(COSTS)} costs", "classes") as progress:
+            score = first_decides(lambda: fit(progress))
         results = _results(setting, sides, score, train.unread + test.unread)
         run = run_of(setting.model.name)
         if run is not None and distributed.is_writer():

@@ -84,7 +84,7 @@ def _features(job: Job, part: str, folder: RunFolder, overwrite: bool, screen: S
         device=str(job.device), precision="float32" if training.precision == "float64" else training.precision,
         workers=pick_readers(training.workers, pictures, job.device), overwrite=overwrite,
     )  # fmt: skip
-    with screen.working(f"features of {counted(len(pictures), 'picture')}"), screen.counting() as progress:
+    with screen.working(f"features of {counted(len(pictures), 'picture')}") as progress:
         extract(job.model, pictures, path, request, progress=progress)
     return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]
 
@@ -103,7 +103,7 @@ def _train(
     assert job.train.labels is not None
     labels = torch.from_numpy(job.train.labels)
     count = len(grid.lrs) * len(grid.weight_decays)
-    with screen.working(f"{count} pairs of learning rate and weight decay"), screen.counting() as progress:
+    with screen.working(f"{count} pairs of learning rate and weight decay", "steps") as progress:
         probe = train_probe(train, labels, len(job.classes), settings, job.device, progress)
     head = nn.Linear(probe.weight.shape[1], len(job.classes))
     with torch.no_grad():

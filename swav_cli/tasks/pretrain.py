@@ -308,7 +308,7 @@ def _come_to(
     results = training_results(trainer, folder)
     with training_is_saved(folder, screen):
         if judge is not None:
-            with screen.working("judging the features"), screen.counting() as progress:
+            with screen.working("judging the features") as progress:
                 results |= judged(trainer, judge, progress)
         with screen.working("drawing prototypes.png"):
             _draw_prototypes(trainer, folder, screen)
