@@ -1,9 +1,13 @@
-"""Several processes of one work, forked from the test: what they meet is gloo's, and starting them takes no import."""
+"""Several processes of one work, for tests; this module is also the program that each of them runs.
+
+They are forked by the server of `tests.processes`, which has no threads beside the one that forks. What they are to do
+is a function that stands in a module by its name, and values.
+"""
 
 from __future__ import annotations
 
-import multiprocessing
-import warnings
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,23 +15,25 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from tests.processes import start_together
 
-def by_processes(world: int, folder: Path, work: Callable[[int], Any]) -> list[Any]:
-    """What each process finds, in the order of their ranks."""
-    context = multiprocessing.get_context("fork")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of forking beside other threads, which here hold no lock
-        processes = [context.Process(target=_take_part, args=(rank, world, folder, work)) for rank in range(world)]
-        for process in processes:
-            process.start()
-    for process in processes:
-        process.join(120)
-        assert process.exitcode == 0
+
+def by_processes(world: int, folder: Path, work: Callable[..., Any], *given: Any) -> list[Any]:
+    """What `work(rank, *given)` finds in each process, in the order of their ranks."""
+    torch.save((work, given), folder / "work.pt")
+    for process in start_together(world, str(folder), cwd=folder, module="tests.evaluate.forked"):
+        _, failed = process.communicate(timeout=120)
+        assert process.returncode == 0, failed[-3000:]
     return [torch.load(folder / f"found-{rank}.pt", weights_only=False) for rank in range(world)]
 
 
-def _take_part(rank: int, world: int, folder: Path, work: Callable[[int], Any]) -> None:
-    store = dist.FileStore(str(folder / "meeting"), world)
-    dist.init_process_group("gloo", store=store, rank=rank, world_size=world)
-    torch.save(work(rank), folder / f"found-{rank}.pt")
+def take_part(folder: Path) -> None:
+    rank, world = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE"))
+    work, given = torch.load(folder / "work.pt", weights_only=False)
+    dist.init_process_group("gloo", store=dist.FileStore(str(folder / "meeting"), world), rank=rank, world_size=world)
+    torch.save(work(rank, *given), folder / f"found-{rank}.pt")
     dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    take_part(Path(sys.argv[1]))

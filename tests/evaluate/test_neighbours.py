@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from swav_cli.core.model import SwAV
 from swav_cli.core.weights import Model
-from swav_cli.data.pictures import Limited
+from swav_cli.data.pictures import Limited, Pictures
 from swav_cli.data.sources import ShapePictures
 from swav_cli.errors import UserError
 from swav_cli.evaluate import representation
@@ -34,18 +35,20 @@ def test_processes_that_divide_bank_and_queries_find_what_one_does(tmp_path: Pat
     own = torch.cat([torch.full((41,), -1), torch.arange(50, 70)])
     alone = accuracies(bank, bank_labels, queries, query_labels, KS, TEMPERATURES, own=own)
 
-    def work(rank: int) -> Any:
-        part, asked = (slice(([0, *ends])[rank], ends[rank]) for ends in (bank_ends, [61, 61, 61]))
-        done: list[tuple[int, int]] = []
-        found = accuracies(
-            bank[part], bank_labels[part], queries[asked], query_labels[asked], KS, TEMPERATURES, own=own[asked],
-            chunks=(7, 25), progress=lambda *told: done.append(told),
-        )  # fmt: skip
-        return found, done
-
-    for found, done in by_processes(3, tmp_path, work):
+    for found, done in by_processes(3, tmp_path, shares_judged, bank_ends, queries, query_labels, own):
         assert found == alone
         assert done == [(25, 61), (50, 61), (61, 61)]
+
+
+def shares_judged(rank: int, bank_ends: list[int], queries: Tensor, query_labels: Tensor, own: Tensor) -> Any:
+    bank, bank_labels, _, _ = data()
+    part, asked = (slice(([0, *ends])[rank], ends[rank]) for ends in (bank_ends, [61, 61, 61]))
+    done: list[tuple[int, int]] = []
+    found = accuracies(
+        bank[part], bank_labels[part], queries[asked], query_labels[asked], KS, TEMPERATURES, own=own[asked],
+        chunks=(7, 25), progress=lambda *told: done.append(told),
+    )  # fmt: skip
+    return found, done
 
 
 def test_no_process_holds_more_than_its_share_and_the_first_may_gather(tmp_path: Path) -> None:
@@ -53,33 +56,29 @@ def test_no_process_holds_more_than_its_share_and_the_first_may_gather(tmp_path:
     torch.manual_seed(0)
     model = ABOUT.build()
     alone = represent(Model(model, ABOUT), pictures, Inference())
-
-    def work(rank: int) -> Any:
-        part = represent(Model(model, ABOUT), pictures, Inference())
-        return tuple(part), tuple(gathered(part))
-
-    found = [[Representation(*each) for each in of_one] for of_one in by_processes(3, tmp_path, work)]
+    found = by_processes(3, tmp_path, own_and_gathered, model, pictures)
     assert [part.rows.tolist() for part, _ in found] == [[0, 1, 2], [3, 4], [5, 6]]
     for name in ("rows", "pooled", "embedding", "nearest"):
         torch.testing.assert_close(getattr(found[0][1], name), getattr(alone, name), rtol=1e-4, atol=1e-5)
         assert torch.equal(getattr(found[1][1], name), getattr(found[1][0], name))
 
 
-def test_processes_wait_for_each_other_now_and_then_and_equally_often(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(representation, "TOGETHER", 2)
-    model = ABOUT.build()
+def own_and_gathered(rank: int, model: SwAV, pictures: Pictures) -> tuple[Representation, Representation]:
+    part = represent(Model(model, ABOUT), pictures, Inference())
+    return part, gathered(part)
 
-    def work(rank: int) -> Any:
-        together = distributed.largest_of_all
-        met: list[int] = []
-        monkeypatch.setattr(distributed, "largest_of_all", lambda number: met.append(number) or together(number))
-        # 5 pictures and 4: 3 batches and 2
-        represent(Model(model, ABOUT), ShapePictures(9, 0, "val"), Inference(batch_size=2))
-        return met
 
-    assert by_processes(2, tmp_path, work) == [[0, 2], [0, 2]]
+def test_processes_wait_for_each_other_now_and_then_and_equally_often(tmp_path: Path) -> None:
+    assert by_processes(2, tmp_path, meetings) == [[0, 2], [0, 2]]
+
+
+def meetings(rank: int) -> list[int]:
+    """After which batches processes of 5 pictures and of 4 wait for each other: of 3 batches and 2."""
+    representation.TOGETHER = 2
+    together, met = distributed.largest_of_all, []
+    setattr(distributed, "largest_of_all", lambda number: met.append(number) or together(number))  # noqa: B010
+    represent(Model(ABOUT.build(), ABOUT), ShapePictures(9, 0, "val"), Inference(batch_size=2))
+    return met
 
 
 def test_many_rows_are_kept_in_half_precision_and_finite(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from swav_cli.data.sources import open_pictures
 from swav_cli.errors import UserError
 from swav_cli.evaluate import neighbours
 from swav_cli.parallel.stopping import CtrlC
+from swav_cli.recipe.schema import Recipe
 from swav_cli.tasks import pretrain
 from swav_cli.tasks.pretrain_results import SHOWN, Judge, show_prototypes
 from tests.conftest import Command, tiny_recipe
@@ -121,12 +122,8 @@ def test_a_sheet_of_prototypes_is_the_same_by_several_processes_and_without_what
     (tmp_path / "photos" / "a" / "broken.png").write_bytes(b"no picture")
     recipe = tiny_recipe(f"data.train={tmp_path / 'photos'}", "data.val=null")
 
-    def sheet(rank: int, name: str = "together") -> None:
-        trainer = Trainer(recipe, open_pictures(recipe.data.train), torch.device("cpu"))
-        show_prototypes(trainer, tmp_path / f"{name}.png")
-
-    sheet(0, "alone")
-    by_processes(2, tmp_path, sheet)
+    draw_sheet(0, recipe, tmp_path / "alone.png")
+    by_processes(2, tmp_path, draw_sheet, recipe, tmp_path / "together.png")
     alone, together = (np.asarray(Image.open(tmp_path / f"{name}.png")) for name in ("alone", "together"))
     assert np.array_equal(alone, together)
     lines, tiles = recipe.model.prototypes, min(SHOWN, len(names))
@@ -134,6 +131,10 @@ def test_a_sheet_of_prototypes_is_the_same_by_several_processes_and_without_what
     side = alone.shape[1] // tiles
     assert alone.shape[0] // side == min(SHOWN, int(lines))
     assert (alone[side // 2 :: side, side // 2 :: side].sum(axis=2) > 200).all()  # no black square in a middle
+
+
+def draw_sheet(rank: int, recipe: Recipe, path: Path) -> None:
+    show_prototypes(Trainer(recipe, open_pictures(recipe.data.train), torch.device("cpu")), path)
 
 
 def test_it_judges_on_the_device_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
