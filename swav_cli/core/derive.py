@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import Tensor
 
+from swav_cli.core.compiling import pick_compile
 from swav_cli.core.precision import pick_precision, refuse_float64
 from swav_cli.data.decoding.formats import BadPicture
 from swav_cli.data.pictures import Pictures
@@ -34,6 +35,11 @@ class Derived(NamedTuple):
     key: str
     value: Any
     reason: str
+
+    @property
+    def told(self) -> str:
+        """The value as a recipe writes it."""
+        return str(self.value).lower() if isinstance(self.value, bool) else str(self.value)
 
 
 def derived_facts(derived: Iterable[Derived]) -> dict[str, dict[str, Any]]:
@@ -82,6 +88,8 @@ def settle_numbers(recipe: Recipe, n: int, device: torch.device) -> tuple[Recipe
     recipe = settle(recipe, "optimizer.lr", *_learning_rate(recipe.optimizer.name, batch))
     recipe = settle(recipe, "training.precision", *pick_precision(device))
     refuse_float64(recipe.training.precision, device)
+    if recipe.training.compile == "auto":  # what it would save is counted only then
+        recipe = settle(recipe, "training.compile", *pick_compile(recipe, n, device))
     return recipe, found
 
 

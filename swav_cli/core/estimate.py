@@ -20,7 +20,8 @@ class Estimate(NamedTuple):
     parameters: int
     backbone_parameters: int
     weights_bytes: int  # weights, gradients and the optimiser's state, in float32
-    activations_bytes: int  # of one part of a batch, in the run's precision
+    activations: int  # values of one part of a batch that are kept for the backward pass
+    activations_bytes: int  # of these, in the run's precision
 
 
 def estimate(recipe: Recipe) -> Estimate:
@@ -34,7 +35,7 @@ def estimate(recipe: Recipe) -> Estimate:
     pictures = batch // recipe.training.accumulate
     values = _activations(model, recipe) * pictures
     size = 2 if recipe.training.precision == "bf16" else 8 if recipe.training.precision == "float64" else 4
-    return Estimate(parameters, parameters - head, parameters * 4 * states, values * size)
+    return Estimate(parameters, parameters - head, parameters * 4 * states, values, values * size)
 
 
 def processor_bytes(needs: Estimate, pictures: int, counted: int) -> float:

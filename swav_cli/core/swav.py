@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from swav_cli.core.compiling import quickened
 from swav_cli.core.health import Health, HealthMeter
 from swav_cli.core.model import SwAV
 from swav_cli.core.multicrop import MultiCrop
@@ -51,10 +52,8 @@ class Trainer:
         self.precise = torch.float64 if recipe.training.precision == "float64" else torch.float32
         model = make_model(recipe).to(device, self.precise).to(memory_format=memory_format(device))
         self.model = with_synchronised_norms(model, recipe.training.sync_batchnorm)
-        # What is compiled at its first step within DistributedDataParallel is cut at the buckets of gradients, each of
-        # which is sent while the next is computed; the same graphs come of compiling around it.
-        compiled = torch.compile(self.model) if recipe.training.compile else self.model
-        self.network: Callable[[list[Tensor]], tuple[Tensor, Tensor]] = distributed.shared_gradients(compiled, device)
+        network = quickened(self.model, settled(recipe.training.compile))
+        self.network: Callable[[list[Tensor]], tuple[Tensor, Tensor]] = distributed.shared_gradients(network, device)
         self.optimizer = make_optimizer(recipe.optimizer, self.model.parameters(), self.plan.peak_lr)
         self.queue: Queue | None = None
         if recipe.loss.queue.length:

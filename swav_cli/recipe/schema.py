@@ -167,7 +167,10 @@ class TrainingRecipe(Part):
     batch_size: BatchSize
     accumulate: Accumulate = 1
     precision: Precision = "auto"
-    compile: bool = Field(default=False, description="torch.compile the network: slower to start, faster on a GPU")
+    compile: bool | Auto = Field(
+        default=False,
+        description="torch.compile the network: minutes to start, then faster; auto: on a GPU, in a long run",
+    )
     workers: Workers = "auto"
     seed: Seed = Field(default=0, description="of weights, order of pictures, and crops")
     sync_batchnorm: bool | Count = Field(

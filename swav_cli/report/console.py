@@ -63,7 +63,7 @@ class Screen:
         self._courses = normal_courses(recipe.name, recipe.data.train)
         self._say(f"{recipe.name}: {describe_run(recipe, plan, pictures, device)}")
         for value in derived:
-            self._say(f"  {value.key} = {value.value}  ({value.reason})")
+            self._say(f"  {value.key} = {value.told}  ({value.reason})")
         self._say(f"  {describe_learning_rate(recipe, plan)}")
         self._say(f"  run: {path}")
 

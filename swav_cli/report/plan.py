@@ -43,7 +43,7 @@ def plan_text(facts: dict[str, Any]) -> str:
 
 def _pretraining_lines(facts: dict[str, Any]) -> list[str]:
     return [
-        *(f"{key} = {value['value']}: {value['reason']}" for key, value in facts["derived"].items()),
+        *(f"{key} = {Derived(key, **value).told}: {value['reason']}" for key, value in facts["derived"].items()),
         f"{counted(facts['pictures'], 'picture')} on {facts['device']}, "
         f"{counted(facts['steps_per_epoch'], 'step')} an epoch, {facts['steps']:,} in all",
         facts["learning_rate"],

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from swav_cli.core.compiling import check_compile
 from swav_cli.core.derive import Derived, derive, derived_facts, with_value
 from swav_cli.core.device import joined_on, own_device
 from swav_cli.core.keeper import Keeper
@@ -83,6 +84,7 @@ def settle(
     chosen = own_device(device)
     pictures = _training_pictures(recipe, progress)
     recipe, derived = derive(recipe, pictures, chosen)
+    check_compile(recipe, chosen)
     if micro_batch is not None:
         begun = RunFolder(goes_on).recipe if goes_on else None
         if micro_batch == "auto" and begun is not None and begun.exists():
@@ -242,9 +244,10 @@ def _train(trainer: Trainer, run: Settled, folder: RunFolder, screen: Screen, tr
     training, course = trainer.recipe.training, trainer.course
     workers = pick_workers(training.workers, trainer.pictures, trainer.device)
     warned: set[str] = set()
+    first = why_the_first_step_is_long(trainer.device, bool(training.compile))
     try:
         with (
-            screen.training(course.step, course.steps, why_the_first_step_is_long(trainer.device, training.compile)),
+            screen.training(course.step, course.steps, first),
             Keeper(folder, trainer) as keeper,
             closing(trainer.steps(workers)) as steps,
         ):

@@ -90,6 +90,7 @@ def test_each_value_has_its_reason() -> None:
     reasons = {key: value.reason for key, value in derived.items()}
     precision = reasons.pop("training.precision")
     assert "cpu" in precision
+    assert reasons.pop("training.compile").startswith("on a processor")
     assert reasons == {
         "training.batch_size": "the power of two up to an eighth of 1,000 pictures, at least 16 and at most 256",
         "training.epochs": "200 up to 2,000 pictures, 100 up to 20,000, else 50; there are 1,000",
@@ -270,5 +271,5 @@ def test_a_recipe_without_auto_needs_no_pictures_to_be_read() -> None:
     pictures = Counted(50_000)
     recipe, derived = derive(load_recipe("cifar10"), pictures, CPU)
     assert not pictures.was_read
-    assert [value.key for value in derived] == ["training.precision"]
+    assert [value.key for value in derived] == ["training.precision", "training.compile"]
     assert parse_recipe(recipe.model_dump(mode="json"), "again") == recipe

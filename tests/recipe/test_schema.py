@@ -46,7 +46,7 @@ KINDS = [
     ("optimizer.name=adam", "optimizer.name = 'adam': should be lars, sgd or adamw"),
     ("model.stem=big", "model.stem = 'big': should be imagenet, small or small_pad2"),
     ("training.sync_batchnorm=-1", "training.sync_batchnorm = -1: should be true or false, or a whole number from 1"),
-    ("training.compile=maybe", "training.compile = 'maybe': should be true or false"),
+    ("training.compile=maybe", "training.compile = 'maybe': should be true or false, or auto"),
     ("training.precision=fp16", "training.precision = 'fp16': should be auto, float32, bf16 or float64"),
     ("data.limit=0", "data.limit = 0: should be a whole number from 1, or null"),
     ("data.mean=[123, 116, 103]", "data.mean = [123, 116, 103]: should be a list of numbers from 0 to 1, or auto"),

@@ -28,6 +28,7 @@ from swav_cli.run.metrics import Step
 from swav_cli.tasks.classifier import train_classifier
 from swav_cli.tasks.pretrain import pretrain, settle
 from swav_cli.zoo.load import load_model
+from tests.compiled import cheaply_compiled
 from tests.conftest import classifier_recipe, tiny_recipe
 from tests.data.tars import make_tar, png
 
@@ -201,9 +202,15 @@ def test_pictures_that_judge_are_free_to_change(here: Path) -> None:
 
 
 def test_compiling_is_free_to_change(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("torch.compile", lambda model: model)
-    begun(of("photos"))
-    goes_on(of("photos", "training.compile=true"))
+    """On a machine with a compiler or without; and auto goes on with what was compiled, as it is."""
+    monkeypatch.setattr("swav_cli.core.compiling.what_compiling_lacks", lambda device: None)
+    begun(of("photos", "training.compile=false"))
+    with cheaply_compiled() as graphs:
+        goes_on(of("photos", "training.compile=true"))
+        assert len(graphs) == 1
+        goes_on(of("photos", "training.compile=auto"))
+        assert len(graphs) == 1
+    assert read_recipe(RunFolder(Path("run")).recipe).training.compile is False
 
 
 def test_a_finished_run_is_that_of_its_pictures(here: Path) -> None:

@@ -89,7 +89,7 @@ def check_plan(fitted: Fitted, count: int) -> Check:
     """What the run would be."""
     recipe, plan = fitted.recipe, make_plan(fitted.recipe, count)
     derived = {value.key: value.value for value in fitted.derived}
-    words = ", ".join(f"{key} {value}" for key, value in derived.items())
+    words = ", ".join(f"{value.key} {value.told}" for value in fitted.derived)
     told = (
         f"{counted(settled(recipe.training.epochs), 'epoch')} of {counted(plan.steps_per_epoch, 'step')} with "
         f"{recipe.training.batch_size} pictures, {settled(recipe.model.prototypes):,} prototypes"
