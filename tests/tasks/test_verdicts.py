@@ -31,6 +31,12 @@ STALE = (
 )  # fmt: skip
 RAW = ("data.mean=[0,0,0]", "data.std=[0.004,0.004,0.004]", "training.epochs=2")  # pixels from 0 to 255
 
+# Colours so loud, on crops so small, that scores of all pictures draw together in the first epochs.
+LOUD = (
+    "augment.jitter=1", "augment.hue=0.5", "augment.brightness=0.9", "augment.contrast=0.9", "augment.saturation=0.9",
+    "augment.grayscale=0.5", "crops.0.scale=[0.1,1.0]", "crops.1.scale=[0.1,1.0]", "model.embedding_dim=128",
+)  # fmt: skip
+
 
 class Warned(Screen):
     """Notes what is warned of."""
@@ -99,6 +105,21 @@ def test_a_healthy_run_is_told_nothing(seed: int, tmp_path: Path) -> None:
     assert screen.warnings == []
     assert verdicts(tmp_path / "run") == ["warming up"] * 2 + ["healthy"] * 4
     assert (results["verdict"], results["advice"]) == ("healthy", None)
+
+
+@pytest.mark.parametrize(
+    ("sharpness", "found"),
+    [
+        (["loss.epsilon=0.05"], "flat"),
+        (["loss.epsilon=0.03"], "flat"),
+        (["loss.epsilon=0.05", "loss.epsilon_of_spread=0.2"], "healthy"),
+    ],
+)
+def test_an_epsilon_that_follows_the_spread_lives_where_fixed_ones_die(
+    sharpness: list[str], found: str, tmp_path: Path
+) -> None:
+    results = pretrain(run(*LOUD, *sharpness), tmp_path / "run", device="cpu")
+    assert results["verdict"] == found
 
 
 def test_a_queue_that_is_young_enough_is_told_nothing(tmp_path: Path) -> None:
