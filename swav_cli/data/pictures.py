@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from swav_cli.data.decoding.formats import Reduce
 from swav_cli.errors import counted
 
 Split = Literal["train", "val"]
@@ -33,6 +34,7 @@ class Pictures:
     classes: list[str] | None = None
     unlabelled: str | None = None  # where labels are None since some pictures have none: which, in words
     remarks: Sequence[str] = ()  # what a user should know of how they were found, a line each
+    reduce: Reduce | None = None  # by what a JPEG may be decoded smaller, where crops need no more
     drawn_by: NDArray[np.int64] | None = None  # (C,) what draws of a class's pictures hang on; its number where None
 
     def __len__(self) -> int:
@@ -41,6 +43,10 @@ class Pictures:
     def read(self, index: int) -> Tensor:
         """Picture as uint8 (C, H, W). Raises BadPicture."""
         raise NotImplementedError
+
+    def decode_for(self, reduce: Reduce) -> None:
+        """From here on decode JPEGs no larger than it says."""
+        self.reduce = reduce
 
     def name(self, index: int) -> str:
         """What a person would call it: a path, or a number in a data set."""
@@ -138,6 +144,9 @@ class Chosen(Pictures):
 
     def read(self, index: int) -> Tensor:
         return self.pictures.read(int(self.chosen[index]))
+
+    def decode_for(self, reduce: Reduce) -> None:
+        self.pictures.decode_for(reduce)
 
     def name(self, index: int) -> str:
         return self.pictures.name(int(self.chosen[index]))

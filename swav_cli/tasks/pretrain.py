@@ -14,6 +14,7 @@ from swav_cli.core.derive import Derived, derive, derived_facts, with_value
 from swav_cli.core.device import joined_on, own_device
 from swav_cli.core.keeper import Keeper
 from swav_cli.core.micro_batch import MicroBatch, in_micro_batches
+from swav_cli.core.multicrop import Reduction
 from swav_cli.core.swav import Trainer
 from swav_cli.core.verdict import Verdict, verdict
 from swav_cli.core.weights import Model, about, save_model, weights_digest
@@ -99,10 +100,15 @@ def settle(
 def _training_pictures(recipe: Recipe, progress: Told) -> Pictures:
     data = recipe.data
     if data.stream_pictures is None:
-        return training_pictures(recipe, progress)
-    return open_stream(
-        data.train, data.stream_pictures, data.shuffle_buffer, data.channels, distributed.world_size(), data.max_bad
-    )
+        pictures = training_pictures(recipe, progress)
+    else:
+        world = distributed.world_size()
+        pictures = open_stream(
+            data.train, data.stream_pictures, data.shuffle_buffer, data.channels, world, data.max_bad
+        )
+    if data.scaled_decoding:
+        pictures.decode_for(Reduction.of(recipe.crops))
+    return pictures
 
 
 def pretrain(

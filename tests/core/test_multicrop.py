@@ -10,7 +10,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode, RandomResizedCrop
 from torchvision.transforms import functional as tv
 
-from swav_cli.core.multicrop import ASPECT, COLUMNS, MultiCrop, cut, draw_boxes, middle_box
+from swav_cli.core.multicrop import ASPECT, COLUMNS, MultiCrop, Reduction, cut, draw_boxes, middle_box
 from swav_cli.recipe.schema import AugmentRecipe, CropRecipe
 
 SIZES = [CropRecipe(count=2, size=32, scale=(0.14, 1.0)), CropRecipe(count=3, size=16, scale=(0.05, 0.14))]
@@ -130,3 +130,25 @@ def test_a_cut_leaves_the_picture_as_it_is() -> None:
     before = source.clone()
     MultiCrop(SIZES, AugmentRecipe(), 0)(source, 0, 0)
     assert torch.equal(source, before)
+
+
+@pytest.mark.parametrize(("height", "width"), [(3000, 4000), (4000, 3000), (700, 1900), (5000, 400), (375, 500)])
+def test_no_crop_of_a_picture_decoded_smaller_is_enlarged(height: int, width: int) -> None:
+    kinds = [CropRecipe(count=2, size=64, scale=(0.25, 1.0)), CropRecipe(count=4, size=32, scale=(0.05, 0.3))]
+    by = Reduction.of(kinds)(height, width)
+    scales = np.array([kind.scale for kind in kinds for _ in range(kind.count)])
+    sizes = np.array([kind.size for kind in kinds for _ in range(kind.count)])
+
+    def spare(factor: int) -> float:
+        drawn = [
+            draw_boxes(np.random.default_rng(seed), height // factor, width // factor, scales)[:, 2:] / sizes[:, None]
+            for seed in range(400)
+        ]
+        return float(np.min(drawn))
+
+    assert by == 1 or spare(by) > 1.95  # whole pixels
+    assert by == 8 or spare(2 * by) < 2.1
+
+
+def test_small_pictures_are_decoded_whole() -> None:
+    assert Reduction.of([CropRecipe(count=2, size=224, scale=(0.14, 1.0))])(375, 500) == 1

@@ -6,7 +6,9 @@ that have no mark of their own (TGA) would be tried on whatever a folder holds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+
+Reduce = Callable[[int, int], int]  # (height, width) -> 1, 2, 4 or 8, by which a JPEG may be decoded smaller
 
 # The one list: folders, tables, shards and streams take files that end so, in any case of letters, for pictures.
 SUFFIXES = frozenset({

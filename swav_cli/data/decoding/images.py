@@ -20,7 +20,7 @@ from torch import Tensor
 from swav_cli.data.decoding import png, tiff
 from swav_cli.data.decoding.depth import array_in_eight_bits
 from swav_cli.data.decoding.foreign import described, why_unread
-from swav_cli.data.decoding.formats import BadPicture, format_of
+from swav_cli.data.decoding.formats import BadPicture, Reduce, format_of
 from swav_cli.data.decoding.jpeg import decode_plain
 from swav_cli.data.decoding.orientation import ORIENTATION, orientation_in, turned
 from swav_cli.data.decoding.tiff_tags import layout_of
@@ -34,11 +34,14 @@ LASTING = frozenset({
 })  # fmt: skip
 
 
-def read_picture(path: str | Path, channels: int = 3) -> Tensor:
+def read_picture(path: str | Path, channels: int = 3, reduce: Reduce | None = None) -> Tensor:
     """A picture file as uint8 (channels, H, W).
 
     >>> tuple(read_picture("demo/bird.JPEG").shape)
     (3, 375, 500)
+
+    Args:
+        reduce: of an ordinary JPEG's height and width, by what it may be decoded smaller: 1, 2, 4 or 8.
 
     Raises:
         BadPicture: empty, damaged, no picture, of another number of channels, or not to be read after several tries.
@@ -49,7 +52,7 @@ def read_picture(path: str | Path, channels: int = 3) -> Tensor:
         raise BadPicture(error.strerror or str(error)) from None
     except ValueError:  # a byte of zeros in it, as lists hold that were broken off while they were written
         raise BadPicture("no file can have this name") from None
-    return decode_picture(content, channels)
+    return decode_picture(content, channels, reduce)
 
 
 def read_patiently(read: Callable[[], bytes]) -> bytes:
@@ -68,13 +71,13 @@ def read_patiently(read: Callable[[], bytes]) -> bytes:
     return read()
 
 
-def decode_picture(content: bytes, channels: int = 3) -> Tensor:
+def decode_picture(content: bytes, channels: int = 3, reduce: Reduce | None = None) -> Tensor:
     """The same from a file's content."""
     if content.startswith(NPY):
         return _from_array(_load_array(content), channels)
     kind = format_of(content)
     if kind == "JPEG" and channels in (1, 3):
-        picture = decode_plain(content, channels, MAX_PIXELS)
+        picture = decode_plain(content, channels, MAX_PIXELS, reduce)
         if picture is not None:
             return picture  # Pillow knows more kinds of JPEG, and says what is wrong with a damaged one
     if kind is None:

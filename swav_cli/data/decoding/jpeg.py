@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Iterator
 from typing import NamedTuple, cast
 
+import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 from torchcodec.decoders import decode_jpeg  # type: ignore[attr-defined]
 
+from swav_cli.data.decoding.formats import Reduce
 from swav_cli.data.decoding.orientation import orientation_in, turned
 
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF: what the picture is
@@ -62,7 +66,9 @@ def _frame(content: bytes, part: Segment) -> Frame:
     return Frame(data[0], int.from_bytes(data[1:3], "big"), int.from_bytes(data[3:5], "big"), data[5])
 
 
-def decode_plain(content: bytes, channels: int, most_pixels: int) -> Tensor | None:  # (channels, H, W) uint8
+def decode_plain(
+    content: bytes, channels: int, most_pixels: int, reduce: Reduce | None = None
+) -> Tensor | None:  # (channels, H, W) uint8
     """A JPEG of gray or YCbCr, which torchcodec turns into RGB as Pillow does; None of others, and of damaged ones."""
     parts = list(segments(content))
     frame = next((_frame(content, part) for part in parts if part.marker in FRAMES), None)
@@ -76,11 +82,22 @@ def decode_plain(content: bytes, channels: int, most_pixels: int) -> Tensor | No
         # torchcodec looks for it in the first APP1 alone, as a SHORT; phones put XMP or a thermal picture before it.
         orientation = _orientation(b"".join(content[part.data : part.stop].removeprefix(EXIF) for part in noted))
         content = _without(content, noted)
+    by = reduce(frame.height, frame.width) if reduce is not None else 1
     try:
-        picture = cast(Tensor, decode_jpeg(content, mode="RGB" if channels == 3 else "GRAY"))
-    except RuntimeError:
+        mode = "RGB" if channels == 3 else "GRAY"
+        picture = cast(Tensor, decode_jpeg(content, mode=mode)) if by == 1 else _decode_smaller(content, channels, by)
+    except (RuntimeError, OSError):
         return None
     return turned(picture, orientation)
+
+
+def _decode_smaller(content: bytes, channels: int, by: int) -> Tensor:
+    """A half, a quarter or an eighth of its sides: of each block of 8 by 8 fewer waves are turned into pixels."""
+    mode = "RGB" if channels == 3 else "L"
+    picture = Image.open(io.BytesIO(content), formats=("JPEG",))
+    picture.draft(mode, (picture.width // by, picture.height // by))
+    pixels = np.array(picture.convert(mode))
+    return torch.from_numpy(pixels.reshape(*pixels.shape[:2], channels)).permute(2, 0, 1)
 
 
 def _without(content: bytes, parts: list[Segment]) -> bytes:

@@ -50,7 +50,7 @@ class FilePictures(Pictures):
         return len(self.paths)
 
     def read(self, index: int) -> Tensor:
-        return read_picture(self.root / self.paths[index], self.channels)
+        return read_picture(self.root / self.paths[index], self.channels, self.reduce)
 
     def name(self, index: int) -> str:
         return str(self.root / self.paths[index])

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from swav_cli.data.decoding.formats import SUFFIXES as PICTURES
-from swav_cli.data.decoding.formats import BadPicture
+from swav_cli.data.decoding.formats import BadPicture, Reduce
 from swav_cli.data.decoding.images import decode_picture, read_picture
 from swav_cli.data.folders.file_pictures import digest_of_file
 from swav_cli.data.folders.own_results import is_sheet
@@ -65,7 +65,7 @@ class RecordPictures(Pictures):
     def read(self, index: int) -> Tensor:
         index, number = self._located(index)
         file = self.files[number]
-        return _decoded(value_at(file, index), Path(file.path).parent, self.channels)
+        return _decoded(value_at(file, index), Path(file.path).parent, self.channels, self.reduce)
 
     def name(self, index: int) -> str:
         """`data/train-00000-of-00001.parquet/000017`"""
@@ -103,7 +103,7 @@ def _words(found: Looked) -> list[str]:
     return [found.names[value] if isinstance(value, int) and 0 <= value < count else "" for value in found.labels]
 
 
-def _decoded(value: Any, folder: Path, channels: int) -> Tensor:
+def _decoded(value: Any, folder: Path, channels: int, reduce: Reduce | None) -> Tensor:
     """
     Raises:
         BadPicture: it can't be read, or there is nothing.
@@ -111,9 +111,9 @@ def _decoded(value: Any, folder: Path, channels: int) -> Tensor:
     path = value.get("path") if isinstance(value, dict) else value
     content = value.get("bytes") if isinstance(value, dict) else value
     if isinstance(content, bytes):
-        return decode_picture(content, channels)
+        return decode_picture(content, channels, reduce)
     if isinstance(path, str) and path:
-        return read_picture(folder / path, channels)
+        return read_picture(folder / path, channels, reduce)
     raise BadPicture("the row holds no picture")
 
 

@@ -54,7 +54,7 @@ class ShardPictures(Pictures):
     def read(self, index: int) -> Tensor:
         index, shard = self._located(index)
         content = read_part(self.shards[shard], int(self._offsets[index]), int(self._sizes[index]))
-        return decode_picture(content, self.channels)
+        return decode_picture(content, self.channels, self.reduce)
 
     def name(self, index: int) -> str:
         """`shards/train-000.tar/dog/0001.jpg`"""

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from swav_cli.data.decoding.formats import SUFFIXES, BadPicture
+from swav_cli.data.decoding.formats import SUFFIXES, BadPicture, Reduce
 from swav_cli.data.decoding.images import decode_picture
 from swav_cli.data.shards.members import Samples, is_picture, split_key
 from swav_cli.data.shards.names import runs_command
@@ -58,14 +58,14 @@ class Sample(NamedTuple):
     content: bytes  # of its file
     fault: str = ""  # why there is none
 
-    def decoded(self, channels: int) -> Tensor:
+    def decoded(self, channels: int, reduce: Reduce | None = None) -> Tensor:
         """
         Raises:
             BadPicture: it can't be read, or there is nothing to read.
         """
         if self.fault:
             raise BadPicture(self.fault)
-        return decode_picture(self.content, channels)
+        return decode_picture(self.content, channels, reduce)
 
 
 class BrokenShard(Exception):

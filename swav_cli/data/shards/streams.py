@@ -93,7 +93,7 @@ class _Held(Pictures):
         return len(self.samples)
 
     def read(self, index: int) -> Tensor:
-        return self.samples[index].decoded(self.channels)
+        return self.samples[index].decoded(self.channels, self.reduce)
 
     def name(self, index: int) -> str:
         return self.samples[index].name
@@ -258,7 +258,7 @@ class Stream(IterableDataset[Batch]):
             while len(indices) < size:
                 number, _, round_number, sample = next(drawn)
                 try:
-                    picture = sample.decoded(self.pictures.channels)
+                    picture = sample.decoded(self.pictures.channels, self.pictures.reduce)
                 except BadPicture as error:
                     bad.append((number, f"{sample.name}: {error}"))
                     if len(bad) > len(indices) + REPLACEMENTS:

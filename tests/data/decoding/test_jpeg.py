@@ -13,10 +13,13 @@ import torch
 from PIL import Image
 from torchcodec.decoders import decode_jpeg
 
+from swav_cli.core.multicrop import Reduction
 from swav_cli.data.decoding.images import decode_picture
 from swav_cli.data.decoding.jpeg import Frame, decode_plain, segments
+from swav_cli.data.reading.cache import cached
 from swav_cli.data.reading.loader import Crops
 from swav_cli.data.sources import open_pictures
+from swav_cli.recipe.schema import CropRecipe
 from tests.data.tars import make_tar
 
 RNG = np.random.default_rng(0)
@@ -138,3 +141,43 @@ def test_upright_in_folders_in_shards_and_in_training(tmp_path: Path) -> None:
         assert torch.equal(pictures.read(0), upright)
         batch = Crops(pictures, lambda picture, *_: ([picture[None]], torch.empty(1, 0))).__getitems__([(0, 0)])
         assert torch.equal(batch.crops[0].squeeze(0).squeeze(0), upright)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("by", [2, 4, 8])
+def test_decoded_smaller_it_is_the_same_picture(by: int, mode: str) -> None:
+    waves = (
+        np.sin(np.linspace(0, 9, 640))[None, :, None] * np.cos(np.linspace(0, 7, 480))[:, None, None] * [60, -90, 40]
+    )
+    stream = io.BytesIO()
+    Image.fromarray((128 + waves).astype(np.uint8)).convert(mode).save(stream, "JPEG", quality=95)
+    content = put_in(stream.getvalue(), segment(exif(6)))
+    channels = len(mode)
+    asked: list[tuple[int, int]] = []
+
+    def reduce(height: int, width: int) -> int:
+        asked.append((height, width))
+        return by
+
+    whole, smaller = decode_picture(content, channels), decode_picture(content, channels, reduce)
+    assert asked == [(480, 640)]  # as it lies in the file
+    assert smaller.shape == (channels, 640 // by, 480 // by)  # and upright
+    averaged = torch.nn.functional.avg_pool2d(whole.float(), by)
+    assert (smaller.float() - averaged).abs().mean() < 1
+
+
+def test_decoded_smaller_in_folders_in_shards_in_tables_and_in_training(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    for number in range(4):
+        PHOTO.resize((640, 480)).save(tmp_path / "photos" / f"{number}.jpg")
+    contents = {path.name: path.read_bytes() for path in sorted((tmp_path / "photos").iterdir())}
+    make_tar(tmp_path / "photos.tar", contents)
+    (tmp_path / "photos.jsonl").write_text("".join(f'{{"path": "photos/{name}"}}\n' for name in contents))
+    reduction = Reduction.of([CropRecipe(count=2, size=32, scale=(0.5, 1.0))])
+    for source in ("photos", "photos.tar", "photos.jsonl"):
+        for limit in (None, 2):
+            pictures = open_pictures(str(tmp_path / source), limit=limit)
+            assert pictures.read(0).shape == (3, 480, 640)
+            pictures.decode_for(reduction)
+            assert pictures.read(0).shape == (3, 120, 160)
+            assert cached(pictures, True).read(1).shape == (3, 120, 160)
