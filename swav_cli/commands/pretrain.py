@@ -39,6 +39,14 @@ def pretrain(
     out: Annotated[Path | None, options.out_folder("runs/<recipe name>")] = None,
     assignments: options.Assignments = None,
     epochs: options.Epochs = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            metavar="N",
+            help="Plan the run to so many minutes: network, crops, epochs and batch follow from what this machine is "
+            "measured to do. What is set otherwise stays as it is set.",
+        ),
+    ] = None,
     batch_size: options.RecipeBatchSize = None,
     micro_batch: Annotated[
         str | None,
@@ -69,22 +77,25 @@ def pretrain(
 
     swav pretrain quickstart
     swav pretrain photos/ --epochs 50
+    swav pretrain photos/ --minutes 20
     swav pretrain in1k-200e --data imagenet/train --set data.val=imagenet/val
 
     A run that was stopped goes on when the same command is typed again.
     """
     values = options.training_values(epochs, batch_size, precision, workers, seed)
-    from swav_cli.tasks.recipes import pretraining_recipe
+    from swav_cli.tasks.recipes import keys_set, pretraining_recipe
 
-    settings = pretraining_recipe(recipe, data, options.overrides(values, assignments))
+    given = options.overrides(values, assignments)
+    settings, held = pretraining_recipe(recipe, data, given), keys_set(given)
     part, trackers = _micro_batch(micro_batch), tracker_names(track, "--track")
     if dry_run or preview is not None:
         from swav_cli.report.console import Screen
+        from swav_cli.tasks.pretrain_minutes import Asked
         from swav_cli.tasks.pretrain_plan import plan_pretraining
 
         facts = plan_pretraining(
             settings, device, micro_batch=part, init_from=init_from, processes=devices or 1, preview=preview,
-            screen=Screen(is_first()),
+            asked=Asked(minutes, held), screen=Screen(is_first()),
         )  # fmt: skip
         if dry_run:
             print_plan(facts, as_json)
@@ -95,7 +106,7 @@ def pretrain(
 
     results = train(
         settings, out, device=device, resume=resume, overwrite=overwrite, init_from=init_from, micro_batch=part,
-        track=trackers, screen=Screen(speaks=is_first()),
+        track=trackers, minutes=minutes, held=held, screen=Screen(speaks=is_first()),
     )  # fmt: skip
     if as_json:
         print_json(results)

@@ -6,7 +6,7 @@ Each derived value comes with the reason, which is printed; the run's own recipe
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -183,6 +183,18 @@ def _learning_rate(optimizer: str, batch: int) -> tuple[float, str]:
     return 0.001, "per 256 pictures, usual for adamw"
 
 
+def usual_epochs(recipe: Recipe, n: int) -> int:
+    """Those that a recipe says, or that `auto` means for so many pictures."""
+    epochs = recipe.training.epochs
+    return _epochs(n)[0] if epochs == "auto" else epochs
+
+
+def usual_batch_size(recipe: Recipe, n: int) -> int:
+    """The same of a batch."""
+    batch = recipe.training.batch_size
+    return _batch_size(n)[0] if batch == "auto" else batch
+
+
 def _sizes(recipe: Recipe) -> tuple[int, int, int]:
     training, model = recipe.training, recipe.model
     return settled(training.batch_size), settled(training.epochs), settled(model.prototypes)
@@ -280,29 +292,37 @@ def _in_the_course(recipe: Recipe, n: int) -> list[str]:
 
 def _settled_key(recipe: Kind, key: str, value: Any, reason: str, found: list[Derived]) -> Kind:
     """`key` set to a value, where the recipe leaves it open; what was set joins `found`."""
-    if _get(recipe, key) != "auto":
+    if value_of(recipe, key) != "auto":
         return recipe
     found.append(Derived(key, value, reason))
     return with_value(recipe, key, value)
 
 
-def _get(recipe: Part, key: str) -> Any:
+def value_of(recipe: Part, key: str) -> Any:
+    """A value by its key, as `--set` takes it."""
     value: Any = recipe
     for step in key.split("."):
-        value = getattr(value, step)
+        value = value[int(step)] if isinstance(value, list) else getattr(value, step)
     return value
 
 
 def with_value(recipe: Kind, key: str, value: Any) -> Kind:
     """The recipe with another value, checked anew."""
+    return with_values(recipe, {key: value})
+
+
+def with_values(recipe: Kind, values: Mapping[str, Any]) -> Kind:
+    """The recipe with other values, by their keys as `--set` takes them; checked anew, all together."""
     content = recipe.model_dump()
-    place = content
-    *above, last = key.split(".")
-    for step in above:
-        place = place[step]
-    place[last] = value
+    for key, value in values.items():
+        place: Any = content
+        *above, last = key.split(".")
+        for step in above:
+            place = place[int(step) if isinstance(place, list) else step]
+        place[last] = value
     try:
         return type(recipe).model_validate(content)
     except ValidationError as error:
         problems = "\n  ".join(explain(error, content, type(recipe)))
-        raise UserError(f"recipe '{content['name']}', with {key} = {value}: {problems}") from None
+        told = ", ".join(f"{key} = {value}" for key, value in values.items())
+        raise UserError(f"recipe '{content['name']}', with {told}: {problems}") from None

@@ -17,6 +17,7 @@ from swav_cli.printable import printable
 from swav_cli.progress import PLAIN_SECONDS, Progress, new_bar, say
 from swav_cli.recipe.normal import Courses, normal_at, normal_courses
 from swav_cli.recipe.schema import Recipe, settled
+from swav_cli.report.beaten import describe_numbers, describe_worth, measure_of
 from swav_cli.report.words import duration
 
 if TYPE_CHECKING:
@@ -164,7 +165,8 @@ class Screen:
 
     def closing(self, recipe: Recipe, results: dict[str, Any], path: Path) -> None:
         """What came of it, and what to type next."""
-        self._say(describe_results(results, path))
+        steps = results["pictures"] // settled(recipe.training.batch_size) * results["epochs"]
+        self._say(describe_results(results, path, steps))
 
 
 def describe_run(recipe: Recipe, plan: Plan, pictures: Pictures, device: torch.device) -> str:
@@ -194,15 +196,17 @@ def describe_learning_rate(recipe: Recipe, plan: Plan) -> str:
     )
 
 
-def describe_results(results: dict[str, Any], path: Path) -> str:
+def describe_results(results: dict[str, Any], path: Path, steps: int) -> str:
     typed = shlex.quote(str(path))
     lines = [
         f"done in {duration(results['seconds'])}",
         f"  loss   {results['loss']:.3f}, {results['loss_over_ln_k']:.3f} of ln K",
     ]
-    if "knn" in results:
-        raw = f", raw pixels {results['knn_raw_pixels']:.1f} %" if "knn_raw_pixels" in results else ""
-        lines.append(f"  k-NN   learnt {results['knn']:.1f} %{raw}, untrained network {results['knn_untrained']:.1f} %")
+    if measure := measure_of(results):
+        lines += [
+            f"  {measure.short:<6} {describe_numbers(results, measure)}",
+            f"  so     {describe_worth(results, steps)}",
+        ]
     if results.get("advice"):
         lines.append(f"  health {results['advice']}")
     if results["bad_pictures"]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Collection, Sequence
 from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,13 +24,13 @@ from swav_cli.data.pictures import Pictures, tell
 from swav_cli.data.reading.cache import cached
 from swav_cli.data.reading.loader import pick_workers
 from swav_cli.data.shards.streams import StreamPictures, open_stream
-from swav_cli.errors import Collapsed, Interrupted, Told, UserError, silent
+from swav_cli.errors import Collapsed, Interrupted, Told, UserError
 from swav_cli.files import write_text
 from swav_cli.parallel import distributed
 from swav_cli.parallel.agreement import refuse_disagreement
 from swav_cli.parallel.place import was_restarted
 from swav_cli.parallel.processes import first_decides
-from swav_cli.recipe.file import dump_recipe, read_recipe
+from swav_cli.recipe.file import dump_recipe
 from swav_cli.recipe.schema import Recipe, settled
 from swav_cli.report.console import Screen, why_the_first_step_is_long
 from swav_cli.report.trackers.names import check_installed
@@ -43,7 +44,15 @@ from swav_cli.run.results import change_results
 from swav_cli.run.seen import checkpoint_seen, pictures_seen, recipe_seen
 from swav_cli.tasks.after_training import judged_on_the_way, training_is_saved
 from swav_cli.tasks.before_training import run_folder
-from swav_cli.tasks.pretrain_results import Judge, judged, show_prototypes, training_results
+from swav_cli.tasks.pretrain_minutes import NOTHING, Asked, Opened, as_begun, begun_recipe, planned, time_needed
+from swav_cli.tasks.pretrain_results import (
+    Judge,
+    judged,
+    judged_without_labels,
+    open_labelled,
+    show_prototypes,
+    training_results,
+)
 from swav_cli.zoo.load import start_from
 
 
@@ -70,30 +79,41 @@ def settle(
     device: str = "auto",
     micro_batch: MicroBatch | None = None,
     goes_on: Path | None = None,
-    progress: Told = silent,
+    screen: Screen | None = None,
+    asked: Asked = NOTHING,
 ) -> Settled:
     """Open a recipe's pictures, replace every `auto`, and check all that can be checked before any work.
 
     Args:
         micro_batch: see `pretrain`.
         goes_on: a folder whose run, where there is one, goes on: what fitted when it began is kept to.
-        progress: see `open_pictures`.
+        asked: for how long a run is to take.
 
     Raises:
         UserError: something is missing or contradicts itself.
     """
-    chosen = own_device(device)
-    pictures = _training_pictures(recipe, progress)
+    screen = screen or Screen()
+    chosen, begun = own_device(device), begun_recipe(goes_on)
+    pictures = _training_pictures(recipe, screen.indexing)
+    labelled = open_labelled(recipe, pictures, screen.indexing) if recipe.data.val else None
+    chosen_before: list[Derived] = []
+    if begun is not None and goes_on is not None:
+        recipe = as_begun(recipe, begun, asked, goes_on)
+    elif asked.minutes is not None:
+        with screen.working("measuring this machine"):
+            recipe, chosen_before = planned(recipe, Opened(pictures, labelled), chosen, asked)
+    if recipe.data.scaled_decoding:  # for crops as they are planned
+        pictures.decode_for(Reduction.of(recipe.crops))
     recipe, derived = derive(recipe, pictures, chosen)
     check_compile(recipe, chosen)
+    derived = chosen_before + derived
     if micro_batch is not None:
-        begun = RunFolder(goes_on).recipe if goes_on else None
-        if micro_batch == "auto" and begun is not None and begun.exists():
-            recipe = with_value(recipe, "training.accumulate", read_recipe(begun).training.accumulate)
+        if micro_batch == "auto" and begun is not None:
+            recipe = with_value(recipe, "training.accumulate", begun.training.accumulate)
         else:
             recipe, found = in_micro_batches(recipe, micro_batch, chosen)
             derived.append(found)
-    judge = Judge(recipe, pictures, chosen, progress) if recipe.data.val else None
+    judge = Judge(recipe, pictures, chosen, labelled=labelled) if labelled else None
     return Settled(recipe, derived, pictures, judge, chosen)
 
 
@@ -121,6 +141,8 @@ def pretrain(
     init_from: str | Path | None = None,
     micro_batch: MicroBatch | None = None,
     track: Sequence[str] | None = None,
+    minutes: float | None = None,
+    held: Collection[str] = (),
     screen: Screen | None = None,
 ) -> dict[str, Any]:
     """Train a recipe in a folder, or go on where it was stopped; what `results.json` holds.
@@ -138,6 +160,8 @@ def pretrain(
         init_from: a run, a checkpoint or a file of weights to start from.
         micro_batch: pictures of a process that go through the network at a time, in place of
             `training.accumulate`; `auto`: as many as a CUDA GPU's memory holds.
+        minutes: that the run is to take; network, crops, epochs, batch are chosen so, once, by what is measured here.
+        held: keys of values that such a plan leaves as they are, such as ["model.width"].
         track: trackers to tell of the run, such as ["tensorboard"]; None: those that it told before, where it goes on.
 
     Raises:
@@ -145,14 +169,14 @@ def pretrain(
         Interrupted: a signal came; all is saved.
         Diverged: the loss is no longer finite.
     """
-    screen = screen or Screen()
+    screen, asked = screen or Screen(), Asked(minutes, held, time.monotonic())
     overwrite = overwrite and not was_restarted()
     for name in track or ():
         check_installed(name, "track")
     with joined_on(device, recipe.training.timeout_minutes):
         place = expanded(out) if out else Path("runs") / recipe.name
         with screen.working("looking for what fits into memory") if micro_batch == "auto" else nullcontext():
-            run = settle(recipe, device, micro_batch, place if resume and not overwrite else None, screen.indexing)
+            run = settle(recipe, device, micro_batch, place if resume and not overwrite else None, screen, asked)
         check_processes(run.recipe, distributed.world_size())
         tell(run.pictures, screen.notice)
         folder, finished = run_folder(place, run.recipe, lambda: run.origin, resume, overwrite, screen.notice)
@@ -166,6 +190,7 @@ def pretrain(
             for line in words:
                 screen.notice(line)
             _keep_in_memory(trainer, run, screen)
+            _tell_time(trainer, run, screen)
             with tracking(folder, run.recipe, track, screen.notice) as trackers:
                 _train(trainer, run, folder, screen, trackers)
                 return _come_to(trainer, run.judge, folder, screen, trackers)
@@ -245,6 +270,14 @@ def _keep_in_memory(trainer: Trainer, run: Settled, screen: Screen) -> None:
             run.judge.keep_in_memory(trainer.pictures)
 
 
+def _tell_time(trainer: Trainer, run: Settled, screen: Screen) -> None:
+    """How long the run takes, where that is long enough for somebody to want less."""
+    course, opened = trainer.course, Opened(trainer.pictures, run.judge.labelled if run.judge else None)
+    told = time_needed(run.recipe, opened, run.device, (course.steps - course.step, course.steps))
+    if told is not None:
+        screen.notice(f"  {told}")
+
+
 def _train(trainer: Trainer, run: Settled, folder: RunFolder, screen: Screen, trackers: Trackers) -> None:
     """Train to the end, judging on the way where the recipe asks for it; the weights are saved however it ends."""
     training, course = trainer.recipe.training, trainer.course
@@ -319,6 +352,9 @@ def _come_to(
         if judge is not None:
             with screen.working("judging the features") as progress:
                 results |= judged(trainer, judge, progress)
+        elif trainer.recipe.training.minutes is not None:
+            with screen.working("judging the features without labels"):
+                results |= judged_without_labels(trainer)
         with screen.working("drawing prototypes.png"):
             _draw_prototypes(trainer, folder, screen)
         results["seconds"] = round(trainer.course.seconds, 1)

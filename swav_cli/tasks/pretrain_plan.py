@@ -21,6 +21,7 @@ from swav_cli.report.console import Screen
 from swav_cli.report.plan import plan_facts
 from swav_cli.report.sheet import save_crops
 from swav_cli.tasks.pretrain import check_processes, settle
+from swav_cli.tasks.pretrain_minutes import NOTHING, Asked
 from swav_cli.writable import check_place
 from swav_cli.zoo.load import check_known
 
@@ -35,6 +36,7 @@ def plan_pretraining(
     init_from: str | Path | None = None,
     processes: int = 1,
     preview: str | Path | None = None,
+    asked: Asked = NOTHING,
     screen: Screen | None = None,
 ) -> dict[str, Any]:
     """Check all that a run's beginning checks, and tell what it would do; what `swav pretrain --dry-run --json` prints.
@@ -46,6 +48,7 @@ def plan_pretraining(
     Args:
         device, micro_batch, init_from: as `pretrain` takes them.
         processes: that will share each batch.
+        asked: for how long a run is to take, see `pretrain`.
         preview: a PNG file for a sheet of the crops of the first pictures.
 
     Raises:
@@ -57,7 +60,7 @@ def plan_pretraining(
     if preview is not None:
         preview = expanded(preview)
         check_place(preview, "--preview")
-    run = settle(recipe, device, micro_batch, progress=screen.indexing)
+    run = settle(recipe, device, micro_batch, screen=screen, asked=asked)
     check_processes(run.recipe, processes)
     tell(run.pictures, screen.notice)
     if preview is not None:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from swav_cli.core.budget import PAIRED
 from swav_cli.core.health import Health
 from swav_cli.core.model import SwAV
 from swav_cli.core.plan import make_model
@@ -23,6 +24,7 @@ from swav_cli.data.reading.loader import pick_readers
 from swav_cli.data.shards.streams import StreamPictures
 from swav_cli.data.sources import open_pictures
 from swav_cli.errors import Told, UserError, silent
+from swav_cli.evaluate.found_again import draw_views, found_by
 from swav_cli.evaluate.inference import Inference
 from swav_cli.evaluate.neighbours import Labelled, neighbours, pixels_compare
 from swav_cli.evaluate.representation import (
@@ -41,27 +43,47 @@ from swav_cli.run.metrics import read_metrics
 
 SHOWN = 10  # prototypes on a sheet, and pictures of each
 LOOKED_THROUGH = 5000  # pictures among which those are chosen
+FEWEST_PAIRS = 20  # pictures among which one is to be found again
 HELD = 1000  # of a stream, which are kept in memory meanwhile
+
+
+def open_labelled(recipe: Recipe, training: Pictures, progress: Told = silent) -> Labelled:
+    """The pictures that a recipe names to judge by, `data.val`, and those that k-NN learns from.
+
+    Raises:
+        UserError: pictures without labels, or of a class that the others don't know.
+    """
+    data = recipe.data
+    queries = open_pictures(str(data.val), "val", channels=data.channels, progress=progress)
+    bank = open_pictures(data.bank, channels=data.channels, progress=progress) if data.bank else training
+    if bank.labels is None or bank.classes is None:
+        none = "has no labels for k-NN to learn from; name labelled pictures as data.bank, or leave data.val out"
+        raise UserError(f"{bank.source}: {why_unlabelled(bank, none)}")
+    query_labels, _ = match_classes(queries, bank.classes, bank.source)
+    return Labelled(queries, torch.from_numpy(query_labels), bank, torch.from_numpy(bank.labels))
 
 
 class Judge:
     """k-NN on labelled pictures, as `swav eval` judges: how well features tell the classes apart.
 
+    Args:
+        labelled: pictures that are open already.
+
     Raises:
         UserError: pictures without labels, or of a class that the others don't know.
     """
 
-    def __init__(self, recipe: Recipe, training: Pictures, device: torch.device, progress: Told = silent) -> None:
-        data = recipe.data
+    def __init__(
+        self,
+        recipe: Recipe,
+        training: Pictures,
+        device: torch.device,
+        progress: Told = silent,
+        labelled: Labelled | None = None,
+    ) -> None:
         self.recipe, self.about = recipe, about(recipe)
         self.how = Inference(device, recipe.training.precision, workers=recipe.training.workers)
-        queries = open_pictures(str(data.val), "val", channels=data.channels, progress=progress)
-        bank = open_pictures(data.bank, channels=data.channels, progress=progress) if data.bank else training
-        if bank.labels is None or bank.classes is None:
-            none = "has no labels for k-NN to learn from; name labelled pictures as data.bank, or leave data.val out"
-            raise UserError(f"{bank.source}: {why_unlabelled(bank, none)}")
-        query_labels, _ = match_classes(queries, bank.classes, bank.source)
-        self.labelled = Labelled(queries, torch.from_numpy(query_labels), bank, torch.from_numpy(bank.labels))
+        self.labelled = labelled or open_labelled(recipe, training, progress)
 
     def keep_in_memory(self, training: Pictures) -> None:
         """Queries, and a bank of its own, decoded once; `training` stands in for the bank where that is the same."""
@@ -154,6 +176,24 @@ def training_results(trainer: Trainer, folder: RunFolder) -> dict[str, Any]:
         "advice": last_epoch.get("advice") or None,
         "bad_pictures": len(trainer.course.bad),
     }
+
+
+def judged_without_labels(trainer: Trainer) -> dict[str, float]:
+    """How often some pictures are found again by another crop: by the trained network, untrained, by raw pixels."""
+    recipe = trainer.recipe
+    described = about(recipe)
+    how = Inference(trainer.device, recipe.training.precision)
+    pictures = Limited(trainer.pictures.some(PAIRED), PAIRED, recipe.training.seed)
+    untrained = make_model(recipe).to(next(trainer.model.parameters()))
+
+    def find() -> dict[str, float]:
+        views = draw_views(pictures, recipe, described)
+        if views.crops.shape[1] < FEWEST_PAIRS:
+            return {}
+        networks = {"": trainer.model, "_untrained": untrained, "_raw_pixels": None}
+        return {f"found_again{name}": found_by(each, views, described, how) for name, each in networks.items()}
+
+    return first_decides(find)
 
 
 def judged(trainer: Trainer, judge: Judge, progress: Told) -> dict[str, float]:

@@ -19,6 +19,7 @@ from swav_cli.recipe.file import COMMANDS, find_recipe, load_as, load_recipe, re
 from swav_cli.recipe.schema import Recipe
 from swav_cli.recipe.usual import FINETUNE, FOLDER, LINEAR, SMALL
 
+NOTED = "training.minutes"
 Labelled = TypeVar("Labelled", bound=ClassifierRecipe)
 
 
@@ -70,6 +71,21 @@ def pretraining_recipe(recipe: str, data: str | None = None, overrides: Sequence
         replaced = [f"data.train={json.dumps(data)}", "data.val=null", "data.bank=null"]
         replaced += [] if is_stream(data) else ["data.stream_pictures=null"]
     return load_recipe(recipe, [*replaced, *overrides])
+
+
+def keys_set(overrides: Sequence[str]) -> list[str]:
+    """Keys that were given a value by `--set` or an option that means one.
+
+    >>> keys_set(["training.epochs=50", "crops.0.scale=[0.3, 1.0]"])
+    ['training.epochs', 'crops.0.scale']
+
+    Raises:
+        UserError: of a value that only a plan notes.
+    """
+    found = [assignment.partition("=")[0].strip() for assignment in overrides]
+    if NOTED in found:
+        raise UserError(f"--set {NOTED}: is noted where a run was planned to a time; type --minutes N, which plans one")
+    return found
 
 
 def linear_recipe(

@@ -33,6 +33,7 @@ MANY_PARAMETERS = {
     "tasks/linear_eval.py linear_eval": OPTIONS,
     "tasks/predict.py write_predictions": OPTIONS,
     "tasks/pretrain.py pretrain": OPTIONS,
+    "tasks/pretrain_plan.py plan_pretraining": OPTIONS,
     "zoo/foreign/stand_ins.py _tensor_of_type": "called by pickle, as torch's function of the same parameters is",
 }
 

@@ -145,5 +145,5 @@ def test_a_run_that_shall_bear_no_collapse_ends_with_all_saved_and_goes_on_where
 
 def test_a_run_that_ends_badly_says_so_in_its_closing_lines() -> None:
     results = {"seconds": 1.0, "loss": 3.4, "loss_over_ln_k": 1.0, "bad_pictures": 0, "verdict": "flat"}
-    assert "  health codes are flat" in describe_results({**results, "advice": "codes are flat"}, Path("runs/x"))
-    assert "health" not in describe_results({**results, "advice": None}, Path("runs/x"))
+    assert "  health codes are flat" in describe_results({**results, "advice": "codes are flat"}, Path("runs/x"), 9)
+    assert "health" not in describe_results({**results, "advice": None}, Path("runs/x"), 9)

@@ -95,6 +95,11 @@ def cached(pictures: Pictures, wanted: bool | Literal["auto"]) -> Pictures:
     return CachedPictures(pictures, max(1, own_processors())) if _are_kept(wanted, needed, free) else pictures
 
 
+def is_kept(pictures: Pictures, wanted: bool | Literal["auto"]) -> bool:
+    """Whether `cached` would keep them, by a look at a few."""
+    return wanted is not False and would_be_cached(pictures, wanted, _bytes_needed(pictures) / max(1, len(pictures)))
+
+
 def would_be_cached(pictures: Pictures, wanted: bool | Literal["auto"], bytes_a_picture: float) -> bool:
     """What `cached` would do with pictures that take so much memory each."""
     return _are_kept(wanted, local_processes() * len(pictures) * bytes_a_picture, free_memory())

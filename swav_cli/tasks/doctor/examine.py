@@ -129,8 +129,9 @@ def _measured(
     Args:
         seconds: for both, roughly.
     """
+    from swav_cli.core.pace import measure_reading
     from swav_cli.core.trial import TrialFailed, apart, on_processor
-    from swav_cli.data.reading.cache import free_memory
+    from swav_cli.data.reading.cache import free_memory, would_be_cached
     from swav_cli.data.shards.streams import StreamPictures
     from swav_cli.tasks.doctor import speed
 
@@ -138,7 +139,8 @@ def _measured(
     try:
         if not isinstance(pictures, StreamPictures):
             with screen.working("timing how pictures are read"):
-                reading = speed.measure_reading(recipe, pictures, look, READING * seconds)
+                in_memory = would_be_cached(pictures, recipe.data.cache, look.bytes_a_picture)
+                reading = measure_reading(recipe, pictures, in_memory, READING * seconds)
         with screen.working("timing steps of training"):
             if device.type == "cuda":
                 trial = apart(recipe, str(device), (1 - READING) * seconds)

@@ -7,14 +7,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from swav_cli.core import pace
+from swav_cli.core.pace import Reading
 from swav_cli.core.trial import Trial
-from swav_cli.data.reading import limits as reading_limits
 from swav_cli.data.reading.limits import Limits
 from swav_cli.data.sources import open_pictures
 from swav_cli.run.folder import RunFolder
 from swav_cli.tasks.doctor import speed
 from swav_cli.tasks.doctor.look import look_at
-from swav_cli.tasks.doctor.speed import Measured, Pace, Reading, check_folder, check_speed, measure_reading, pace_of
+from swav_cli.tasks.doctor.speed import Measured, check_folder, check_speed
 from tests.conftest import tiny_recipe
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
@@ -26,26 +27,9 @@ def reads(rate: float, in_memory: bool = False) -> Reading:
 
 @pytest.fixture(autouse=True)
 def sixteen_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(speed, "own_processors", lambda: 16)
-    monkeypatch.setattr(speed, "spare_processors", lambda device: 2 if device.type == "cpu" else 15)
-
-
-@pytest.mark.parametrize(
-    ("reading", "training", "device", "wanted", "pace"),
-    [
-        (reads(300), 3000, GPU, "auto", Pace(3000, "training", 15, 10)),
-        (reads(300), 6000, GPU, "auto", Pace(4500, "reading", 15, 20)),
-        (reads(300), 3000, GPU, 4, Pace(1200, "reading", 4, 10)),
-        (reads(1000), 100, CPU, "auto", Pace(1 / (1 / 100 + 1 / 16_000), "training", 2, 2)),
-        (reads(100, in_memory=True), 100, CPU, "auto", Pace(50, "training", 0, 0)),  # one process does both
-        (reads(10, in_memory=True), 100, CPU, "auto", Pace(1 / (1 / 100 + 1 / 10), "reading", 0, 0)),
-    ],
-)
-def test_the_slower_sets_the_pace(
-    reading: Reading, training: float, device: torch.device, wanted: int | str, pace: Pace
-) -> None:
-    found = pace_of(reading, training, device, wanted)
-    assert found == pace._replace(rate=pytest.approx(pace.rate))
+    for module in (pace, speed):
+        monkeypatch.setattr(module, "own_processors", lambda: 16)
+    monkeypatch.setattr(pace, "spare_processors", lambda device: 2 if device.type == "cpu" else 15)
 
 
 def told(reading: Reading, trial: Trial, device: torch.device, *overrides: str) -> dict[str, tuple[str, str, str]]:
@@ -95,19 +79,6 @@ def test_a_processors_memory_is_weighed(monkeypatch: pytest.MonkeyPatch) -> None
     assert told(reads(300), trial, CPU)["memory of a run"][0] == "ok"
     monkeypatch.setattr(speed, "free_memory", lambda: 1e8)
     assert told(reads(300), trial, CPU)["memory of a run"][0] == "problem"
-
-
-def test_reading_is_measured_as_the_recipe_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading_limits, "processors_allowed", lambda: 1)
-    pictures, recipe = open_pictures("shapes:16"), tiny_recipe()
-    threads = torch.get_num_threads()
-    look = look_at(pictures, 60)
-    kept = measure_reading(recipe, pictures, look, 0.05)
-    drawn = measure_reading(tiny_recipe("data.cache=false"), pictures, look, 0.05)
-    assert (kept.in_memory, drawn.in_memory) == (True, False)
-    assert kept.rate > drawn.rate > 0
-    assert kept.bytes_a_picture == 2 * 3 * 16 * 16 + 3 * 8 * 8 + 3 * 11 * 4 + 8
-    assert torch.get_num_threads() == threads
 
 
 def test_what_lies_in_the_runs_folder_is_told(tmp_path: Path) -> None:
