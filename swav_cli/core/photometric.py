@@ -8,7 +8,7 @@ level each time, and keeps hue and saturation in 8 bits.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 
 import torch
 import torch.nn.functional as F
@@ -30,6 +30,7 @@ from swav_cli.core.transfer import moved
 LUMA = (0.299, 0.587, 0.114)  # ITU-R 601-2, as PIL's conversion to "L"
 NEUTRAL = {BRIGHTNESS: 1.0, CONTRAST: 1.0, SATURATION: 1.0, HUE: 0.0}  # what changes nothing
 Operation = Callable[[Tensor, Tensor], Tensor]
+BLENDS = (CONTRAST, SATURATION, BRIGHTNESS)  # the jitters that go away from a gray
 JITTERS_OF = {1: (BRIGHTNESS, CONTRAST), 3: (BRIGHTNESS, CONTRAST, SATURATION, HUE)}  # by the number of channels
 
 
@@ -49,21 +50,26 @@ def recolour(
     x = crops.to(torch.float32, memory_format=torch.contiguous_format, copy=True)  # in grey levels, 0 to 255
     concerned = list(_operations(numbers, x))
     # Which crops each operation concerns goes to the device in one piece, as do the numbers.
-    rows = moved(torch.cat([rows for _, rows in concerned]), x.device).split([len(rows) for _, rows in concerned])
-    told = moved(numbers, x.device)
-    for (operation, _), own in zip(concerned, rows, strict=True):
+    rows = moved(torch.cat([rows for _, rows in concerned]), x.device)
+    counts = [len(rows) for _, rows in concerned]
+    told = moved(numbers, x.device)[rows].split(counts)
+    for (operation, _), own, theirs in zip(concerned, rows.split(counts), told, strict=True):
         if len(own):  # changed in place: a copy of the batch for each operation would take most of the time
-            x.index_copy_(0, own, operation(x[own], told[own]))
+            x.index_copy_(0, own, operation(x[own], theirs))
     return x.sub_(255 * mean[:, None, None]).div_(255 * std[:, None, None])
 
 
 def _operations(numbers: Tensor, x: Tensor) -> Iterator[tuple[Operation, Tensor]]:
     """What is done one after another, and the rows that it concerns: flip, jitter in each crop's order, gray, blur."""
     yield _flipped, _rows(numbers[:, FLIP] > 0)
+    jitters, none = JITTERS_OF.get(x.shape[1], ()), torch.empty(0, dtype=torch.long)
     for place in range(JITTERS):
         column_now = numbers[:, FIRST_JITTER + place] + BRIGHTNESS  # which of the four each crop does now
-        for column in JITTERS_OF.get(x.shape[1], ()):
-            yield JITTER[column], _rows((column_now == column) & (numbers[:, column] != NEUTRAL[column]))
+        of = {each: _rows((column_now == each) & (numbers[:, each] != NEUTRAL[each])) for each in jitters}
+        blends = [of.get(each, none) for each in BLENDS]
+        yield partial(_blended, counts=[len(rows) for rows in blends]), torch.cat(blends)
+        if HUE in of:
+            yield _hue_turned, of[HUE]
     if x.shape[1] == 3:
         yield _grayscaled, _rows(numbers[:, GRAY] > 0)
     blurred = _rows(numbers[:, SIGMA] > 0)
@@ -94,21 +100,29 @@ def _grayscaled(x: Tensor, numbers: Tensor) -> Tensor:
     return _gray(x).expand(-1, 3, -1, -1)
 
 
-def _brightened(x: Tensor, numbers: Tensor) -> Tensor:
-    return x.mul_(numbers[:, BRIGHTNESS, None, None, None]).clamp_(0, 255).floor_()
+def _blended(x: Tensor, numbers: Tensor, counts: list[int]) -> Tensor:
+    """PIL's ImageEnhance: each crop by its own factor away from a gray, in whole levels.
+
+    Contrast: from its mean gray; saturation: from each pixel's gray; brightness: from black. So many crops of each come
+    one after another, in the order of `BLENDS`; what all three do is done to all of them at once.
+    """
+    factors = torch.cat([own[:, column] for column, own in zip(BLENDS, numbers.split(counts), strict=True)])
+    grayed = x[: counts[0] + counts[1]]
+    level = _levels(grayed, counts[0]) if len(grayed) else grayed
+    grayed.sub_(level)
+    x.mul_(factors[:, None, None, None])
+    grayed.add_(level)
+    return x.clamp_(0, 255).floor_()
 
 
-def _contrasted(x: Tensor, numbers: Tensor) -> Tensor:
-    return _blend(x, _gray(x).mean(dim=(1, 2, 3), keepdim=True).add_(0.5).floor_(), numbers[:, CONTRAST])
-
-
-def _saturated(x: Tensor, numbers: Tensor) -> Tensor:
-    return _blend(x, _gray(x), numbers[:, SATURATION])
-
-
-def _blend(x: Tensor, gray: Tensor, factors: Tensor) -> Tensor:  # factors: (N,)
-    """PIL's ImageEnhance: away from the mean gray (contrast) or the pixel's gray (saturation)."""
-    return x.sub_(gray).mul_(factors[:, None, None, None]).add_(gray).clamp_(0, 255).floor_()
+def _levels(x: Tensor, meant: int) -> Tensor:  # (N, C, H, W) -> (N, 1, H, W), or 1 for H and W
+    """Each pixel's gray; of the first so many crops its mean over the crop."""
+    gray = _gray(x)
+    mean = gray[:meant].mean(dim=(1, 2, 3), keepdim=True).add_(0.5).floor_()
+    if meant == len(x):
+        return mean
+    gray[:meant] = mean
+    return gray
 
 
 def _hue_turned(x: Tensor, numbers: Tensor) -> Tensor:
@@ -126,19 +140,15 @@ def _hue_turned(x: Tensor, numbers: Tensor) -> Tensor:
     turned = hue.add_((turns * 255).trunc_()).remainder_(256).mul_(6 / 255)  # again 0 to 6
     chroma = chroma.mul_(255).div_(value.clamp(min=1)).floor_().mul_(value).div_(255)  # its saturation in 8 bits
     lowest = value.sub_(chroma)
-    return torch.stack(  # a channel is a trapezoid over the hue
-        [
-            torch.addcmul(lowest, chroma, (turned - 3).abs_().sub_(1).clamp_(0, 1)),
-            torch.addcmul(lowest, chroma, (turned - 2).abs_().neg_().add_(2).clamp_(0, 1)),
-            torch.addcmul(lowest, chroma, (turned - 4).abs_().neg_().add_(2).clamp_(0, 1)),
-        ],
-        dim=1,
-    ).round_()
+    middle, slope, height = _trapezoids(x.device)  # a channel is a trapezoid over the hue
+    risen = turned[:, None].sub(middle).abs_().mul_(slope).add_(height).clamp_(0, 1)
+    return torch.addcmul(lowest[:, None], chroma[:, None], risen).round_()
 
 
-JITTER: dict[int, Operation] = {
-    BRIGHTNESS: _brightened, CONTRAST: _contrasted, SATURATION: _saturated, HUE: _hue_turned,
-}  # fmt: skip
+@cache
+def _trapezoids(device: torch.device) -> Tensor:  # (3, 3, 1, 1)
+    """Of red, green and blue: the middle of each trapezoid, in sixths of the circle, its slope and its height there."""
+    return moved(torch.tensor([[3.0, 2.0, 4.0], [1.0, -1.0, -1.0], [-1.0, 2.0, 2.0]])[:, :, None, None], device)
 
 
 def _blurred(x: Tensor, numbers: Tensor, weights: Tensor) -> Tensor:
