@@ -43,15 +43,16 @@ def cheaply_compiled() -> Iterator[list[int]]:
         torch._dynamo.reset()
 
 
-def steps(*overrides: str) -> list[tuple[float, float]]:
-    """Losses and norms of gradients."""
+def steps(*overrides: str) -> list[tuple[float, ...]]:
+    """Losses, norms of gradients, and a running statistic within the last stage."""
     recipe = tiny_recipe(*OURS, *overrides)
     trainer = Trainer(recipe, ShapePictures(COUNT, 0, "train"), torch.device("cpu"))
     trainer.model.train()
     parts = recipe.training.accumulate
     order = Order(COUNT, BATCH, 3, 0, 0, parts, distributed.local_share)
     batches = load_batches(trainer.pictures, trainer.multicrop, order, 0)
-    return [trainer.train_step([next(batches) for _ in range(parts)]) for _ in range(STEPS)]
+    kept = trainer.model.layer4[0].bn1.running_var
+    return [(*trainer.train_step([next(batches) for _ in range(parts)]), float(kept.sum())) for _ in range(STEPS)]
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from swav_cli.core.model import SwAV
 from swav_cli.core.plan import make_model
 from swav_cli.recipe.schema import Recipe, settled
 
@@ -62,23 +63,42 @@ def estimate_disk(recipe: Recipe, needs: Estimate) -> DiskEstimate:
     return DiskEstimate(checkpoint, checkpoint * (3 + kept) + weights)
 
 
-def _activations(model: nn.Module, recipe: Recipe) -> int:
-    """Values that convolutions, normalisations and linear layers of one picture's crops keep for the backward pass."""
-    kept = 0
+def _activations(model: SwAV, recipe: Recipe) -> int:
+    """Values that convolutions, normalisations and linear layers of one picture's crops keep for the backward pass.
 
-    def count(_: nn.Module, __: object, output: Tensor) -> None:
-        nonlocal kept
-        kept += output.numel()
-
+    Where blocks are computed anew: what is outside of them, their inputs, and once the insides of the largest. (timm's
+    networks, which choose for themselves what is computed anew, are counted whole: they take less.)
+    """
+    counted = Counted()
+    recomputes = recipe.training.checkpoint_activations and not model.has("backbone")
+    stages = (model.layer1, model.layer2, model.layer3, model.layer4) if recomputes else ()
+    blocks = [block for stage in stages for block in stage]
+    inside = {module for block in blocks for module in block.modules()}
     for module in model.modules():
         if isinstance(module, (nn.Conv2d, nn.Linear, nn.modules.batchnorm._BatchNorm, nn.MaxPool2d)):
-            module.register_forward_hook(count)
+            module.register_forward_hook(counted.inside if module in inside else counted.kept_of)
+    for block in blocks:
+        block.register_forward_hook(counted.block)
     model.eval()
-    crops = [
-        torch.empty(1, recipe.data.channels, crop.size, crop.size, device="meta")
-        for crop in recipe.crops
-        for _ in range(crop.count)
-    ]
+    channels = recipe.data.channels
+    crops = [torch.empty(crop.count, channels, crop.size, crop.size, device="meta") for crop in recipe.crops]
     with torch.no_grad():
         model(crops)
-    return kept
+    return counted.kept + counted.largest_block
+
+
+class Counted:
+    """Adds up the outputs of layers, whose hooks it is."""
+
+    def __init__(self) -> None:
+        self.kept = self.largest_block = self._within = 0
+
+    def kept_of(self, _: nn.Module, __: object, output: Tensor) -> None:
+        self.kept += output.numel()
+
+    def inside(self, _: nn.Module, __: object, output: Tensor) -> None:
+        self._within += output.numel()
+
+    def block(self, _: nn.Module, inputs: tuple[Tensor], __: object) -> None:
+        self.kept += inputs[0].numel()
+        self.largest_block, self._within = max(self.largest_block, self._within), 0

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from swav_cli.core.precision import full_precision
 from swav_cli.core.resnet import ResNet
-from swav_cli.core.timm_backbone import TIMM, make_timm_backbone
+from swav_cli.core.timm_backbone import TIMM, make_timm_backbone, recompute_timm
 from swav_cli.recipe.architectures import Stem
 
 
@@ -72,6 +72,19 @@ class SwAV(ResNet):
     def has(self, part: Literal["backbone", "projection_head", "prototypes", "fc"]) -> bool:
         """Whether this network has the part: `backbone` is timm's, and networks that others trained may lack a head."""
         return part in self._modules
+
+    def recompute_blocks(self) -> None:
+        """Have each block computed anew in the backward pass, for which its input alone is kept (arXiv 1604.06174).
+
+        Running statistics would count each batch twice: whoever goes backward leaves them alone meanwhile.
+
+        Raises:
+            UserError: a network of timm that can't.
+        """
+        if self.has("backbone"):
+            recompute_timm(self.backbone)
+        else:
+            self.recomputes_blocks = True
 
     def features(self, x: Tensor) -> Tensor:  # (B, C, H, W) -> (B, F)
         """Pooled features: what is used once training is over."""

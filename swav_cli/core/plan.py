@@ -55,4 +55,7 @@ def make_model(recipe: Recipe) -> SwAV:
     """The network of a recipe with the weights that its seed gives."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.training.seed)
-        return about(recipe).build(zero_init_residual=recipe.model.zero_init_residual)
+        model = about(recipe).build(zero_init_residual=recipe.model.zero_init_residual)
+    if recipe.training.checkpoint_activations:
+        model.recompute_blocks()
+    return model

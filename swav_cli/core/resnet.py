@@ -128,6 +128,7 @@ class ResNet(nn.Module):
         self.layer4 = self._stage(block, planes * 8, layers[3], stride=2)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.feature_dim = planes * 8 * block.expansion
+        self.recomputes_blocks = False
         self._initialise(zero_init_residual)
 
     def _stage(self, block: type[BasicBlock] | type[Bottleneck], planes: int, count: int, stride: int) -> nn.Sequential:
@@ -156,5 +157,15 @@ class ResNet(nn.Module):
     def features(self, x: Tensor) -> Tensor:  # (B, C, H, W) -> (B, F)
         """Pooled features: what is used once training is over."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
-        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
+            x = _recomputed(stage, x) if self.recomputes_blocks and torch.is_grad_enabled() else stage(x)
         return torch.flatten(self.avgpool(x), 1)
+
+
+def _recomputed(blocks: nn.Sequential, x: Tensor) -> Tensor:
+    """The blocks one after another, each of which keeps its input alone for the backward pass."""
+    from torch.utils.checkpoint import checkpoint
+
+    for block in blocks:
+        x = checkpoint(block, x, use_reentrant=False, preserve_rng_state=False)  # nothing in a block is drawn
+    return x

@@ -7,8 +7,8 @@ The step is `Trainer.train_step`: views, forward, codes, loss, backward, update.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator
-from contextlib import closing, nullcontext
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager, nullcontext
 from itertools import groupby
 from typing import Any
 
@@ -148,7 +148,7 @@ class Trainer:
             assigned = self.recipe.assigned_crops
             codes = self.codes(chosen(embeddings.detach(), assigned), chosen(scores.detach(), assigned))  # (A, B, K)
             loss = swapped_prediction(scores, codes, assigned, self.recipe.loss.temperature)
-            loss.backward()
+            self.backward(loss)
         else:
             loss = self.backward_in_parts(parts)
         loss = distributed.mean_over_processes(loss.detach())
@@ -214,6 +214,12 @@ class Trainer:
         by_crop = (self.recipe.crop_count, -1)
         return embeddings.unflatten(0, by_crop), scores.unflatten(0, by_crop)
 
+    def backward(self, loss: Tensor) -> None:
+        """Gradients. Blocks that are computed anew on the way have counted the batch in their statistics already."""
+        recomputes = self.recipe.training.checkpoint_activations
+        with statistics_put_back(self.model) if recomputes else nullcontext():
+            loss.backward()
+
     def codes(self, embeddings: Tensor, scores: Tensor) -> Tensor:  # (A, B, D) and (A, B, K) -> (A, B, K)
         """Codes of the assigned crops, which are looked at for the run's health as well."""
         queue = self.queue if self.course.step >= self.plan.queue_from else None
@@ -244,7 +250,7 @@ class Trainer:
             with nullcontext() if last else distributed.gradients_kept_back(self.network):
                 _, scores = self.forward(self.views(part))
                 loss = swapped_prediction(scores, own, assigned, self.recipe.loss.temperature) / len(parts)
-                loss.backward()
+                self.backward(loss)
             total += loss.detach()
         return total
 
@@ -299,3 +305,18 @@ class statistics_left_alone:  # noqa: N801  (reads as what it does: with statist
     def __exit__(self, *_: object) -> None:
         for norm in self.norms:
             norm.track_running_stats = True
+
+
+@contextmanager
+def statistics_put_back(model: nn.Module) -> Iterator[None]:
+    """After it, what batch normalisation keeps is what it was before, whatever has gone through the model meanwhile."""
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+    kept = [buffer for norm in norms for buffer in norm.buffers()]
+    by_type = [[buffer for buffer in kept if buffer.dtype == dtype] for dtype in {buffer.dtype for buffer in kept}]
+    before = [torch.cat([buffer.flatten() for buffer in alike]) for alike in by_type]  # a launch, not one for each
+    try:
+        yield
+    finally:
+        for alike, flat in zip(by_type, before, strict=True):
+            parts = flat.split([buffer.numel() for buffer in alike])
+            torch._foreach_copy_(alike, [part.view(own.shape) for part, own in zip(parts, alike, strict=True)])

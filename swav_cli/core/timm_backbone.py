@@ -31,6 +31,20 @@ def make_timm_backbone(name: str, channels: int) -> tuple[nn.Module, int]:
     return model, int(getattr(model, "head_hidden_size", None) or model.num_features)  # type: ignore[arg-type]
 
 
+def recompute_timm(backbone: nn.Module) -> None:
+    """Have timm's own parts of the network computed anew in the backward pass.
+
+    Raises:
+        UserError: this network can't.
+    """
+    try:
+        backbone.set_grad_checkpointing(True)  # type: ignore[operator]
+    except (AttributeError, AssertionError):
+        raise UserError(
+            f"training.checkpoint_activations (true): timm's {type(backbone).__name__} can't; set it to false"
+        ) from None
+
+
 def import_timm(name: str) -> Any:
     try:
         import timm

@@ -335,7 +335,8 @@ def _is_file(key: str, value: Any) -> bool:
 
 
 _FREE_TO_CHANGE = (
-    "reference", "data.cache", "data.max_bad", "training.compile", "training.workers", "training.timeout_minutes",
+    "reference", "data.cache", "data.max_bad", "training.compile",
+    "training.checkpoint_activations", "training.workers", "training.timeout_minutes",
     "training.on_collapse", "training.log_every", "checkpoint.",
 )  # fmt: skip
 _NAMES_FILES = ("model", "data.train", "data.val", "data.bank", "data.labels")

@@ -176,6 +176,10 @@ class TrainingRecipe(Part):
         default=False,
         description="torch.compile the network: minutes to start, then faster; auto: on a GPU, in a long run",
     )
+    checkpoint_activations: bool = Field(
+        default=False,
+        description="compute each residual block anew in the backward pass, which saves memory and takes longer",
+    )
     workers: Workers = "auto"
     seed: Seed = Field(default=0, description="of weights, order of pictures, and crops")
     sync_batchnorm: bool | Count = Field(

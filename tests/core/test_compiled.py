@@ -12,11 +12,11 @@ from tests.compiled import cheaply_compiled, steps
 from tests.processes import start_together
 
 
-@pytest.mark.parametrize("parts", [1, 2])
-def test_compiled_steps_equal_plain_ones(parts: int) -> None:
+@pytest.mark.parametrize(("parts", "recomputes"), [(1, "false"), (2, "true")])
+def test_compiled_steps_equal_plain_ones(parts: int, recomputes: str) -> None:
     more = (f"training.accumulate={parts}",)
     with cheaply_compiled() as graphs:
-        compiled = steps("training.compile=true", *more)
+        compiled = steps("training.compile=true", f"training.checkpoint_activations={recomputes}", *more)
     assert len(graphs) == parts  # whole: no break, and one more for the pass without gradients
     torch.testing.assert_close(torch.tensor(compiled), torch.tensor(steps(*more)), rtol=1e-6, atol=0)
 

@@ -28,3 +28,13 @@ def test_activations_follow_the_batch_and_the_precision(override: str, times: fl
 def test_adamw_keeps_one_tensor_more() -> None:
     sgd, adamw = estimate(tiny_recipe()), estimate(tiny_recipe("optimizer.name=adamw"))
     assert adamw.weights_bytes * 3 == sgd.weights_bytes * 4
+
+
+def test_blocks_computed_anew_keep_their_inputs_and_the_largest_ones_insides() -> None:
+    pixels = 2 * 16**2 + 8**2  # of a picture's crops, which four channels see; half as many a side from stage to stage
+    stem, head = 2 * 4 * pixels, 3 * (16 + 16 + 8)
+    inputs = (4 + 4 + 4) * pixels + (8 + 8) * pixels // 4 + (16 + 16) * pixels // 16 + 32 * pixels // 64
+    largest = 4 * 4 * 2 * 16**2  # two convolutions and normalisations of the two large crops
+    needs = estimate(tiny_recipe("training.checkpoint_activations=true"))
+    assert needs.activations == 8 * (stem + head + inputs + largest)
+    assert needs.activations < 0.6 * estimate(tiny_recipe()).activations

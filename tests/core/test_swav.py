@@ -241,6 +241,24 @@ def test_statistics_left_alone() -> None:
     assert norm.running_mean.all()
 
 
+@pytest.mark.parametrize("parts", [1, 2])
+def test_blocks_computed_anew_change_nothing(tmp_path: Path, parts: int) -> None:
+    """Losses and all that a checkpoint holds are those of a run that keeps everything, bit for bit."""
+    more = ("training.epochs=2", f"training.accumulate={parts}")
+    kept, anew = (trainer_of(tiny_recipe(f"training.checkpoint_activations={on}", *more)) for on in ("false", "true"))
+    calls: list[bool] = []
+    anew.model.layer3[1].register_forward_pre_hook(lambda *_: calls.append(torch.is_grad_enabled()))
+    first, second = (train(trainer, tmp_path / str(number)) for number, trainer in enumerate((kept, anew)))
+    assert [step.loss for step in first] == [step.loss for step in second]
+    ours, theirs = anew.state(), kept.state()
+    for state in (ours, theirs):
+        del state["seconds"]
+    assert same_state(ours, theirs)
+    # Of each size once forward and once on the way back, and without gradients where codes come from several parts.
+    assert calls.count(True) == 12 * parts * 2 * 2
+    assert calls.count(False) >= (0 if parts == 1 else 12 * parts * 2)
+
+
 def test_a_loss_that_is_not_finite_stops_the_run_before_it_does_harm(tmp_path: Path) -> None:
     trainer = trainer_of(tiny_recipe())
     good = {}

@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from swav_cli import SwAV, UserError, load_model
+from swav_cli.core.micro_batch import made_up_batch
 from swav_cli.core.swav import Trainer
+from swav_cli.core.timm_backbone import recompute_timm
 from swav_cli.core.weights import Model, about, save_model
 from swav_cli.data.sources import open_pictures
 from tests.conftest import tiny_recipe
@@ -56,3 +58,19 @@ def test_an_unknown_network_gets_the_nearest() -> None:
 def test_what_shapes_a_resnet_is_refused() -> None:
     with pytest.raises(UserError, match=r"model.width \(8\) is of ResNets, and model.backbone is timm:resnet10t"):
         tiny_recipe("model.backbone=timm:resnet10t", "model.width=8", "model.stem=imagenet")
+
+
+def test_parts_computed_anew_change_nothing() -> None:
+    """Among them norms with running statistics, which count a batch once."""
+    found = []
+    for recomputes in ("false", "true"):
+        recipe = tiny_recipe("model.backbone=timm:resnet10t", f"training.checkpoint_activations={recomputes}", *SHAPE)
+        trainer = Trainer(recipe, open_pictures(recipe.data.train), torch.device("cpu"))
+        trainer.model.train()
+        loss = trainer.train_step([made_up_batch(recipe, 4)])
+        found.append((loss, trainer.model.state_dict()))
+    (kept, weights), (anew, others) = found
+    assert kept == anew
+    assert all(torch.equal(weights[name], others[name]) for name in weights)
+    with pytest.raises(UserError, match=r"checkpoint_activations \(true\): timm's Linear can't"):
+        recompute_timm(torch.nn.Linear(1, 1))
