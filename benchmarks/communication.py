@@ -39,12 +39,12 @@ def count(kind: str, nbytes: int) -> None:
 
 def listen(trainer: Trainer) -> None:
     """Count what goes through torch.distributed, and through DistributedDataParallel's own reductions."""
-    reduce, gather = dist.all_reduce, dist.all_gather
+    reduce, gather, send = dist.all_reduce, dist.all_gather, dist.isend
     sums = len(trainer.recipe.assigned_crops) * trainer.model.prototypes.out_features
 
     def all_reduce(tensor: torch.Tensor, *rest: Any, **named: Any) -> Any:
         numbers = tensor.numel()
-        kind = "codes" if numbers == sums else "loss, signals" if numbers <= 3 else "statistics of normalisation"
+        kind = "codes" if numbers == sums else "loss" if numbers == 1 else "statistics of normalisation"
         count(kind, tensor.nbytes)
         return reduce(tensor, *rest, **named)
 
@@ -52,7 +52,11 @@ def listen(trainer: Trainer) -> None:
         count("statistics of normalisation", tensor.nbytes * len(found))
         return gather(found, tensor, *rest, **named)
 
-    dist.all_reduce, dist.all_gather = all_reduce, all_gather
+    def isend(tensor: torch.Tensor, *rest: Any, **named: Any) -> Any:
+        count("signals", tensor.nbytes)
+        return send(tensor, *rest, **named)
+
+    dist.all_reduce, dist.all_gather, dist.isend = all_reduce, all_gather, isend
     if isinstance(trainer.network, DistributedDataParallel):
 
         def hook(state, bucket):  # type: ignore[no-untyped-def]  # annotations as text are refused

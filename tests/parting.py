@@ -11,14 +11,17 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from swav_cli.data.pictures import Pictures
 from swav_cli.errors import Interrupted, UserError
-from swav_cli.parallel import distributed, peers
+from swav_cli.parallel import distributed, flight, peers, processes
 from swav_cli.parallel.processes import joined_processes, signal_of_any
 
 FIRST_FAILS = "the first process has failed by itself"
@@ -50,6 +53,38 @@ def a_fault_of_ours() -> None:
     if not distributed.rank():
         raise ZeroDivisionError(FIRST_FAILS)
     distributed.sum_over_processes(torch.ones(1))
+
+
+def lagging() -> None:
+    """All have made one call; two wait in the second one, which the process of rank 1 never makes."""
+    flight.leave_traces_in(Path("flight"))
+    distributed.sum_over_processes(torch.ones(2, 3000))
+    if distributed.rank() == 1:
+        dawdle()
+    elif distributed.rank() == 2:  # whose own time-out is far away
+        work = dist.all_reduce(torch.ones(2, 3000), async_op=True)
+        Path("waits").touch()
+        work.wait()
+    wait_for("waits")
+    group: Any = dist.group.WORLD
+    group._get_backend(torch.device("cpu"))._set_default_timeout(timedelta(milliseconds=50))
+    distributed.sum_over_processes(torch.ones(2, 3000))
+
+
+def lagging_on_gpus() -> None:
+    """As where NCCL finds that a call has timed out: it says so in the store, and who waits on a GPU hears nothing."""
+    flight.talks_by_nccl = peers.talks_by_nccl = lambda: True
+    flight.leave_traces_in(Path("flight"))
+    distributed.sum_over_processes(torch.ones(2, 3000))
+    if distributed.rank() == 1:
+        dawdle()
+    dist.all_reduce(torch.ones(2, 3000), async_op=True)
+    peers._shared(processes._PEERS[-1].store).set(peers.LATE_BY_NCCL, "0")
+    threading.Event().wait()
+
+
+def dawdle() -> None:
+    threading.Event().wait()
 
 
 class Slow(Pictures):
@@ -129,12 +164,14 @@ def threads() -> list[str]:
 
 FAULTS: dict[str, Callable[[], None]] = {
     "stuck": stuck, "waiting": waiting, "ours": a_fault_of_ours, "signal": a_signal_to_one, "trained": trained,
-    "not judged": not_judged, "nothing": lambda: None,
+    "not judged": not_judged, "nothing": lambda: None, "lagging": lagging, "lagging on GPUs": lagging_on_gpus,
 }  # fmt: skip
 
 
 def main() -> None:
     peers.TIME_TO_END = 1.0
+    peers.TIME_TO_WRITE = 0.0
+    peers.TIME_TO_ANSWER = 60.0  # which a busy machine may need; all answer at once
     peers.TIME_TO_AGREE = float(os.environ.get("TIME_TO_AGREE", peers.TIME_TO_AGREE))
     try:
         with joined_processes(minutes=float(os.environ.get("MINUTES", 5))):

@@ -6,6 +6,8 @@ environment says, and the first one keeps what came of each in FOLDER/RESULT-NAM
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import signal
 import sys
@@ -120,6 +122,33 @@ def statistics() -> dict[str, Any]:
     return {"own": own, "kept": distributed.of_all(norm.running_mean)}
 
 
+def largest() -> dict[str, Any]:
+    """What each process hears, of numbers whose largest lies with another one each time."""
+    own = [-distributed.rank(), distributed.rank(), int(distributed.rank() == 1)]
+    heard = distributed.objects_of_all([distributed.largest_of_all(*own) for _ in range(3)])
+    return {"heard": [each for of_one in heard for each in of_one]}
+
+
+def counted() -> dict[str, Any]:
+    """The calls between processes of a true step, as torch's flight recorder has them: how many numbers each gives."""
+
+    def numbers() -> list[int]:
+        entries = json.loads(torch._C._distributed_c10d._dump_fr_trace_json())["entries"]
+        return [sum(math.prod(size) for size in entry["input_sizes"]) for entry in entries]
+
+    found = {}
+    for name, synchronised in {"apart": "false", "synchronised": "true"}.items():
+        recipe = tiny_recipe(*RUN, f"training.sync_batchnorm={synchronised}", "loss.queue.length=0")
+        trainer = Trainer(recipe, ShapePictures(COUNT, 0, "train"), CPU)
+        trainer.model.train()
+        batches = _batches(trainer)
+        for _ in range(3):  # in the second one buckets of gradients are put together anew
+            before = len(numbers())
+            trainer.train_step([next(batches)])
+        found[name] = numbers()[before:]
+    return found
+
+
 def no_room() -> dict[str, Any]:
     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 8.00 GiB.")
 
@@ -135,6 +164,8 @@ SCENARIOS: dict[str, Callable[[], dict[str, Any]]] = {
     "three-parts": lambda: steps("training.precision=float64", "training.accumulate=3"),
     "statistics": statistics,
     "stretch": a_stretch,
+    "largest": largest,
+    "counted": counted,
     "full": no_room,
 }
 

@@ -40,14 +40,15 @@ def refuse_disagreement(look: Callable[[], Mapping[str, object]]) -> None:
 
 def _who_sees_what(values: list[str], hosts: list[str]) -> str:
     return ", ".join(
-        f"{value} ({_names([rank for rank, other in enumerate(values) if other == value], hosts)})"
+        f"{value} ({named([rank for rank, other in enumerate(values) if other == value], hosts)})"
         for value in dict.fromkeys(values)
     )
 
 
-def _names(ranks: list[int], hosts: list[str]) -> str:
-    """
-    >>> _names([1, 3, 4, 5], ["a", "a", "a", "b", "b", "b"])
+def named(ranks: list[int], hosts: list[str]) -> str:
+    """Some processes, each with its machine.
+
+    >>> named([1, 3, 4, 5], ["a", "a", "a", "b", "b", "b"])
     'process 1 on a, 3 on b, 4 on b and 1 more'
     """
     shown = ", ".join(f"{rank} on {hosts[rank]}" for rank in ranks[:NAMED])

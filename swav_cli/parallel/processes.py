@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import timedelta
 from importlib import import_module
 from itertools import count
@@ -19,6 +19,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from swav_cli.errors import Interrupted, MemoryFull, PeerLost, UserError, is_memory_full
 from swav_cli.parallel import distributed
+from swav_cli.parallel.flight import forget_folder, switch_on
 from swav_cli.parallel.gpus import refuse_shared_gpus, taken_gpu
 from swav_cli.parallel.peers import Peers
 from swav_cli.parallel.place import check_environment
@@ -29,7 +30,6 @@ _MEETINGS = count()  # a program may join its processes several times, each time
 CPU = torch.device("cpu")
 LONG = 60 * 24 * 30.0  # minutes: one that has finished its share waits for the slowest, however long
 MEETING = 30.0  # minutes: all of them are started at about the same time
-GRACE = 5.0  # seconds in which processes tell each other what happened to them
 # How gloo and NCCL tell that a process they talk to is gone, or has not come.
 GONE = (
     "connection closed", "connection reset", "connection refused", "broken pipe", "remote process exited",
@@ -58,7 +58,7 @@ def joined_processes(where: torch.device = CPU, minutes: float = LONG) -> Iterat
     if dist.is_initialized() or check_environment() == 1:
         yield
         return
-    peers = Peers(_join(where, minutes))
+    peers = Peers(_join(where, minutes), minutes)
     _PEERS.append(peers)
     failed = True
     try:
@@ -69,7 +69,7 @@ def joined_processes(where: torch.device = CPU, minutes: float = LONG) -> Iterat
         error.told = not peers.is_first_to_say(str(error))
         raise
     except RuntimeError as error:
-        known = MemoryFull() if is_memory_full(error) else _explain(peers, error, minutes)
+        known = MemoryFull() if is_memory_full(error) else _explain(peers, error)
         if known is None:
             raise
         known.told = not peers.is_first_to_say(PeerLost.__name__ if isinstance(known, PeerLost) else str(known))
@@ -77,13 +77,14 @@ def joined_processes(where: torch.device = CPU, minutes: float = LONG) -> Iterat
     finally:
         _PEERS.remove(peers)
         peers.leave(failed)
+        forget_folder()
 
 
 def _join(where: torch.device, minutes: float) -> Store:
     # Their functions have the group of all processes as a default: imported later, as torch's compiler does, they would
     # hold it for good.
     import_module("torch.distributed.nn.functional")
-
+    switch_on()
     timeout = timedelta(minutes=minutes)
     meeting = timedelta(minutes=min(minutes, MEETING))
     try:
@@ -129,27 +130,15 @@ def interruptibly(wait: Callable[[], T]) -> T:
     return box[0]
 
 
-def _explain(peers: Peers, error: RuntimeError, minutes: float) -> PeerLost | None:
+def _explain(peers: Peers, error: RuntimeError) -> PeerLost | None:
     """What became of the other processes, where the error tells of one that is gone or late; else None."""
     text = str(error).lower()
-    late = any(word in text for word in LATE)
-    if not late and not any(word in text for word in GONE):
+    if any(word in text for word in LATE):
+        return peers.late()
+    if not any(word in text for word in GONE):
         return None
-    with suppress(RuntimeError):
-        peers.store.set(f"here {distributed.rank()}", "")
-    time.sleep(GRACE if late else 1)  # so that one that fails with a reason of its own tells it first
-    if not late:
-        return peers.lost()
-    missing = [rank for rank in range(distributed.world_size()) if not _is_here(peers.store, rank)]
-    names = f"processes {', '.join(map(str, missing))} of {distributed.world_size()} did" if missing else "one did"
-    return PeerLost(f"{names} not come within {minutes:g} minutes; all end. Go on with the same command")
-
-
-def _is_here(store: Store, rank: int) -> bool:
-    try:
-        return bool(store.check([f"here {rank}"]))
-    except RuntimeError:
-        return False
+    time.sleep(1)  # so that one that fails with a reason of its own tells it first
+    return peers.lost()
 
 
 def signal_of_any(received: int) -> int:

@@ -66,6 +66,11 @@ class RunFolder(NamedTuple):
         return self.path / "tracking"
 
     @property
+    def flight(self) -> Path:
+        """What torch's flight recorder left after a time-out."""
+        return self.path / "flight"
+
+    @property
     def last(self) -> Path:
         return self.checkpoints / "last.pt"
 
@@ -101,10 +106,12 @@ def only_process_in(folder: RunFolder) -> Iterator[None]:
 @contextmanager
 def only_run_in(folder: RunFolder) -> Iterator[None]:
     """`only_process_in` for all processes of a run: the first one holds the folder, and what it meets, all meet."""
-    from swav_cli.parallel.processes import first_decides  # torch, which who only looks at runs need not wait for
+    from swav_cli.parallel.flight import leave_traces_in  # torch, which who only looks at runs need not wait for
+    from swav_cli.parallel.processes import first_decides
 
     with ExitStack() as held:
         first_decides(lambda: held.enter_context(only_process_in(folder)))
+        leave_traces_in(folder.flight)
         yield
 
 
@@ -156,3 +163,4 @@ def clear(folder: RunFolder) -> None:
     ):
         path.unlink(missing_ok=True)
     shutil.rmtree(folder.tracking, ignore_errors=True)
+    shutil.rmtree(folder.flight, ignore_errors=True)

@@ -10,6 +10,7 @@ import os
 import random
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -218,7 +219,11 @@ def test_one_that_does_not_come_is_named(place: Path) -> None:
     held.send_signal(signal.SIGSTOP)
     _, said = waiting.communicate(timeout=120)
     assert waiting.returncode == 1
-    assert "processes 1 of 2 did not come within 0.15 minutes; all end. Go on with the same command" in said
+    assert (
+        f"process 1 on {socket.gethostname()} did not come within 0.15 minutes and gave no answer: hung, stopped, or "
+        "the machine is gone; all end; what each did last: run/flight. Go on with the same command"
+    ) in said
+    assert {path.name for path in (place / "run" / "flight").iterdir()} == {"rank_0", "stack_0.txt"}
     held.kill()
     held.communicate()
 

@@ -15,7 +15,7 @@ from tests.conftest import made_once
 from tests.processes import start_together
 from tests.together import BATCH, COUNT, run_together
 
-ALL = ("synchronised", "synchronised-float32", "following", "apart", "statistics")
+ALL = ("synchronised", "synchronised-float32", "following", "apart", "statistics", "largest")
 
 
 def found_by(factory: pytest.TempPathFactory, world: int, *names: str) -> dict[str, Any]:
@@ -115,6 +115,11 @@ def test_running_statistics_are_the_mean_of_all_processes(together: tuple[int, d
     assert not torch.equal(found["own"][0], found["own"][1])
     for kept in found["kept"]:
         torch.testing.assert_close(kept, torch.stack(found["own"]).mean(dim=0), rtol=1e-12, atol=1e-12)
+
+
+def test_all_hear_the_largest_of_all(together: tuple[int, dict[str, Any]]) -> None:
+    world, found = together[0], together[1]["largest"]
+    assert found["heard"] == [[0, world - 1, 1]] * (3 * world)
 
 
 def test_every_picture_once_an_epoch_through_stops_and_another_number_of_processes(tmp_path: Path) -> None:
