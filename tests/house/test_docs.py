@@ -23,10 +23,7 @@ SHELL = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 # What the docs name of other programs.
 OF_TORCHRUN = {"--nproc-per-node", "--nnodes", "--rdzv-backend", "--rdzv-endpoint", "--rdzv-id", "--max-restarts"}
-OF_LAUNCHERS = {
-    "--nodes", "--ntasks-per-node", "--gpus-per-node", "--gpus-per-task", "--cpus-per-task", "--requeue", "--signal",
-    "--open-mode", "--hostfile",
-}  # fmt: skip
+OF_LAUNCHERS = {"--gpus-per-node", "--gpus-per-task", "--hostfile"}
 OF_BENCHMARKS = {"--batch"}
 OF_EMBEDDING_ATLAS = {"--x", "--y", "--neighbors", "--image", "--text"}
 OF_TRACKERS = {"--logdir"}
