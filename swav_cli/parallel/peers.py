@@ -47,8 +47,6 @@ class Peers:
         distributed.Rounds.begun, distributed.Rounds.is_open = 0, False
         self._over = threading.Event()
         self._answering, self._has_answered = threading.Lock(), False
-        # Of a start before this one, by the same launcher.
-        self._was_late_before = talks_by_nccl() and _shared(store).check([LATE_BY_NCCL])
         # A connection of its own: another thread may hold the first one while it waits for what never comes.
         self._watching = threading.Thread(target=self._watch, args=(store.clone(),), daemon=True)
         self._watching.start()
@@ -181,7 +179,7 @@ class Peers:
                 if store.check([ENDED]):
                     break
                 is_late = not self._has_answered and store.check([LATE])  # which comes after NCCL's own word
-                if talks_by_nccl() and not self._was_late_before and _shared(store).check([LATE_BY_NCCL]):
+                if talks_by_nccl() and _shared(store).check([LATE_BY_NCCL]):
                     self._end_late(store)
                 elif is_late:
                     self._answer(store)
@@ -203,6 +201,12 @@ class Peers:
         if self._keeps_store:
             self._let_the_others_end()
         os._exit(error.exit_code)
+
+
+def forget_time_outs(store: Store) -> None:
+    """Those of processes that the same launcher had started before: by them NCCL would take these for late as well."""
+    with suppress(RuntimeError):
+        _shared(store).delete_key(LATE_BY_NCCL)
 
 
 def _shared(store: Store) -> Store:

@@ -21,7 +21,7 @@ from swav_cli.errors import Interrupted, MemoryFull, PeerLost, UserError, is_mem
 from swav_cli.parallel import distributed
 from swav_cli.parallel.flight import forget_folder, switch_on
 from swav_cli.parallel.gpus import refuse_shared_gpus, taken_gpu
-from swav_cli.parallel.peers import Peers
+from swav_cli.parallel.peers import Peers, forget_time_outs
 from swav_cli.parallel.place import check_environment
 
 T = TypeVar("T")
@@ -90,6 +90,8 @@ def _join(where: torch.device, minutes: float) -> Store:
     try:
         store, rank, world = interruptibly(lambda: next(iter(rendezvous("env://", timeout=meeting))))
         # What processes that died had written there must not be taken for what these have to say.
+        if rank == 0:
+            forget_time_outs(store)  # all others wait for this process before they look
         store = PrefixStore(f"swav {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)} {next(_MEETINGS)}", store)
         dist.init_process_group(
             "cpu:gloo,cuda:nccl" if where.type == "cuda" else "gloo",

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torch.distributed import HashStore, PrefixStore
 from torch.distributed.flight_recorder.components.builder import build_db
 from torch.distributed.flight_recorder.components.config_manager import JobConfig
 from torch.distributed.flight_recorder.components.loader import read_dir
 
-from swav_cli.parallel import flight
+from swav_cli.parallel import flight, peers
 from swav_cli.parallel.flight import Account, switch_on, who_lags
 from tests.processes import start_together
 
@@ -58,6 +59,14 @@ def test_the_same_where_nccl_finds_it(tmp_path: Path) -> None:
     assert f", 1 call before the others, which wait in {CALL}; all end" in line
     left = {path.name for path in (tmp_path / "flight").iterdir()}
     assert left == {"stack_0.txt", "stack_1.txt"}  # the rest is NCCL's to write
+
+
+def test_a_time_out_of_an_earlier_start_is_forgotten() -> None:
+    """torch leaves it in the launcher's own store, which outlives the processes."""
+    launcher = HashStore()
+    launcher.set(peers.LATE_BY_NCCL, "1")
+    peers.forget_time_outs(PrefixStore("start 1", PrefixStore("inner", launcher)))
+    assert not launcher.check([peers.LATE_BY_NCCL])
 
 
 WAITING = Account(812, "all_reduce of 6000 float", True, "objective.py:7 (f)")
