@@ -52,15 +52,20 @@ class MultiCrop:
 
     def __call__(self, picture: Tensor, epoch: int, index: int) -> tuple[list[Tensor], Tensor]:
         """Crops of a picture (C, H, W): for each kind (count, C, size, size), all uint8, and numbers (V, COLUMNS)."""
-        generator = self.generator(epoch, index)
-        boxes = draw_boxes(generator, picture.shape[1], picture.shape[2], self._scales).tolist()
-        numbers = draw_colours(generator, len(boxes), self.augment)
+        drawn, numbers = self.draw(picture.shape[1], picture.shape[2], epoch, index)
+        boxes = drawn.tolist()
         crops, first = [], 0
         for kind in self.kinds:
             own = boxes[first : first + kind.count]
             crops.append(torch.cat([cut(picture, box, kind.size) for box in own]))
             first += kind.count
-        return crops, torch.from_numpy(numbers)
+        return crops, numbers
+
+    def draw(self, height: int, width: int, epoch: int, index: int) -> tuple[NDArray[np.int64], Tensor]:
+        """Boxes (V, 4) and numbers (V, COLUMNS) of a picture of that size."""
+        generator = self.generator(epoch, index)
+        boxes = draw_boxes(generator, height, width, self._scales)
+        return boxes, torch.from_numpy(draw_colours(generator, len(boxes), self.augment))
 
 
 class Reduction(NamedTuple):

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from swav_cli.core.compiling import quickened
+from swav_cli.core.device_crops import DeviceCrops
 from swav_cli.core.health import Health, HealthMeter
 from swav_cli.core.model import SwAV
 from swav_cli.core.multicrop import MultiCrop
@@ -29,7 +30,9 @@ from swav_cli.core.sinkhorn import FollowingEpsilon
 from swav_cli.core.train import Course, quickest_convolutions
 from swav_cli.core.transfer import moved
 from swav_cli.data.pictures import Pictures
-from swav_cli.data.reading.loader import Batch, load_batches
+from swav_cli.data.reading.boxes import Boxes
+from swav_cli.data.reading.cache import CachedPictures
+from swav_cli.data.reading.loader import Batch, load_batches, load_from
 from swav_cli.data.shards.streams import ShardShare, StreamPictures, load_stream
 from swav_cli.errors import Diverged
 from swav_cli.parallel import distributed
@@ -70,6 +73,11 @@ class Trainer:
         self.mean = torch.tensor(settled(recipe.data.mean), device=device)
         self.std = torch.tensor(settled(recipe.data.std), device=device)
         self.multicrop = MultiCrop(recipe.crops, recipe.augment, recipe.training.seed)
+        self.on_device: DeviceCrops | None = None  # where the device has the pictures, and cuts their crops
+
+    def keep_on_device(self, pictures: CachedPictures) -> None:
+        """From here on crops are cut on the device that trains."""
+        self.pictures, self.on_device = pictures, DeviceCrops(pictures, self.recipe.crops, self.device)
 
     # --- state -----------------------------------------------------------------------------------------------------
 
@@ -124,6 +132,8 @@ class Trainer:
     def _batches(self, workers: int) -> Generator[Batch, None, None]:
         order, pin_memory = self.course.order(), self.device.type == "cuda"
         if not isinstance(self.pictures, StreamPictures):
+            if self.on_device is not None:
+                return load_from(Boxes(self.pictures, self.multicrop.draw), order, workers, pin_memory)
             return load_batches(self.pictures, self.multicrop, order, workers, pin_memory)
         share = ShardShare(distributed.rank(), distributed.world_size(), finished=self.course.finished_shards)
         return load_stream(self.pictures, self.multicrop, order, share, workers, pin_memory)
@@ -198,7 +208,8 @@ class Trainer:
         """The crops of a batch as the network takes them: of each size (count B, C, size, size), crop after crop."""
         views: list[Tensor] = []
         first = 0
-        for crops in batch.crops:  # (B, count, C, size, size), uint8
+        cut = self.on_device(batch.boxes) if self.on_device is not None and batch.boxes is not None else batch.crops
+        for crops in cut:  # (B, count, C, size, size), uint8
             last = first + crops.shape[1]
             flat = moved(crops, self.device).transpose(0, 1).flatten(0, 1)
             numbers = batch.numbers[:, first:last].transpose(0, 1).flatten(0, 1)

@@ -127,8 +127,11 @@ def _in_stream(recipe: Recipe) -> list[str]:
             f"data.limit ({data.limit}) chooses among pictures that are known, and data.train is a stream; set it to "
             "null and name fewer shards"
         )
-    if data.cache is True:
-        found.append("data.cache (true) keeps pictures that are read once, and data.train is a stream; set it to auto")
+    if data.cache in (True, "device"):
+        found.append(
+            f"data.cache ({str(data.cache).lower()}) keeps pictures that are read once, and data.train is a stream; "
+            "set it to auto"
+        )
     return found
 
 

@@ -21,7 +21,6 @@ from swav_cli.recipe.part import (
     ContradictionError,
     Count,
     Deviation,
-    InMemory,
     LogEvery,
     MostBad,
     NotNegative,
@@ -76,7 +75,11 @@ class DataRecipe(Part):
     bank: str | None = Field(
         default=None, description="labelled pictures that k-NN learns from; the training pictures where nothing is said"
     )
-    cache: InMemory = "auto"
+    cache: bool | Literal["auto", "device"] = Field(
+        default="auto",
+        description="keep decoded pictures in memory; auto: where they fit; device: on the GPU too, where crops are "
+        "cut from them, the same ones level for level",
+    )
     scaled_decoding: bool = Field(
         default=False,
         description="decode JPEGs at a half, a quarter or an eighth of their size where even so the smallest crop has "

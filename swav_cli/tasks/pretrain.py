@@ -13,6 +13,7 @@ import torch
 from swav_cli.core.compiling import check_compile
 from swav_cli.core.derive import Derived, derive, derived_facts, with_value
 from swav_cli.core.device import joined_on, own_device
+from swav_cli.core.device_crops import check_room
 from swav_cli.core.keeper import Keeper
 from swav_cli.core.micro_batch import MicroBatch, in_micro_batches
 from swav_cli.core.multicrop import Reduction
@@ -21,7 +22,7 @@ from swav_cli.core.verdict import Verdict, verdict
 from swav_cli.core.weights import Model, about, save_model, weights_digest
 from swav_cli.data.paths import expanded
 from swav_cli.data.pictures import Pictures, tell
-from swav_cli.data.reading.cache import cached
+from swav_cli.data.reading.cache import CachedPictures, cached
 from swav_cli.data.reading.loader import pick_workers
 from swav_cli.data.shards.streams import StreamPictures, open_stream
 from swav_cli.errors import Collapsed, Interrupted, Told, UserError
@@ -106,6 +107,8 @@ def settle(
         pictures.decode_for(Reduction.of(recipe.crops))
     recipe, derived = derive(recipe, pictures, chosen)
     check_compile(recipe, chosen)
+    if recipe.data.cache == "device":
+        check_room(pictures, chosen)
     derived = chosen_before + derived
     if micro_batch is not None:
         if micro_batch == "auto" and begun is not None:
@@ -266,6 +269,8 @@ def _keep_in_memory(trainer: Trainer, run: Settled, screen: Screen) -> None:
     with screen.working("reading pictures"):
         if not isinstance(run.pictures, StreamPictures):
             trainer.pictures = cached(run.pictures, run.recipe.data.cache)
+            if run.recipe.data.cache == "device" and isinstance(trainer.pictures, CachedPictures):
+                trainer.keep_on_device(trainer.pictures)
         if run.judge is not None:
             run.judge.keep_in_memory(trainer.pictures)
 

@@ -88,6 +88,7 @@ class Judge:
     def keep_in_memory(self, training: Pictures) -> None:
         """Queries, and a bank of its own, decoded once; `training` stands in for the bank where that is the same."""
         cache, bank = self.recipe.data.cache, self.labelled.taught_by
+        cache = "auto" if cache == "device" else cache  # there for training alone
         self.labelled = replace(
             self.labelled,
             bank=cached(bank, cache) if self.recipe.data.bank else training,

@@ -356,7 +356,7 @@ def test_a_crop_more_or_less_is_a_difference() -> None:
     "override",
     [
         "reference=x", "data.cache=false", "data.max_bad=0.5", "training.workers=3", "training.log_every=7",
-        "checkpoint.every_minutes=1", "checkpoint.keep_epochs=1", "training.compile=true",
+        "data.cache=device", "checkpoint.every_minutes=1", "checkpoint.keep_epochs=1", "training.compile=true",
         "training.checkpoint_activations=true", "data.train=./photos",
         "data.val=null", "data.bank=photos",
     ],

@@ -22,6 +22,9 @@ SAMPLE = 32  # pictures decoded to estimate the size of all
 UNKNOWN_MEMORY = 4e9  # bytes, where the system does not tell
 
 
+Cache = bool | Literal["auto", "device"]  # on the device too: what is kept there is read into memory first
+
+
 class CachedPictures(Pictures):
     """Decoded pictures in one flat block, which processes share; a bad one keeps its reason."""
 
@@ -34,9 +37,9 @@ class CachedPictures(Pictures):
         # Readers switch warnings off and on for a moment, which threads that do so at once could leave switched off.
         with warnings.catch_warnings(), ThreadPoolExecutor(threads) as pool:
             decoded = list(pool.map(self._decode, range(len(pictures))))
-        self._shapes = np.array([picture.shape[1:] for picture in decoded], dtype=np.int32)
-        self._ends = np.cumsum([0, *(picture.numel() for picture in decoded)], dtype=np.int64)
-        self._block = torch.cat([picture.permute(1, 2, 0).reshape(-1) for picture in decoded])
+        self.shapes = np.array([picture.shape[1:] for picture in decoded], dtype=np.int32)
+        self.ends = np.cumsum([0, *(picture.numel() for picture in decoded)], dtype=np.int64)
+        self.block = torch.cat([picture.permute(1, 2, 0).reshape(-1) for picture in decoded])
 
     def _decode(self, index: int) -> Tensor:
         try:
@@ -46,13 +49,13 @@ class CachedPictures(Pictures):
             return torch.empty(self.channels, 0, 0, dtype=torch.uint8)
 
     def __len__(self) -> int:
-        return len(self._shapes)
+        return len(self.shapes)
 
     def read(self, index: int) -> Tensor:
         if index in self._bad:
             raise BadPicture(self._bad[index])
-        height, width = (int(side) for side in self._shapes[index])
-        pixels = self._block[self._ends[index] : self._ends[index + 1]]
+        height, width = (int(side) for side in self.shapes[index])
+        pixels = self.block[self.ends[index] : self.ends[index + 1]]
         return pixels.view(height, width, self.channels).permute(2, 0, 1)
 
     def name(self, index: int) -> str:
@@ -74,7 +77,7 @@ class CachedPictures(Pictures):
         return self._pictures.contents()
 
 
-def cached(pictures: Pictures, wanted: bool | Literal["auto"]) -> Pictures:
+def cached(pictures: Pictures, wanted: Cache) -> Pictures:
     """The pictures, in memory where that is wanted; with `auto` where they fit into a quarter of what is free.
 
     Each of several processes on a machine keeps all of them, and has its part of the processors to decode them.
@@ -85,8 +88,8 @@ def cached(pictures: Pictures, wanted: bool | Literal["auto"]) -> Pictures:
     if wanted is False:
         return pictures
     processes = local_processes()
-    needed, free = processes * _bytes_needed(pictures), free_memory()
-    if wanted is True and needed > free:
+    needed, free = processes * bytes_needed(pictures), free_memory()
+    if wanted in (True, "device") and needed > free:
         raise UserError(
             f"{pictures.source}: its {len(pictures):,} pictures take about {needed / 1e9:.1f} GB of memory"
             + (f" in {processes} processes" if processes > 1 else "")
@@ -95,22 +98,22 @@ def cached(pictures: Pictures, wanted: bool | Literal["auto"]) -> Pictures:
     return CachedPictures(pictures, max(1, own_processors())) if _are_kept(wanted, needed, free) else pictures
 
 
-def is_kept(pictures: Pictures, wanted: bool | Literal["auto"]) -> bool:
+def is_kept(pictures: Pictures, wanted: Cache) -> bool:
     """Whether `cached` would keep them, by a look at a few."""
-    return wanted is not False and would_be_cached(pictures, wanted, _bytes_needed(pictures) / max(1, len(pictures)))
+    return wanted is not False and would_be_cached(pictures, wanted, bytes_needed(pictures) / max(1, len(pictures)))
 
 
-def would_be_cached(pictures: Pictures, wanted: bool | Literal["auto"], bytes_a_picture: float) -> bool:
+def would_be_cached(pictures: Pictures, wanted: Cache, bytes_a_picture: float) -> bool:
     """What `cached` would do with pictures that take so much memory each."""
     return _are_kept(wanted, local_processes() * len(pictures) * bytes_a_picture, free_memory())
 
 
-def _are_kept(wanted: bool | Literal["auto"], needed: float, free: float) -> bool:
+def _are_kept(wanted: Cache, needed: float, free: float) -> bool:
     """Whether pictures that take so many bytes are kept in memory, of which so many are free."""
-    return wanted is True or (wanted == "auto" and needed < SHARE_OF_MEMORY * free)
+    return wanted in (True, "device") or (wanted == "auto" and needed < SHARE_OF_MEMORY * free)
 
 
-def _bytes_needed(pictures: Pictures) -> float:
+def bytes_needed(pictures: Pictures) -> float:
     """Estimated from a few pictures; unreadable ones count for nothing."""
     sizes = []
     for index in np.linspace(0, len(pictures) - 1, min(SAMPLE, len(pictures)), dtype=int):

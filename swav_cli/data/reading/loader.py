@@ -58,6 +58,7 @@ class Batch(NamedTuple):
     bad: list[tuple[int, str]]  # pictures that could not be read, with the reason; others stand in for them
     finished: tuple[int, ...] = ()  # shards of a stream of which no picture is left to come
     failed: tuple[tuple[int, str], ...] = ()  # shards of a stream that had to be left out, with the reason
+    boxes: Tensor | None = None  # (B, V, 5), where no crops are cut yet: of each its picture, top, left, height, width
 
 
 class Order(Sampler[list[Item]]):
@@ -121,25 +122,25 @@ class Crops(Dataset[Batch]):
 
     def __getitems__(self, items: list[Item]) -> Batch:
         bad: list[tuple[int, str]] = []
-        cut = (self.make_crops(self._read(epoch, index, bad), epoch, index) for epoch, index in items)
+        cut = (self.make_crops(self.readable(epoch, index, bad)[1], epoch, index) for epoch, index in items)
         crops, numbers = stacked(cut, len(items))
         return Batch(crops, numbers, torch.tensor([index for _, index in items]), bad)
 
-    def _read(self, epoch: int, index: int, bad: list[tuple[int, str]]) -> Tensor:
-        """The picture, or another that depends on (epoch, index) alone where it can't be read.
+    def readable(self, epoch: int, index: int, bad: list[tuple[int, str]]) -> tuple[int, Tensor]:
+        """The picture and its number, or another that depends on (epoch, index) alone where it can't be read.
 
         Raises:
             UserError: nor can any of the many others that were tried.
         """
         try:
-            return self.pictures.read(index)
+            return index, self.pictures.read(index)
         except BadPicture as error:
             bad.append((index, str(error)))
         others = np.random.Generator(np.random.Philox(key=[epoch, index]))
         for _ in range(REPLACEMENTS):
             other = int(others.integers(len(self.pictures)))
             try:
-                return self.pictures.read(other)
+                return other, self.pictures.read(other)
             except BadPicture as error:
                 bad.append((other, str(error)))
         raise UserError(
@@ -173,7 +174,17 @@ def load_batches(
 
     See `read_batches` for what becomes of workers that are killed.
     """
-    crops = Crops(pictures, make_crops)
+    return load_from(Crops(pictures, make_crops), order, workers, pin_memory, notice)
+
+
+def load_from(
+    crops: Crops,
+    order: Order,
+    workers: int,
+    pin_memory: bool = False,
+    notice: Notice = say,
+) -> Generator[Batch, None, None]:
+    """The same of whatever makes a batch of items."""
     sample = [crops.__getitems__([(0, 0)])] if workers else []
 
     def rest(batches: int) -> dict[str, Any]:
@@ -278,7 +289,7 @@ def _ways_and_means(sample: Batch, largest: int, workers: int, notice: Notice) -
 
     torch leaves them in shared memory, and a worker that finds no room there ends.
     """
-    tensors = [*sample.crops, sample.numbers, sample.indices]
+    tensors = [*sample.crops, sample.numbers, sample.indices, *([] if sample.boxes is None else [sample.boxes])]
     size = largest * sum(tensor.nbytes for tensor in tensors)
     own = limits()
     spare = min(READ_AHEAD, SHARE_READ_AHEAD * free_memory() / local_processes())
@@ -292,7 +303,8 @@ def _ways_and_means(sample: Batch, largest: int, workers: int, notice: Notice) -
 def _as_arrays(batch: Batch) -> tuple[Any, ...]:
     """A batch to be sent whole, in the order in which its crops lie in memory."""
     crops = [crops.permute(0, 1, 3, 4, 2).numpy() for crops in batch.crops]
-    return crops, batch.numbers.numpy(), batch.indices.numpy(), *batch[3:]
+    boxes = None if batch.boxes is None else batch.boxes.numpy()
+    return crops, batch.numbers.numpy(), batch.indices.numpy(), *batch[3:-1], boxes
 
 
 def _as_batches(received: Generator[Any, None, None], pin_memory: bool) -> Generator[Batch, None, None]:
@@ -307,7 +319,9 @@ def _as_tensors(sent: Any, pin_memory: bool) -> Batch:
     arrays, *two = sent[:3]
     tensors = [torch.from_numpy(array) for array in (*arrays, *two)]
     *crops, numbers, indices = [tensor.pin_memory() for tensor in tensors] if pin_memory else tensors
-    return Batch([each.permute(0, 1, 4, 2, 3) for each in crops], numbers, indices, *sent[3:])
+    boxes = None if sent[-1] is None else torch.from_numpy(sent[-1])
+    cut = [each.permute(0, 1, 4, 2, 3) for each in crops]
+    return Batch(cut, numbers, indices, *sent[3:-1])._replace(boxes=boxes)
 
 
 def _as_it_is(batch: Any) -> Any:
