@@ -17,6 +17,7 @@ from swav_cli.data.inputs import Source, named, open_inputs, opened_for, refuse_
 from swav_cli.data.paths import expanded
 from swav_cli.data.pictures import Pictures, tell
 from swav_cli.errors import Notice, Told, UserError, silent
+from swav_cli.evaluate.extraction.described import check_output
 from swav_cli.evaluate.extraction.extract import ExtractRequest
 from swav_cli.evaluate.extraction.extract import extract as extract_to_file
 from swav_cli.evaluate.extraction.writers import open_output
@@ -101,7 +102,8 @@ def write_features(
     given = named(inputs)
     source = str(model) if model is not None else newest_run()
     path = expanded(out) if out is not None else _default_out(source, layer)
-    output = open_output(path, is_map=layer in MAPS)  # before a model is fetched
+    output = open_output(path, is_map=layer in MAPS)
+    check_output(output, overwrite)  # before a model is fetched
     if not given and source is None:
         raise UserError("there is no run whose pictures could be taken; name some: swav extract photos/")
     if model is None and source is not None:

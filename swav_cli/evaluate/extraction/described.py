@@ -9,7 +9,7 @@ from typing import Any
 from swav_cli.core.weights import Model
 from swav_cli.data.pictures import Pictures, digest
 from swav_cli.errors import UserError
-from swav_cli.evaluate.extraction.writers import Output
+from swav_cli.evaluate.extraction.writers import Output, check_writable
 from swav_cli.files import json_ready
 
 FEATURES_FORMAT = "swav-features-1"
@@ -94,6 +94,16 @@ def described(output: Output) -> dict[str, Any]:
         and content.get("file") == output.path.name
     )
     return content if ours else {}
+
+
+def check_output(output: Output, overwrite: bool) -> None:
+    """What was finished before may lie where nobody can write any more.
+
+    Raises:
+        UserError: the files can't be written where they are to lie.
+    """
+    if overwrite or not described(output):
+        check_writable(output)
 
 
 def is_finished(output: Output, wanted: dict[str, Any]) -> bool:

@@ -28,6 +28,7 @@ from swav_cli.evaluate.extraction.described import (
     Settings,
     are_alike,
     as_noted,
+    check_output,
     describe,
     described,
     differences,
@@ -36,7 +37,7 @@ from swav_cli.evaluate.extraction.described import (
     result_of,
 )
 from swav_cli.evaluate.extraction.unfinished import RowWriter, Unfinished
-from swav_cli.evaluate.extraction.writers import Output, Table, open_output
+from swav_cli.evaluate.extraction.writers import Output, Table, check_writable, open_output
 from swav_cli.evaluate.features import stream_features
 from swav_cli.evaluate.inference import Inference
 from swav_cli.files import json_ready
@@ -123,6 +124,7 @@ def extract(
         options: dict[str, bool] = {"normalize": request.normalize, "multi_scale": request.multi_scale}
         function = layer_function(model.network, request.layer, **options)
         output = open_output(Path(out), is_map=request.layer in map_names(model.network))
+        check_output(output, request.overwrite)
         _check_pictures(pictures, model.about)
         model.to(how.device)
         settings = Settings(
@@ -173,6 +175,7 @@ def _begin(work: Work, unfinished: Unfinished) -> NDArray[np.int64] | None:
         if resume and not goes_on and is_finished(work.output, wanted):
             return None
         refuse_others(work.output, wanted)
+    check_writable(work.output)
     _check_disk(work, unfinished)
     with _told(work.output.path):
         unfinished.hold()

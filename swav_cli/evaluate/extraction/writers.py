@@ -189,13 +189,13 @@ class Output(NamedTuple):
 
 
 def open_output(path: Path, is_map: bool) -> Output:
-    """Where features go.
+    """Where features go; `check_writable` tells whether they can.
 
     Args:
         is_map: the features of a picture are a map and not a row of numbers.
 
     Raises:
-        UserError: no such format or folder, or it can't be written to.
+        UserError: no such format or folder.
     """
     suffix = path.suffix.lower()
     if suffix not in FEATURE_FORMATS:
@@ -206,12 +206,18 @@ def open_output(path: Path, is_map: bool) -> Output:
         raise UserError(f"--out {path}: is a folder; name a file, such as {path / 'features.npy'}")
     if not os.path.isdir(path.parent):
         raise UserError(f"--out {path}: there is no folder {path.parent}; make it first")
-    output = Output(path)
-    for each in output.files():
-        check_moved_place(each, "--out")
-        check_place(each, "--out")
     if suffix == ".csv" and is_map:
         raise UserError(f"--out {path}: a feature map does not fit into a table; use {path.with_suffix('.npy')}")
     if suffix == ".parquet" and find_spec("pyarrow") is None:
         raise UserError(f"--out {path}: .parquet needs pyarrow; install it with: pip install 'swav-cli[parquet]'")
-    return output
+    return Output(path)
+
+
+def check_writable(output: Output) -> None:
+    """
+    Raises:
+        UserError: one of the files can't be written where it is to lie.
+    """
+    for each in output.files():
+        check_moved_place(each, "--out")
+        check_place(each, "--out")

@@ -380,13 +380,20 @@ def test_what_an_earlier_version_has_noted_of_the_same_pictures(
     assert told[0].startswith("going on: 2 of 4 rows" if unfinished else f"{feats} is finished")
 
 
-def test_a_finished_file_is_left_as_it_is(model: SwAV, feats: Path) -> None:
+def test_a_finished_file_is_left_as_it_is(model: SwAV, feats: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = run(model, shapes(), feats)
     before = feats.stat().st_mtime_ns
     told: list[str] = []
     assert run(model, shapes(), feats, batch_size=3, notice=told.append) == {**first, "new": False}
     assert "is finished" in told[0]
     assert feats.stat().st_mtime_ns == before
+    with monkeypatch.context() as read_only:  # the superuser may write anywhere
+        read_only.setattr(os, "access", lambda path, mode: not mode & os.W_OK)
+        assert run(model, shapes(), feats)["new"] is False
+        with pytest.raises(UserError, match="is protected against writing"):
+            run(model, shapes(), feats, overwrite=True)
+        with pytest.raises(UserError, match="can't be written below"):
+            run(model, shapes(), feats.with_name("others.npy"))
     with pytest.raises(UserError, match="is there, with the same settings"):
         run(model, shapes(), feats, resume=False)
     run(model, shapes(), feats, overwrite=True)
