@@ -28,8 +28,9 @@ from swav_cli.commands.watch import watch
 from swav_cli.errors import Interrupted, MemoryFull, UserError, is_memory_full
 from swav_cli.parallel.place import adopt_place, check_environment
 from swav_cli.parallel.stopping import Terminated, clear_away_when_ended
-from swav_cli.printable import printable_lines, write_any_character
+from swav_cli.printable import printable_lines, stop_writing, write_any_character
 
+UNREAD = 128 + 13  # the exit code of what SIGPIPE ends
 TQDM_NUMBERS = (
     "MININTERVAL", "MAXINTERVAL", "MINITERS", "SMOOTHING", "DELAY", "NCOLS", "NROWS", "POSITION", "INITIAL",
     "UNIT_DIVISOR", "TOTAL",
@@ -81,6 +82,36 @@ def swav(
 
 def main() -> None:
     """What `swav` and `python -m swav_cli` run."""
+    _prepare()
+    try:
+        _run()
+    except UserError as error:
+        _leave("" if _is_told(error.told) else str(error), error.exit_code, error)
+    except Interrupted as stop:
+        _leave("" if _is_told(stop.told) else f"{stop}. Go on with the same command", stop.exit_code, stop)
+    except KeyboardInterrupt as stop:
+        _leave("stopped", 130, stop)
+    except RuntimeError as error:
+        if not is_memory_full(error):
+            raise
+        _leave(str(MemoryFull()), MemoryFull.exit_code, error)
+    except BrokenPipeError:  # `| head` has seen enough: as other tools end by SIGPIPE, without a word
+        for stream in (sys.stdout, sys.stderr):
+            stop_writing(stream)
+        sys.exit(UNREAD)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            _leave(f"{error.filename}: is longer than any name of a file; give another", 2, error)
+        if error.errno != errno.ENOSPC:
+            raise
+        stop_writing(sys.stdout)
+        _leave(f"the output can't be written ({error.strerror})", 2, error)
+    except Terminated as stop:
+        _leave(str(stop), stop.exit_code, stop)
+
+
+def _prepare() -> None:
+    """The environment and the streams as all commands take them."""
     # torch's threads wait for each other by spinning, and where other programs run as well they spin away the time of
     # the one that they wait for: 1.7 times slower on two cores with two busy programs. Let them sleep after a while.
     if "OMP_WAIT_POLICY" not in os.environ:
@@ -93,28 +124,23 @@ def main() -> None:
     _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         write_any_character(stream)
+
+
+def _run() -> None:
+    """The command, to where all that it printed has been taken.
+
+    Raises:
+        SystemExit: as Typer ends every command, and each error of its own.
+        BrokenPipeError: nobody reads any more, which Typer has made an exit code of.
+    """
+    check_environment()
     try:
-        check_environment()
         app()
-    except UserError as error:
-        _leave("" if _is_told(error.told) else str(error), error.exit_code, error)
-    except Interrupted as stop:
-        _leave("" if _is_told(stop.told) else f"{stop}. Go on with the same command", stop.exit_code, stop)
-    except KeyboardInterrupt as stop:
-        _leave("stopped", 130, stop)
-    except RuntimeError as error:
-        if not is_memory_full(error):
-            raise
-        _leave(str(MemoryFull()), MemoryFull.exit_code, error)
-    except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:
-            _leave(f"{error.filename}: is longer than any name of a file; give another", 2, error)
-        if error.errno != errno.ENOSPC:
-            raise
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (what it still holds has no place to go)
-        _leave(f"the output can't be written ({error.strerror})", 2, error)
-    except Terminated as stop:
-        _leave(str(stop), stop.exit_code, stop)
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):
+            raise end.__context__ from None
+        sys.stdout.flush()
+        raise
 
 
 def drop_nonsense_for_tqdm() -> None:

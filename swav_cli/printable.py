@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import os
 from typing import TextIO
 
 PLAIN = str.maketrans({"–": "-", "—": "-", "…": "...", "×": "x", "±": "+-", "→": "->", "µ": "u", "’": "'", "•": "*"})
@@ -34,6 +35,12 @@ def write_any_character(stream: TextIO | None) -> None:
     """
     if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
         stream.reconfigure(errors="swav.plain")
+
+
+def stop_writing(stream: TextIO) -> None:
+    """Let what a stream holds, and whatever else is written to it, go nowhere: nobody reads it, or a disk is full."""
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), stream.fileno())
 
 
 def _in_plain(error: UnicodeError) -> tuple[str | bytes, int]:

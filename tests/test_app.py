@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.conftest import Command, Run
-from tests.processes import environment, swav_command
+from tests.processes import environment, run, swav_command
 
 HELP = [
     ["--help"],
@@ -116,6 +116,15 @@ def test_a_batch_without_room_is_one_line(
     monkeypatch.setattr("swav_cli.core.model.SwAV.forward", lambda *_: (_ for _ in ()).throw(RuntimeError("ours")))
     with pytest.raises(RuntimeError, match="ours"):
         swav_here("pretrain", tiny_file, "--no-resume")
+
+
+@pytest.mark.parametrize("arguments", [["recipes"], ["recipes", "--json"], ["--help"]], ids=" ".join)
+def test_a_reader_that_goes_away_ends_a_command_as_it_ends_others(
+    arguments: list[str], tmp_path: Path, unread: int
+) -> None:
+    """As `swav recipes | head -1` may find it. Programs are ended by SIGPIPE then, without a word."""
+    done = run(*arguments, stdout=unread, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 def test_the_public_names_are_there() -> None:

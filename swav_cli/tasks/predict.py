@@ -17,7 +17,7 @@ from swav_cli.evaluate.prediction import predict
 from swav_cli.evaluate.sorting import Sorting
 from swav_cli.evaluate.unread import FEW
 from swav_cli.files import write_as_text
-from swav_cli.printable import printable
+from swav_cli.printable import printable, stop_writing
 from swav_cli.report.answers import AnswerFormat, pick_format, write_answers
 from swav_cli.report.labelled_sheet import MOST, save_labelled
 from swav_cli.writable import check_place, is_pipe_or_device
@@ -169,3 +169,4 @@ def _write_stream(stream: TextIO, write: Callable[[TextIO], None], goes_on: bool
     except BrokenPipeError:  # `| head` ends the list, and not the other work
         if not goes_on:
             raise
+        stop_writing(stream)

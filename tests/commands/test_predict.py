@@ -25,7 +25,7 @@ from swav_cli.core.weights import About, Model, save_model
 from swav_cli.errors import UserError
 from swav_cli.zoo import catalogue
 from swav_cli.zoo.foreign.said import imagenet_classes
-from tests.processes import environment, start, stopped, swav_command
+from tests.processes import environment, run, start, stopped, swav_command
 
 DEMO = Path(__file__).parent.parent.parent / "demo"
 NETWORK = {"backbone": "resnet18", "width": 4, "stem": "small", "size": 32}
@@ -315,3 +315,13 @@ def test_the_demo_picture_is_what_its_script_draws(tmp_path: Path) -> None:
     with Image.open(DEMO / "bird.JPEG") as kept:
         assert (kept.size, kept.format) == ((500, 375), "JPEG")
         assert np.abs(np.asarray(kept) - drawn).mean() < 4
+
+
+def test_a_reader_that_goes_away_ends_the_list_and_what_has_no_other_work(here: Path, unread: int) -> None:
+    done = run("predict", "photos/", "--format", "csv", stdout=unread, cwd=here)
+    assert done.returncode == 141
+    assert done.stderr.splitlines()[-1].startswith("model: "), done.stderr
+    done = run("predict", "photos/", "--show", "sheet.png", stdout=unread, cwd=here)
+    assert done.returncode == 0
+    assert "wrote sheet.png" in done.stderr
+    assert (here / "sheet.png").exists()

@@ -16,7 +16,7 @@ import pytest
 
 from swav_cli.recipe.file import shipped_recipes
 from tests.conftest import Run
-from tests.processes import environment, run, swav_command
+from tests.processes import environment, swav_command
 
 
 def test_the_list_fits_a_terminal_of_80_columns(swav: Run) -> None:
@@ -114,19 +114,6 @@ def test_a_picture_is_not_shown_as_a_recipe(swav: Run, photos: Path) -> None:
     done = swav("recipes", "show", next(photos.rglob("*.png")))
     assert done.returncode == 2
     assert "not a text file in UTF-8, so not a recipe" in done.stderr
-
-
-@pytest.mark.parametrize("arguments", [["recipes"], ["recipes", "--json"], ["recipes", "show", "in1k-200e"]])
-def test_a_reader_that_goes_away_is_no_fault(arguments: list[str], tmp_path: Path) -> None:
-    """As `swav recipes | head -1` may find it: nobody reads any more."""
-    reader, writer = os.pipe()
-    os.close(reader)
-    try:
-        done = run(*arguments, stdout=writer, cwd=tmp_path)
-    finally:
-        os.close(writer)
-    assert "BrokenPipe" not in done.stderr
-    assert "Traceback" not in done.stderr
 
 
 def test_the_list_does_not_wait_for_torch(tmp_path: Path) -> None:
