@@ -17,9 +17,8 @@ from swav_cli.errors import Notice, Told, UserError, counted, silent
 from swav_cli.evaluate.clustering.kept import Kept
 from swav_cli.evaluate.clustering.seen import Seen, see
 from swav_cli.evaluate.inference import Inference
-from swav_cli.evaluate.unread import FEW
+from swav_cli.evaluate.unread import FEW, unread_in_words
 from swav_cli.files import held, write_text
-from swav_cli.printable import printable
 from swav_cli.report.clusters_table import TableFormat
 from swav_cli.run.newest import newest_run
 from swav_cli.tasks.extract import pictures_of_run
@@ -178,12 +177,13 @@ def all_seen(opened: Opened, kept: Kept, notice: Notice = silent, progress: Told
     opened.model.to(opened.how.device)
     seen = see(opened.model, opened.pictures, opened.how, kept, progress)
     pictures, errors = opened.pictures, seen.row.errors
-    unread = [index for index, error in enumerate(errors) if error]
-    first = "; ".join(printable(f"{pictures.name(index)}: {errors[index]}") for index in unread[:FEW])
-    if len(unread) == len(errors):
-        raise UserError(f"none of {counted(len(errors), 'picture')} could be read; first {first}")
+    unread = [(index, error) for index, error in enumerate(errors) if error]
     if unread:
-        notice(f"{len(unread):,} of {counted(len(errors), 'picture')} could not be read; first {first}")
+        first = [(pictures.name(index), error) for index, error in unread[:FEW]]
+        told = unread_in_words(first, len(unread), len(errors))
+        if len(unread) == len(errors):
+            raise UserError(told)
+        notice(told)
     if seen.new < len(errors):
         changed = f", {seen.changed:,} of them changed" if seen.changed else ""
         known = f"{len(errors) - seen.new:,} were known"

@@ -23,7 +23,7 @@ from swav_cli.evaluate.extraction.extract import extract as extract_to_file
 from swav_cli.evaluate.extraction.writers import open_output
 from swav_cli.evaluate.features import extract_features
 from swav_cli.evaluate.inference import Inference
-from swav_cli.evaluate.unread import FEW
+from swav_cli.evaluate.unread import FEW, unread_in_words
 from swav_cli.run.folder import RunFolder
 from swav_cli.run.newest import newest_run
 from swav_cli.run.pictures import pretraining_of, training_pictures
@@ -131,9 +131,9 @@ def _refuse_nothing_read(found: dict[str, Any]) -> None:
     """
     failures = found["failures"]
     if len(failures) == found["rows"]:
-        first = "; ".join(f"{each['path']}: {each['reason']}" for each in failures[:FEW])
-        none = f"none of {len(failures):,} pictures could be read; first " if len(failures) > 1 else ""
-        raise UserError(f"{none}{first} ({found['file']} holds rows of NaN alone)")
+        first = [(each["path"], each["reason"]) for each in failures[:FEW]]
+        told = unread_in_words(first, len(failures), found["rows"])
+        raise UserError(f"{told} ({found['file']} holds rows of NaN alone)")
 
 
 def pictures_of_run(model: Path, progress: Told = silent) -> Pictures:

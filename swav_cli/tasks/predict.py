@@ -15,9 +15,9 @@ from swav_cli.evaluate.answer import Answer, kind_of
 from swav_cli.evaluate.inference import Inference
 from swav_cli.evaluate.prediction import predict
 from swav_cli.evaluate.sorting import Sorting
-from swav_cli.evaluate.unread import FEW
+from swav_cli.evaluate.unread import FEW, unread_in_words
 from swav_cli.files import write_as_text
-from swav_cli.printable import printable, stop_writing
+from swav_cli.printable import stop_writing
 from swav_cli.report.answers import AnswerFormat, pick_format, write_answers
 from swav_cli.report.labelled_sheet import MOST, save_labelled
 from swav_cli.writable import check_place, is_pipe_or_device
@@ -117,7 +117,7 @@ class _Passing:
         self.facts, self.count, self.sorting, self.keeps, self.progress = facts, count, sorting, keeps, progress
         self.kept: list[Answer] = []  # for a sheet
         self.pictures = self.unread = 0
-        self.first_unread: list[str] = []
+        self.first_unread: list[tuple[str, str]] = []
 
     def listen(self, answers: Iterator[Answer]) -> Iterator[Answer]:
         for answer in answers:
@@ -125,7 +125,7 @@ class _Passing:
             if answer.error is not None:
                 self.unread += 1
                 if len(self.first_unread) < FEW:
-                    self.first_unread.append(printable(f"{answer.path}: {answer.error}"))
+                    self.first_unread.append((answer.path, answer.error))
             if self.keeps and len(self.kept) < MOST:
                 self.kept.append(answer)
             if self.sorting is not None:
@@ -140,12 +140,10 @@ class _Passing:
         """Raises UserError where nothing could be read."""
         if not self.first_unread:
             return
-        first = "; ".join(self.first_unread)
-        if self.pictures == 1:
-            raise UserError(first)
+        told = unread_in_words(self.first_unread, self.unread, self.pictures)
         if self.unread == self.pictures:
-            raise UserError(f"none of {self.pictures:,} pictures could be read; first {first}")
-        notice(f"{self.unread:,} of {self.pictures:,} pictures could not be read; first {first}")
+            raise UserError(told)
+        notice(told)
 
 
 def _check_places(out: Path | None, show: Path | None, sort_into: Path | None) -> None:
