@@ -17,6 +17,7 @@ from swav_cli.files import write_text
 from swav_cli.parallel import distributed
 from swav_cli.parallel.processes import first_decides
 from swav_cli.parallel.stopping import StopSignal
+from swav_cli.recipe.part import borne
 from swav_cli.run.checkpoint import save_checkpoint
 from swav_cli.run.folder import RunFolder
 from swav_cli.run.metrics import MetricsFile, Step
@@ -101,7 +102,7 @@ class Keeper:
         names = [one_line(f"{pictures.name(index)}: {why}") for index, why in sorted(bad.items())]
         if distributed.is_writer():
             write_text(self.folder.bad_pictures, "\n".join(names) + "\n")
-        if len(bad) > most * len(pictures):
+        if len(bad) > borne(most, len(pictures)):
             shown = "\n  ".join(names[:10])
             raise UserError(
                 f"{len(bad)} of {len(pictures)} pictures can't be read, more than data.max_bad ({most:g}); mend or "

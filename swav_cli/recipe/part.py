@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
@@ -24,7 +25,9 @@ def _in_order(scale: tuple[float, float]) -> tuple[float, float]:
 RunName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="names the run's folder")]
 Reference = Annotated[str | None, Field(description="the published result or what was measured, for `swav recipes`")]
 InMemory = Annotated[bool | Auto, Field(description="keep decoded pictures in memory; auto: where they fit")]
-MostBad = Annotated[Share, Field(description="share of unreadable pictures at which the run stops")]
+MostBad = Annotated[
+    Share, Field(description="share of unreadable pictures that a run bears, as whole ones, rounded up")
+]
 Area = Annotated[
     tuple[Positive, Positive],
     AfterValidator(_in_order),
@@ -70,3 +73,12 @@ class ContradictionError(ValueError):
     def __init__(self, problems: list[str]) -> None:
         super().__init__("; ".join(problems))
         self.problems = problems
+
+
+def borne(most: float, count: int) -> int:
+    """How many unreadable pictures of so many a run bears: one of a few is no reason to stop.
+
+    >>> borne(0.01, 60), borne(0.01, 5000), borne(0.07, 100), borne(0.0, 60)
+    (1, 50, 7, 0)
+    """
+    return math.ceil(round(most * count, 6))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from swav_cli.core.verdict import COPIES
 from swav_cli.data.pictures import Pictures
 from swav_cli.errors import counted
+from swav_cli.recipe.part import borne
 from swav_cli.recipe.schema import CropRecipe, Recipe
 from swav_cli.report.checkup import Check
 from swav_cli.tasks.doctor.look import Look
@@ -55,7 +56,7 @@ def check_count(pictures: Pictures, look: Look) -> Check:
 def check_readable(pictures: Pictures, look: Look, most: float) -> Check:
     """
     Args:
-        most: share of unreadable pictures at which the run stops.
+        most: share of unreadable pictures that a run bears.
     """
     share = len(look.bad) / max(1, look.count)
     listed = [{"path": pictures.name(index), "reason": why} for index, why in list(look.bad.items())[:LISTED]]
@@ -65,7 +66,7 @@ def check_readable(pictures: Pictures, look: Look, most: float) -> Check:
     named = "; ".join(f"{pictures.below(index)}: {why}" for index, why in list(look.bad.items())[:SHOWN])
     more = f"; and {len(look.bad) - SHOWN:,} more" if len(look.bad) > SHOWN else ""
     told = f"{counted(len(look.bad), 'picture')} can't be read{sampled(look)}: {named}{more}"
-    if share > most:
+    if len(look.bad) > borne(most, look.count):
         return Check(
             "readable", "problem", f"{told}; a run stops at data.max_bad ({most:g})",
             f"mend or remove them, or --set data.max_bad={math.ceil(100 * share + 1) / 100:g}", values,
