@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.text import Text
 
 from swav_cli.errors import counted
-from swav_cli.printable import printable
+from swav_cli.printable import printable, printable_lines
 from swav_cli.recipe.normal import normal_at, normal_courses
 from swav_cli.report.curves import Curve, curve_of, draw, number
 from swav_cli.report.words import age, duration
@@ -153,7 +153,7 @@ def heading(state: RunState, console: Console) -> list[Text]:
         words = state.verdict + (f": {state.advice}" if state.advice else "")
         lines.append(Text(words, style="bold red" if trouble else "green" if state.verdict == "healthy" else ""))
     if state.why:
-        lines.append(Text(printable(state.why), style=STYLES.get(state.state, "")))
+        lines.append(Text(printable_lines(state.why), style=STYLES.get(state.state, "")))
     if state.go_on:
         lines.append(Text(f"go on with: {printable(state.go_on)}", no_wrap=True, overflow="ignore"))
     return lines

@@ -50,3 +50,12 @@ def test_trouble_and_a_name_that_would_move_the_cursor(tmp_path: Path) -> None:
     assert "flat: codes are flat; try --set loss.epsilon=0.03" in text
     assert "\x1b[2J" not in text
     assert "best" not in text
+
+
+def test_a_reason_of_several_lines_keeps_them(tmp_path: Path) -> None:
+    folder = make_up(tmp_path / "run", step=6)
+    failed = {"kind": "failed", "step": 6, "diverged": False, "why": "2 of 48 pictures can't be read, first:\n  a.png"}
+    folder.metrics.write_text(text_of([step_line(1), failed]))
+    lines = [line.rstrip() for line in shown(folder, 80, 24)]
+    at = lines.index("2 of 48 pictures can't be read, first:")
+    assert lines[at + 1] == "  a.png"
