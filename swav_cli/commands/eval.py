@@ -8,7 +8,6 @@ import typer
 
 from swav_cli.commands import options
 from swav_cli.commands.output import print_json
-from swav_cli.errors import UserError
 from swav_cli.parallel.place import is_first
 
 
@@ -54,24 +53,11 @@ def evaluate(
     """
     options.start_processes(devices, device)
     from swav_cli.report.console import Screen
+    from swav_cli.tasks.eval import judge
 
-    screen = Screen(speaks=is_first())
-    if svm:
-        from swav_cli.tasks.eval_svm import judge_by_svm
-
-        for option, given in (("--tta", tta), ("--plot", plot is not None), ("--linear", linear is not None)):
-            if given:
-                raise UserError(f"{option} and --svm exclude each other; leave one out")
-        results = judge_by_svm(
-            model, data=data, bank=bank, device=device, precision=precision, batch_size=batch_size,
-            workers=workers, screen=screen,
-        )  # fmt: skip
-    else:
-        from swav_cli.tasks.eval import judge
-
-        results = judge(
-            model, linear=linear, data=data, bank=bank, flip=tta, plot=plot, device=device, precision=precision,
-            batch_size=batch_size, workers=workers, screen=screen,
-        )  # fmt: skip
+    results = judge(
+        model, linear=linear, data=data, bank=bank, flip=tta, svm=svm, plot=plot, device=device, precision=precision,
+        batch_size=batch_size, workers=workers, screen=Screen(speaks=is_first()),
+    )  # fmt: skip
     if as_json:
         print_json(results)

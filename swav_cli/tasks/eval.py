@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from swav_cli.core.device import joined_on
-from swav_cli.core.weights import Model, weights_digest
+from swav_cli.core.weights import Model
 from swav_cli.data.inputs import refuse_to_replace
-from swav_cli.data.labelled import labels_of, match_classes, train_and_val_in
+from swav_cli.data.labelled import match_classes, train_and_val_in
 from swav_cli.data.pictures import Limited, Pictures, tell
 from swav_cli.data.reading.cache import cached
 from swav_cli.data.sources import open_pictures
@@ -23,10 +23,9 @@ from swav_cli.evaluate.clustering.agreement import agreement, usage
 from swav_cli.evaluate.geometry import alignment, rankme, uniformity
 from swav_cli.evaluate.inference import Inference
 from swav_cli.evaluate.neighbours import Labelled, neighbours, pixels_compare
-from swav_cli.evaluate.representation import Representation, check_features, gathered, raw_pixels, represent, two_views
+from swav_cli.evaluate.representation import Representation, gathered, raw_pixels, two_views
 from swav_cli.evaluate.unread import Unread
 from swav_cli.parallel import distributed
-from swav_cli.parallel.agreement import refuse_disagreement
 from swav_cli.parallel.processes import first_decides
 from swav_cli.recipe.classifier_schema import ClassifierRecipe
 from swav_cli.recipe.schema import AugmentRecipe, Recipe
@@ -34,26 +33,21 @@ from swav_cli.report.classifier import judged_at
 from swav_cli.report.confusion import save_confusion
 from swav_cli.report.console import Screen
 from swav_cli.report.judgement import describe_classifier, describe_features
-from swav_cli.run.newest import newest_run
-from swav_cli.run.pictures import named_by, of_the_run, pretraining_of, recipe_of, run_of, training_pictures
+from swav_cli.run.pictures import of_the_run, pretraining_of, recipe_of, run_of
 from swav_cli.run.results import add_results
-from swav_cli.run.seen import pictures_seen
 from swav_cli.tasks.classifier_job import held_out_by
-from swav_cli.zoo.load import load_model
+from swav_cli.tasks.eval_setting import (
+    Setting,
+    open_setting,
+    pictures_for_features,
+    refuse_disagreeing_inputs,
+    represent_pictures,
+)
+from swav_cli.tasks.eval_svm import judge_by_svm
 
 KS, TEMPERATURES = (10, 20, 100, 200), (0.07, 0.1)
-LOOKED_AT = 25_600  # pictures without labels among which features are looked at: RankMe's number
 PAIRED = 1_000  # pictures of which two views are compared
 VIEWS = (0.14, 1.0)  # of the picture's area, where no recipe says otherwise
-
-
-class Setting(NamedTuple):
-    """A model and how it is run."""
-
-    model: Model
-    how: Inference
-    screen: Screen
-    names_unread: bool = True  # say which pictures can't be read
 
 
 def judge(
@@ -63,6 +57,7 @@ def judge(
     data: str | None = None,
     bank: str | None = None,
     flip: bool = False,
+    svm: bool = False,
     plot: Path | None = None,
     device: str = "auto",
     precision: str = "auto",
@@ -76,19 +71,27 @@ def judge(
     ['bank', 'judged_by', 'kind', 'learnt', 'model', 'pictures', 'protocol', 'raw_pixels', 'untrained']
 
     A classifier: top-1 and top-5 on labelled pictures. Another model: k-NN and clusters against labels where there are
-    labels, and always numbers that need none, beside those of an untrained network of the same shape.
+    labels, and always numbers that need none, beside those of an untrained network of the same shape. Of either, with
+    `svm`, what `judge_by_svm` tells.
 
     Args:
         model, linear: what `load_model` takes; what is found of a model with another's classifier joins no run.
         data: labelled pictures to judge by; those of the model's run where nothing is said.
         bank: labelled pictures that k-NN learns from; the rest of `data` where nothing is said.
         flip: answers of a classifier are the mean over a picture and its mirror image.
+        svm: train linear SVMs on the features, by `bank`.
         plot: where a classifier's confusion is drawn.
 
     Raises:
         UserError: no such model or pictures, or a class that the model does not know.
     """
     screen = screen or Screen()
+    if svm:
+        _refuse_with_svm(flip, plot, linear)
+        return judge_by_svm(
+            model, data=data, bank=bank, device=device, precision=precision, batch_size=batch_size, workers=workers,
+            screen=screen,
+        )  # fmt: skip
     with joined_on(device):
         setting = open_setting(model, Inference.wanted(device, precision, batch_size, workers), screen, linear)
         if setting.model.about.classes:
@@ -102,24 +105,10 @@ def judge(
         return found
 
 
-def open_setting(model: str | Path | None, how: Inference, screen: Screen, linear: str | Path | None = None) -> Setting:
-    """A model on its device."""
-    source = str(model) if model is not None else newest_run(screen.notice)
-    return Setting(load_model(source, linear=linear, notice=screen.notice).to(how.device), how, screen)
-
-
-def refuse_disagreeing_inputs(setting: Setting, queries: Pictures, bank: Pictures | None = None) -> None:
-    """
-    Raises:
-        UserError: processes would judge different models, or by different pictures.
-    """
-    refuse_disagreement(
-        lambda: {
-            "model": f"weights {weights_digest(setting.model)[:8]}",
-            **pictures_seen("to judge by", queries),
-            **pictures_seen("to learn from", bank),
-        }
-    )
+def _refuse_with_svm(flip: bool, plot: Path | None, linear: str | Path | None) -> None:
+    for option, given in (("--tta", flip), ("--plot", plot is not None), ("--linear", linear is not None)):
+        if given:
+            raise UserError(f"{option} and --svm exclude each other; leave one out")
 
 
 def _refuse_for_features(flip: bool, plot: Path | None) -> None:
@@ -239,42 +228,6 @@ def _untrained(setting: Setting) -> Model:
     return Model(network, setting.model.about, setting.model.name).to(setting.how.device)
 
 
-def pictures_for_features(setting: Setting, data: str | None, bank: str | None) -> Labelled:
-    """Pictures to judge by and to learn from: those that are named, else those of the model's run."""
-    channels = setting.model.about.channels
-    if data is None:
-        if bank is not None:
-            raise UserError(f"--bank {bank}: goes with --data, the pictures to judge by")
-        return _pictures_of_run(setting)
-    parts = train_and_val_in(data) if bank is None else None
-    if parts:
-        bank, data = parts
-    elif bank is None and data.startswith(("torchvision:", "shapes")):
-        bank = data
-    told = setting.screen.indexing
-    queries = open_pictures(data, "val", channels=channels, progress=told)
-    labels_of(queries)
-    return _labelled(queries, open_pictures(bank, "train", channels=channels, progress=told) if bank else None)
-
-
-def _pictures_of_run(setting: Setting) -> Labelled:
-    recipe = pretraining_of(setting.model.name)
-    if recipe is None:
-        raise UserError(f"{setting.model.name}: belongs to no run whose pictures could judge it; name some with --data")
-    if recipe.data.val is not None:
-        told = setting.screen.indexing
-        return _labelled(*(named_by(recipe, setting.model.name, part, told) for part in ("val", "train")))
-    setting.screen.notice("its run names no labelled pictures, so nothing is said of classes; name some with --data")
-    with of_the_run(setting.model.name):
-        return Labelled(Limited(training_pictures(recipe, setting.screen.indexing), LOOKED_AT, 0), None, None, None)
-
-
-def _labelled(queries: Pictures, bank: Pictures | None) -> Labelled:
-    labels, classes = labels_of(bank or queries)
-    matched, _ = match_classes(queries, classes, (bank or queries).source)
-    return Labelled(queries, torch.from_numpy(matched), bank, torch.from_numpy(labels))
-
-
 def _numbers(setting: Setting, labelled: Labelled, whose: str) -> dict[str, Any]:
     """All that is read from one network's features."""
     what = f"{whose}: features of {counted(len(labelled.queries), 'picture')}"
@@ -302,21 +255,6 @@ def _shape_of(setting: Setting, labelled: Labelled, asked: Representation) -> di
     if embedded:
         found["rank_of_embeddings"] = rankme(asked.embedding, setting.how.device)
     found["uniformity"] = uniformity(asked.embedding if embedded else asked.pooled)
-    return found
-
-
-def represent_pictures(setting: Setting, pictures: Pictures, what: str) -> Representation:
-    """This process's share of the pictures, as the network sees them.
-
-    Raises:
-        UserError: none of the pictures has features.
-    """
-    unread = Unread(pictures)
-    with setting.screen.working(what) as progress:
-        found = represent(setting.model, pictures, setting.how, progress=progress, unread=unread)
-    if setting.names_unread:
-        unread.tell(setting.screen.notice)
-    check_features(found, pictures, setting.model.name, setting.screen.notice)
     return found
 
 

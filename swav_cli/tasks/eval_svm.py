@@ -26,7 +26,7 @@ from swav_cli.report.console import Screen
 from swav_cli.report.judgement import describe_svm
 from swav_cli.run.pictures import run_of
 from swav_cli.run.results import add_results
-from swav_cli.tasks.eval import (
+from swav_cli.tasks.eval_setting import (
     Setting,
     open_setting,
     pictures_for_features,
