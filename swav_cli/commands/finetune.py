@@ -58,8 +58,10 @@ def finetune(
         return
     options.start_processes(devices, device)
     from swav_cli.report.console import Screen
-    from swav_cli.tasks.finetune import finetune as train
+    from swav_cli.tasks.classifier import train_classifier
 
-    screen = Screen(is_first(), "loss")
-    results = train(settings, out, device=device, resume=resume, overwrite=overwrite, track=trackers, screen=screen)
+    results = train_classifier(
+        settings, out, device=device, resume=resume, overwrite=overwrite, track=trackers,
+        screen=Screen(is_first(), "loss"),
+    )  # fmt: skip
     print_classifier(results, plot, as_json)
