@@ -15,7 +15,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from swav_cli.core.model import SwAV
 from swav_cli.core.multicrop import MultiCrop
 from swav_cli.core.optimizer import make_optimizer
 from swav_cli.core.photometric import recolour
@@ -40,8 +39,7 @@ class ClassifierTrainer:
     """A classifier in training, and all that a checkpoint holds of it.
 
     Args:
-        model: the network as it was pretrained; it is changed by fine-tuning alone.
-        about: what is known of it.
+        pretrained: its network is changed by fine-tuning alone.
         pictures: with labels.
         fingerprint: of model and pictures together: a checkpoint goes with both.
     """
@@ -49,8 +47,7 @@ class ClassifierTrainer:
     def __init__(
         self,
         recipe: LinearRecipe | FinetuneRecipe,
-        model: SwAV,
-        about: About,
+        pretrained: Model,
         pictures: Pictures,
         fingerprint: str,
         device: torch.device,
@@ -58,7 +55,7 @@ class ClassifierTrainer:
         assert pictures.labels is not None
         assert pictures.classes is not None
         self.recipe, self.pictures, self.device = recipe, pictures, device
-        self.about = about
+        self.about = pretrained.about
         self.labels = torch.from_numpy(pictures.labels)
         self.classes = tuple(pictures.classes)
         self.course = Course(
@@ -66,7 +63,7 @@ class ClassifierTrainer:
         )
         self.finetunes = isinstance(recipe, FinetuneRecipe)
         precise = torch.float64 if recipe.training.precision == "float64" else torch.float32
-        self.model = model.to(device, precise).to(memory_format=memory_format(device)).eval()
+        self.model = pretrained.network.to(device, precise).to(memory_format=memory_format(device)).eval()
         if isinstance(recipe, FinetuneRecipe):
             self.model = with_synchronised_norms(self.model, recipe.sync_batchnorm)
         self.stages = Stages(self.model, recipe.layers if isinstance(recipe, LinearRecipe) else [])
@@ -76,7 +73,7 @@ class ClassifierTrainer:
         crop = CropRecipe(count=1, size=settled(recipe.crop.size), scale=recipe.crop.scale)
         augment = AugmentRecipe(flip=recipe.crop.flip, jitter=0, grayscale=0, blur=0)
         self.multicrop = MultiCrop([crop], augment, recipe.training.seed)
-        self.mean, self.std = (torch.tensor(values, device=device) for values in (about.mean, about.std))
+        self.mean, self.std = (torch.tensor(values, device=device) for values in (self.about.mean, self.about.std))
 
     def _new_heads(self) -> nn.ModuleDict:
         """A linear layer for each layer judged: weights normal with deviation 0.01, biases 0, as published."""
@@ -138,8 +135,8 @@ class ClassifierTrainer:
         """
         return with_classifier(*self._classifier_parts(), keep_head=not self.finetunes)
 
-    def _classifier_parts(self) -> tuple[SwAV, About, nn.Module, tuple[str, ...]]:
-        return self.model, self.about, self.heads[POOLED], self.classes
+    def _classifier_parts(self) -> tuple[Model, nn.Module, tuple[str, ...]]:
+        return Model(self.model, self.about), self.heads[POOLED], self.classes
 
     # --- the run ---------------------------------------------------------------------------------------------------
 
@@ -235,11 +232,9 @@ def rate_share(epoch: int, epochs: int, schedule: Any) -> float:
     return 0.5 * (1 + math.cos(math.pi * epoch / epochs))
 
 
-def with_classifier(
-    model: SwAV, about: About, head: nn.Module, classes: tuple[str, ...], *, keep_head: bool = True
-) -> Model:
+def with_classifier(model: Model, head: nn.Module, classes: tuple[str, ...], *, keep_head: bool = True) -> Model:
     """A network of its own with a linear classifier on the pooled features; float32, on the CPU."""
-    weights, described = classifier_weights(model, about, head, classes, keep_head=keep_head)
+    weights, described = classifier_weights(model, head, classes, keep_head=keep_head)
     with torch.random.fork_rng(devices=[]):  # built in the middle of a run, which goes on as if it had not been
         network = described.build()
     network.load_state_dict(weights)
@@ -247,11 +242,11 @@ def with_classifier(
 
 
 def classifier_weights(
-    model: SwAV, about: About, head: nn.Module, classes: tuple[str, ...], *, keep_head: bool = True
+    model: Model, head: nn.Module, classes: tuple[str, ...], *, keep_head: bool = True
 ) -> tuple[dict[str, Tensor], About]:
     """The tensors of that network, which are the model's own and no copies, and its description."""
-    described = replace(about, classes=classes)
-    weights = _without(model.state_dict(), "fc.")
+    described = replace(model.about, classes=classes)
+    weights = _without(model.network.state_dict(), "fc.")
     if not keep_head:
         described = replace(described, embedding_dim=0, hidden_dim=0, prototypes=0, prototypes_bias=False)
         weights = _without(weights, "projection_head.", "prototypes.")

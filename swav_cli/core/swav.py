@@ -29,6 +29,7 @@ from swav_cli.core.sample import Sample
 from swav_cli.core.sinkhorn import FollowingEpsilon
 from swav_cli.core.train import Course, quickest_convolutions
 from swav_cli.core.transfer import moved
+from swav_cli.core.weights import Model, about
 from swav_cli.data.pictures import Pictures
 from swav_cli.data.reading.boxes import Boxes
 from swav_cli.data.reading.cache import CachedPictures
@@ -80,6 +81,10 @@ class Trainer:
         self.pictures, self.on_device = pictures, DeviceCrops(pictures, self.recipe.crops, self.device)
 
     # --- state -----------------------------------------------------------------------------------------------------
+
+    def trained(self) -> Model:
+        """The network as it is now, with its description."""
+        return Model(self.model, about(self.recipe))
 
     def state(self) -> dict[str, Any]:
         """The same by however many processes; each has to ask, since queue and counts are divided over them."""

@@ -98,13 +98,13 @@ def train_classifier(
 
 
 def _train(job: Job, folder: RunFolder, overwrite: bool, screen: Screen, track: Sequence[str] | None) -> dict[str, Any]:
-    recipe, model = job.recipe, job.model
+    recipe = job.recipe
     state = None if overwrite else newest_checkpoint(folder, screen.notice)
     refuse_disagreeing_jobs(job, state)
     origin = job.origin
     if state is not None:
         job = numbered_as_before(job, list(About.from_json(state["about"]).classes))
-    trainer = ClassifierTrainer(recipe, model.network, model.about, job.train, origin.fingerprint, job.device)
+    trainer = ClassifierTrainer(recipe, job.model, job.train, origin.fingerprint, job.device)
     if state is not None:
         refuse_other_origin(folder, state, origin)
         trainer.restore(state)

@@ -113,7 +113,7 @@ def _train(
     results = outcome(job, {POOLED: found}, {}, _protocol(job, recipe, probe))
     results |= _of_grid(probe)
     results |= {"seconds": round(time.monotonic() - started, 1), "run": str(folder.path)}
-    save_model(folder.model, with_classifier(job.model.network, job.model.about, head, tuple(job.classes)))
+    save_model(folder.model, with_classifier(job.model, head, tuple(job.classes)))
     finish(job, results, found, folder, screen.notice)
     return results
 

@@ -19,7 +19,7 @@ from swav_cli.core.micro_batch import MicroBatch, in_micro_batches
 from swav_cli.core.multicrop import Reduction
 from swav_cli.core.swav import Trainer
 from swav_cli.core.verdict import Verdict, verdict
-from swav_cli.core.weights import Model, about, save_model, weights_digest
+from swav_cli.core.weights import save_model, weights_digest
 from swav_cli.data.paths import expanded
 from swav_cli.data.pictures import Pictures, tell
 from swav_cli.data.reading.cache import CachedPictures, cached
@@ -234,7 +234,7 @@ def _trainer(
         words.append(f"going on at step {trainer.course.step} of {trainer.plan.steps}")
     elif init_from is not None:
         words.append(f"started from {init_from}: {start_from(trainer.model, init_from, screen.notice)}")
-    refuse_disagreement(lambda: {"weights to start from": weights_digest(Model(trainer.model, about(run.recipe)))[:8]})
+    refuse_disagreement(lambda: {"weights to start from": weights_digest(trainer.trained())[:8]})
     return trainer, words
 
 
@@ -331,7 +331,7 @@ def _stop_where_collapsed(step: Step, told: Verdict) -> None:
 
 
 def _save_model(trainer: Trainer, folder: RunFolder) -> None:
-    first_decides(lambda: save_model(folder.model, Model(trainer.model, about(trainer.recipe))))
+    first_decides(lambda: save_model(folder.model, trainer.trained()))
 
 
 def _judged_on_the_way(trainer: Trainer, judge: Judge | None, step: Step, screen: Screen) -> dict[str, Any]:

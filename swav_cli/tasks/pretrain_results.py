@@ -142,7 +142,7 @@ def _draw_prototypes(trainer: Trainer, path: Path) -> None:
     sample = Limited(trainer.pictures.some(HELD), LOOKED_THROUGH, recipe.training.seed)
     workers = pick_readers(recipe.training.workers, trainer.pictures, trainer.device)
     how = Inference(trainer.device, recipe.training.precision, workers=workers)
-    rows, scores = prototype_scores(Model(trainer.model, about(recipe)), sample, how)
+    rows, scores = prototype_scores(trainer.trained(), sample, how)
     first_decides(lambda: _save_nearest(path, sample, rows, scores))
 
 

@@ -24,6 +24,7 @@ from swav_cli.core.device import pick_device
 from swav_cli.core.health import effective_rank
 from swav_cli.core.multicrop import MultiCrop
 from swav_cli.core.swav import Trainer
+from swav_cli.core.weights import Model
 from swav_cli.data.reading.loader import Crops
 from swav_cli.data.sources import ShapePictures
 from swav_cli.errors import UserError
@@ -83,7 +84,7 @@ def test_a_classifiers_step_needs_no_float64(schema: Any) -> None:
     pictures = ShapePictures(40, 0, "train")
     recipe = classifier_recipe(schema)
     with WithoutFloat64():
-        trainer = ClassifierTrainer(recipe, ABOUT.build(), ABOUT, pictures, "", APPLE)
+        trainer = ClassifierTrainer(recipe, Model(ABOUT.build(), ABOUT), pictures, "", APPLE)
         trainer.model.train()
         augment = AugmentRecipe(jitter=0, grayscale=0, blur=0)
         crops = MultiCrop([CropRecipe(count=1, size=16, scale=(0.5, 1.0))], augment, 0)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from swav_cli.core.classifier import ClassifierTrainer, rate_share, with_classifier
-from swav_cli.core.weights import About
+from swav_cli.core.weights import About, Model
 from swav_cli.data.decoding.formats import BadPicture
 from swav_cli.data.reading.loader import Batch
 from swav_cli.data.sources import open_pictures
@@ -40,7 +40,7 @@ def network() -> Any:
 
 
 def trainer_of(recipe: LinearRecipe | FinetuneRecipe, count: int = 40) -> ClassifierTrainer:
-    return ClassifierTrainer(recipe, network(), ABOUT, open_pictures(f"shapes:{count}"), "f", CPU)
+    return ClassifierTrainer(recipe, Model(network(), ABOUT), open_pictures(f"shapes:{count}"), "f", CPU)
 
 
 def linear(*overrides: str) -> LinearRecipe:
@@ -199,7 +199,7 @@ def test_a_classifier_takes_the_place_of_another() -> None:
 
     other = replace(ABOUT, classes=("x", "y", "z"))
     head = torch.nn.Linear(32, 2)
-    model = with_classifier(other.build(), other, head, ("a", "b"))
+    model = with_classifier(Model(other.build(), other), head, ("a", "b"))
     made, about = model.network, model.about
     assert about.classes == ("a", "b")
     assert torch.equal(made.fc.weight, head.weight)
