@@ -21,10 +21,10 @@ IMAGENET_BANK, IMAGENET_QUERIES, CLASSES = 1_281_167, 50_000, 1000
 MIB = 2**20
 
 
-def made_up(rows: int, dim: int) -> Tensor:  # (rows, dim) float16, without ever holding them in float32
+def made_up(rows: int, dim: int, device: str) -> Tensor:  # (rows, dim) float16, without ever holding them in float32
     features = torch.empty(rows, dim, dtype=torch.float16)
-    for part in features.split(4096):
-        part.copy_(torch.randn(part.shape))
+    for part in features.split(16_384):
+        part.copy_(torch.randn(part.shape, device=device, dtype=torch.float32))
     return features
 
 
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=2048)
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
-    bank, queries = made_up(options.bank, options.dim), made_up(options.queries, options.dim)
+    bank, queries = (made_up(rows, options.dim, options.device) for rows in (options.bank, options.queries))
     bank_labels, query_labels = (torch.randint(CLASSES, (len(rows),)) for rows in (bank, queries))
     few = [LabelledRows(*(side[:64] for side in sides)) for sides in ((bank, bank_labels), (queries, query_labels))]
     knn_accuracies(*few, device=options.device)  # to warm up

@@ -1,6 +1,6 @@
 """Pictures a second on one core: our crops against plain torchvision transforms on PIL pictures.
 
-    python benchmarks/loader.py FOLDER [--pictures 100] [--rounds 5]
+    python benchmarks/loader.py [FOLDER] [--pictures 100] [--rounds 5]
 
 Both make SwAV's eight crops of every picture (two of 224 pixels, six of 96) from its file. Ours end as uint8 with
 colours left to the training device; torchvision's end coloured and normalised. What the colours cost where the device
@@ -16,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from PIL import Image, ImageFilter
@@ -28,6 +29,7 @@ from swav_cli.data.pictures import Pictures
 from swav_cli.data.reading.loader import Batch, Crops
 from swav_cli.data.sources import open_pictures
 from swav_cli.recipe.schema import AugmentRecipe, CropRecipe
+from swav_cli.tasks.bench.made_up import PHOTO, Clouds, as_files
 
 SIZES = [CropRecipe(count=2, size=224, scale=(0.14, 1.0)), CropRecipe(count=6, size=96, scale=(0.05, 0.14))]
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
@@ -81,15 +83,8 @@ def colours(batches: list[Batch]) -> None:
             first += crops.shape[1]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="pictures, such as some hundred of ImageNet's")
-    parser.add_argument("--pictures", type=int, default=100, help="how many of them")
-    parser.add_argument("--rounds", type=int, default=5)
-    options = parser.parse_args()
-
+def compare(pictures: Pictures, rounds: int) -> None:
     torch.set_num_threads(1)
-    pictures = open_pictures(str(options.folder), limit=options.pictures)
     count = len(pictures)
     paths = [pictures.name(index) for index in range(count)]
     batches = list(with_ours(pictures))
@@ -100,13 +95,13 @@ def main() -> None:
         "our colours, on the CPU": lambda: colours(batches),
     }
     seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(options.rounds + 1):
+    for _ in range(rounds + 1):
         for name, way in ways.items():
             start = time.perf_counter()
             way()
             seconds[name].append(time.perf_counter() - start)
 
-    print(f"{count} pictures, {options.rounds} rounds after one to warm up, one core; medians")
+    print(f"{count} pictures, {rounds} rounds after one to warm up, one core; medians")
     print(f"{'':32}{'ms a picture':>14}{'pictures/s':>12}{'times torchvision':>19}")
     median = {name: statistics.median(taken[1:]) / count for name, taken in seconds.items()}
     both = median["ours, colours left out"] + median["our colours, on the CPU"]
@@ -116,6 +111,21 @@ def main() -> None:
     pairs = zip(seconds["torchvision transforms on PIL"], seconds["ours, colours left out"], strict=True)
     ratios = [theirs / ours for theirs, ours in list(pairs)[1:]]
     print(f"round by round, ours with colours left out is {min(ratios):.1f} to {max(ratios):.1f} times as fast")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, nargs="?", help="some hundred of ImageNet's; made up where none is named")
+    parser.add_argument("--pictures", type=int, default=100, help="how many of them")
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+
+    with TemporaryDirectory() as made:
+        if options.folder is None:
+            files = as_files(Clouds(options.pictures, PHOTO), options.pictures, Path(made))
+        else:
+            files = open_pictures(str(options.folder), limit=options.pictures)
+        compare(files, options.rounds)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ _HOMES = {
     "SwAV": "swav_cli.core.model",
     "UserError": "swav_cli.errors",
     "assign_codes": "swav_cli.core.objective",
+    "bench": "swav_cli.tasks.bench.measure",
     "export_model": "swav_cli.tasks.export",
     "describe_model": "swav_cli.tasks.models",
     "examine": "swav_cli.tasks.doctor.examine",

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from swav_cli.commands.bench import bench
 from swav_cli.commands.clusters import clusters
 from swav_cli.commands.doctor import doctor
 from swav_cli.commands.eval import evaluate
@@ -58,6 +59,7 @@ app.command()(watch)
 app.command()(runs)
 app.command()(track)
 app.command()(doctor)
+app.command()(bench)
 app.add_typer(recipes, name="recipes")
 app.add_typer(models, name="models")
 

@@ -31,7 +31,8 @@ IMPORTED = (
     "swav_cli.tasks.predict", "swav_cli.tasks.classifier", "swav_cli.tasks.extract", "swav_cli.tasks.eval",
     "swav_cli.tasks.pretrain", "swav_cli.tasks.linear_eval_cached", "swav_cli.tasks.export",
     "swav_cli.tasks.clusters", "sklearn.cluster", "sklearn.decomposition", "scipy.optimize",
-    "swav_cli.tasks.doctor.examine", "torchvision", "swav_cli.tasks.report", "bokeh.plotting", "jinja2", "pytest",
+    "swav_cli.tasks.bench.measure", "swav_cli.tasks.doctor.examine", "torchvision", "swav_cli.tasks.report",
+    "bokeh.plotting", "jinja2", "pytest",
 )  # fmt: skip
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Literal, NamedTuple
@@ -15,6 +14,7 @@ from torch import Tensor
 from swav_cli.core.derive import Derived, with_value
 from swav_cli.core.multicrop import draw_colours
 from swav_cli.core.swav import Trainer
+from swav_cli.core.timing import laps
 from swav_cli.core.train import quickest_convolutions
 from swav_cli.data.pictures import Pictures
 from swav_cli.data.reading.loader import Batch
@@ -79,7 +79,7 @@ def _found(recipe: Recipe, own: int, device: torch.device) -> int:
             return fits(recipe, count, own, device)
         except RuntimeError as error:  # such as a kernel that counts no further than 2^31: a smaller part may do
             failures.append(error.with_traceback(None))  # whose frames hold the step's tensors
-        _give_back(device)
+        give_back(device)
         return False
 
     found = largest_that_fits(wanted, has_room)
@@ -136,11 +136,11 @@ def tried(
     """
     with quickest_convolutions() if searches else nullcontext():
         found = _steps_in_room(recipe, count, own, device, spare, steps)
-    _give_back(device)
+    give_back(device)
     return found
 
 
-def _give_back(device: torch.device) -> None:
+def give_back(device: torch.device) -> None:
     """Memory of what is no longer used."""
     gc.collect()
     if device.type == "cuda":
@@ -157,14 +157,10 @@ def _steps_in_room(
         # What cuDNN tries takes memory too, as in the run. One that finds no room must not leave the others waiting.
         with distributed.alone():
             parts = min(own // count, MOST_PARTS)
-            trainer = _at_its_fullest(recipe, count * parts, parts, world, device)
+            trainer = _trainer_of_one(recipe, count * parts, parts, world, device)
             kept_free = _kept_free(trainer, own - count * parts, world, spare)
-            batch = made_up_batch(recipe, count)
-            seconds = []
-            for _ in range(steps):
-                began = time.monotonic()
-                trainer.train_step([batch] * parts)  # which waits for all of the step
-                seconds.append(time.monotonic() - began)
+            batch = [made_up_batch(recipe, count)] * parts
+            seconds = laps(lambda: trainer.train_step(batch), device, steps, alone=False)
             del kept_free
         most = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
         return Tried(count * parts, tuple(seconds), most)
@@ -193,8 +189,8 @@ class MadeUp(Pictures):
         return self.source
 
 
-def _at_its_fullest(recipe: Recipe, batch: int, parts: int, world: int, device: torch.device) -> Trainer:
-    """One of so many processes at its fullest: the queue full, the prototypes trained. Nothing is learnt."""
+def _trainer_of_one(recipe: Recipe, batch: int, parts: int, world: int, device: torch.device) -> Trainer:
+    """One of so many processes at its fullest."""
     training = recipe.training.model_copy(
         # Compiled networks take less memory, and minutes to make.
         update={"batch_size": batch, "accumulate": parts, "sync_batchnorm": False, "compile": False}
@@ -202,10 +198,15 @@ def _at_its_fullest(recipe: Recipe, batch: int, parts: int, world: int, device: 
     length = settled(recipe.loss.queue.length) // world
     queue = recipe.loss.queue.model_copy(update={"length": length})
     loss = recipe.loss.model_copy(update={"queue": queue})
-    trainer = Trainer(recipe.model_copy(update={"training": training, "loss": loss}), MadeUp(batch), device)
+    return at_its_fullest(recipe.model_copy(update={"training": training, "loss": loss}), MadeUp(batch), device)
+
+
+def at_its_fullest(recipe: Recipe, pictures: Pictures, device: torch.device) -> Trainer:
+    """A trainer whose steps cost what most of a run's do: the queue full, the prototypes trained. Nothing is learnt."""
+    trainer = Trainer(recipe, pictures, device)
     trainer.plan = trainer.plan._replace(peak_lr=0.0, final_lr=0.0, warmup_lr=0.0, frozen_steps=0, queue_from=0)
     if trainer.queue is not None:
-        trainer.queue.filled = length
+        trainer.queue.filled = settled(recipe.loss.queue.length)
     trainer.model.train()
     return trainer
 

@@ -39,6 +39,12 @@ class Pace(NamedTuple):
     enough_workers: int  # that keep up with training
 
 
+def sample_in_memory(pictures: Pictures, seed: int) -> Pictures:
+    """Some of the pictures, decoded, to be measured in place of all."""
+    some = Limited(pictures, CACHED_SAMPLE, seed) if len(pictures) > CACHED_SAMPLE else pictures
+    return CachedPictures(some, max(1, own_processors()))
+
+
 def measure_reading(recipe: Recipe, pictures: Pictures, in_memory: bool, seconds: float) -> Reading:
     """Pictures read and their crops cut on one core, as a worker does it, for so long.
 
@@ -51,8 +57,7 @@ def measure_reading(recipe: Recipe, pictures: Pictures, in_memory: bool, seconds
     seconds_once = 0.0
     if in_memory:
         began = time.monotonic()
-        some = Limited(pictures, CACHED_SAMPLE, recipe.training.seed) if len(pictures) > CACHED_SAMPLE else pictures
-        pictures = CachedPictures(some, max(1, own_processors()))
+        pictures = sample_in_memory(pictures, recipe.training.seed)
         seconds_once = (time.monotonic() - began) / len(pictures)
     crops = Crops(pictures, MultiCrop(recipe.crops, recipe.augment, recipe.training.seed))
     order = epoch_order(len(pictures), recipe.training.seed, 0)

@@ -5,13 +5,8 @@ On CUDA in a process of its own, so that a GPU that is too small ends nothing bu
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import threading
 import time
 from collections.abc import Callable
-from multiprocessing.connection import Connection, wait
 from typing import NamedTuple
 
 import torch
@@ -19,7 +14,8 @@ import torch
 from swav_cli.core.device import own_device
 from swav_cli.core.estimate import estimate, processor_bytes
 from swav_cli.core.micro_batch import Tried, divisors, tried
-from swav_cli.errors import first_line, silent
+from swav_cli.core.own_process import in_own_process
+from swav_cli.errors import silent
 from swav_cli.recipe.schema import Recipe, settled
 
 SPARE = 0.1  # of the memory, which stays free
@@ -30,7 +26,6 @@ LESS = 0.93  # of a number that found no room is tried next
 LIBRARIES = 0.97  # of the memory is torch's; the rest is that of CUDA's libraries
 MANY = 64  # pictures of a second trial, where the recipe's own batch finds no room
 MOST = 65_536  # pictures at a time that are looked for
-PATIENCE = 0.2  # seconds between two looks at a process
 WORST = 600  # seconds that a process may take beside its trials, on a machine that is busy
 
 
@@ -158,10 +153,6 @@ def _trial(batch: int, wanted: int, best: Known | None, largest: int, is_measure
 # --- in a process of its own -----------------------------------------------------------------------------------------
 
 
-class TrialFailed(Exception):
-    """The process of a trial ended without a word, or did not end."""
-
-
 def apart(recipe: Recipe, device: str, seconds: float, progress: Callable[[], object] = silent) -> Trial:
     """`on_gpu` in a process of its own, which ends with this one, however that ends.
 
@@ -170,46 +161,11 @@ def apart(recipe: Recipe, device: str, seconds: float, progress: Callable[[], ob
         progress: called now and then.
 
     Raises:
-        TrialFailed: with the reason.
+        ProcessFailed: with the reason.
     """
-    context = multiprocessing.get_context("spawn")  # a GPU does not outlive a fork
-    here, there = context.Pipe(duplex=False)
-    process = context.Process(
-        target=_answer, args=(there, recipe.model_dump(mode="json"), device, seconds), daemon=True
-    )
-    process.start()
-    there.close()
-    patience = time.monotonic() + 3 * seconds + WORST
-    try:
-        while not here.poll(PATIENCE):
-            progress()
-            if time.monotonic() > patience:
-                raise TrialFailed("it took too long")
-        answer = here.recv()
-    except EOFError:
-        process.join(PATIENCE)
-        raise TrialFailed(f"its process ended with exit code {process.exitcode}") from None
-    finally:
-        process.kill()
-        process.join()
-        here.close()
-    if isinstance(answer, str):
-        raise TrialFailed(answer)
-    return Trial(*answer)
+    told = recipe.model_dump(mode="json"), device, seconds
+    return Trial(*in_own_process(_tried_there, told, 3 * seconds + WORST, progress))
 
 
-def _answer(told: Connection, recipe: dict[str, object], device: str, seconds: float) -> None:
-    """What the process does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal; the other ends this one
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    try:
-        told.send(tuple(on_gpu(Recipe.model_validate(recipe), own_device(device), seconds)))
-    except Exception as error:  # told by the other process
-        told.send(first_line(error))
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)
+def _tried_there(recipe: dict[str, object], device: str, seconds: float) -> tuple[object, ...]:
+    return tuple(on_gpu(Recipe.model_validate(recipe), own_device(device), seconds))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from typing import Any, NamedTuple
 
@@ -120,7 +120,7 @@ def stream_features(
     how: Inference = PLAIN,
     indices: Sequence[int] | None = None,
     reader: type[Squares] = Squares,
-) -> Iterator[Rows]:
+) -> Generator[Rows, None, None]:
     """What a function makes of every picture, or of those named by `indices`, in their order and a batch at a time.
 
     Args:

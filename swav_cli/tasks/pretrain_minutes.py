@@ -12,9 +12,10 @@ import torch
 from swav_cli.core.budget import Speed, Wish, as_planned, plan_to, times
 from swav_cli.core.derive import Derived, settle_numbers, with_values
 from swav_cli.core.estimate import estimate, estimate_disk
+from swav_cli.core.own_process import ProcessFailed
 from swav_cli.core.pace import CACHED_SAMPLE, measure_reading, pace_of
 from swav_cli.core.smaller import largest_crop
-from swav_cli.core.trial import TrialFailed, apart, on_processor
+from swav_cli.core.trial import apart, on_processor
 from swav_cli.data.pictures import Limited, Pictures
 from swav_cli.data.reading.cache import CachedPictures, free_memory, is_kept
 from swav_cli.data.reading.limits import own_processors
@@ -160,7 +161,7 @@ def _trained(recipe: Recipe, device: torch.device) -> float:
         return on_processor(recipe, device, STEPS, free_memory()).rate
     try:
         return apart(recipe, str(device), STEPS_ON_GPU).rate
-    except TrialFailed as error:
+    except ProcessFailed as error:
         raise UserError(f"--minutes: steps could not be timed on {device}: {error}") from None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from typing import Any
 
 import pytest
@@ -9,10 +10,10 @@ import torch
 
 from swav_cli.core import trial
 from swav_cli.core.micro_batch import Tried
-from swav_cli.core.trial import TrialFailed, apart, on_gpu, on_processor
+from swav_cli.core.own_process import ProcessFailed
+from swav_cli.core.trial import apart, on_gpu, on_processor
 from swav_cli.recipe.schema import Recipe
 from tests.conftest import tiny_recipe
-from tests.processes import living_children
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 TOTAL, WEIGHTS, A_PICTURE = 1_000_000, 60_000, 1_000  # bytes of a GPU that is made up
@@ -85,9 +86,9 @@ def test_on_a_processor_true_steps_are_timed_and_room_is_estimated() -> None:
 
 
 def test_a_process_of_its_own_tells_what_went_wrong_and_is_gone() -> None:
-    with pytest.raises(TrialFailed, match="--device cuda:0: not on this machine"):
+    with pytest.raises(ProcessFailed, match="--device cuda:0: not on this machine"):
         apart(tiny_recipe(), "cuda:0", 1)
-    assert living_children() == []
+    assert multiprocessing.active_children() == []
 
 
 def test_a_process_of_its_own_ends_where_this_one_is_stopped() -> None:
@@ -96,4 +97,4 @@ def test_a_process_of_its_own_ends_where_this_one_is_stopped() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         apart(tiny_recipe(), "cuda:0", 1, progress=stopped)
-    assert living_children() == []
+    assert multiprocessing.active_children() == []

@@ -24,7 +24,6 @@ SHELL = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 # What the docs name of other programs.
 OF_TORCHRUN = {"--nproc-per-node", "--nnodes", "--rdzv-backend", "--rdzv-endpoint", "--rdzv-id", "--max-restarts"}
 OF_LAUNCHERS = {"--gpus-per-node", "--gpus-per-task", "--hostfile"}
-OF_BENCHMARKS = {"--batch"}
 OF_EMBEDDING_ATLAS = {"--x", "--y", "--neighbors", "--image", "--text"}
 OF_TRACKERS = {"--logdir"}
 
@@ -60,7 +59,7 @@ def test_every_command_and_option_is_in_the_docs(words: str) -> None:
 
 def test_every_option_in_the_docs_is_there() -> None:
     known = {"--help"}.union(*map(options, commands().values()))
-    others = OF_TORCHRUN | OF_LAUNCHERS | OF_BENCHMARKS | OF_EMBEDDING_ATLAS | OF_TRACKERS
+    others = OF_TORCHRUN | OF_LAUNCHERS | OF_EMBEDDING_ATLAS | OF_TRACKERS
     assert {option for page in DOCS for option in OPTION.findall(text(page))} - known == others
 
 

@@ -61,6 +61,7 @@ COMMANDS: list[tuple[str, Sequence[str]]] = [
     ("index a.tar", ["a.tar.index.npz"]),
     ("doctor --report", []),
     ("doctor tiny.yaml --data a.tar --set training.batch_size=4 --set loss.queue.length=0 --minutes 0.1 --json", []),
+    ("bench tiny.yaml --minutes 0.02 --only run,inference", []),
     ("models", []),
     ("models show swav-800e", []),
     ("models show runs/learnt", []),

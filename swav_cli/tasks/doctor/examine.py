@@ -129,8 +129,9 @@ def _measured(
     Args:
         seconds: for both, roughly.
     """
+    from swav_cli.core.own_process import ProcessFailed
     from swav_cli.core.pace import measure_reading
-    from swav_cli.core.trial import TrialFailed, apart, on_processor
+    from swav_cli.core.trial import apart, on_processor
     from swav_cli.data.reading.cache import free_memory, would_be_cached
     from swav_cli.data.shards.streams import StreamPictures
     from swav_cli.tasks.doctor import speed
@@ -146,6 +147,6 @@ def _measured(
                 trial = apart(recipe, str(device), (1 - READING) * seconds)
             else:
                 trial = on_processor(recipe, device, (1 - READING) * seconds, free_memory())
-    except (UserError, TrialFailed) as error:
+    except (UserError, ProcessFailed) as error:
         return [speed.check_not_measured(error)]
     return speed.check_speed(speed.Measured(recipe, pictures, look, reading, trial, device))

@@ -1,0 +1,1 @@
+"""What `swav bench` measures, part by part."""
