@@ -76,7 +76,7 @@ def work(options: argparse.Namespace) -> None:
         pictures = open_pictures("shapes:512")
         recipe, _ = derive(recipe, pictures, torch.device("cpu"))
         trainer = Trainer(recipe, pictures, torch.device("cpu"))
-        trainer.train_mode()
+        trainer.model.train()
         order = Order(512, options.batch, 1, 0, 0, 1, distributed.local_share)
         batches = load_batches(pictures, trainer.multicrop, order, 0)
         trainer.train_step([next(batches)])
