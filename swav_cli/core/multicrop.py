@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -68,7 +68,8 @@ class MultiCrop:
         return boxes, torch.from_numpy(draw_colours(generator, len(boxes), self.augment))
 
 
-class Reduction(NamedTuple):
+@dataclass(frozen=True)
+class Reduction:
     """By what JPEGs may be decoded smaller, so that the smallest box of any crop still has twice the crop's size.
 
     >>> reduction = Reduction.of([CropRecipe(count=2, size=128, scale=(0.25, 1.0))])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Iterator
-from typing import NamedTuple, cast
+from typing import Literal, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -84,7 +84,7 @@ def decode_plain(
         content = _without(content, noted)
     by = reduce(frame.height, frame.width) if reduce is not None else 1
     try:
-        mode = "RGB" if channels == 3 else "GRAY"
+        mode: Literal["RGB", "GRAY"] = "RGB" if channels == 3 else "GRAY"
         picture = cast(Tensor, decode_jpeg(content, mode=mode)) if by == 1 else _decode_smaller(content, channels, by)
     except (RuntimeError, OSError):
         return None
