@@ -13,7 +13,8 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from swav_cli.core.deepcluster import DeepCluster, make_trainer
 from swav_cli.core.swav import Trainer
 from swav_cli.data.reading.loader import load_batches
 from swav_cli.data.sources import ShapePictures
@@ -66,6 +68,18 @@ def steps(*overrides: str, count: int = 14) -> dict[str, Any]:
         found.append(trainer.train_step([next(batches) for _ in range(parts)]))
     health = {name: value for name, value in trainer.health(1.0)._asdict().items() if value is not None}
     return {**trainer.state(), "steps": torch.tensor(found, dtype=torch.float64), "health": health}
+
+
+def clusters(*overrides: str, count: int = 8) -> dict[str, Any]:
+    """The same by DeepCluster-v2, from the first look at all pictures into the second epoch; some are left out."""
+    wanted = ("objective=deepcluster2", "loss.queue.length=0", "loss.freeze_prototypes_steps=0")
+    recipe = tiny_recipe(*RUN, *wanted, "training.precision=float64", *overrides)
+    trainer = make_trainer(recipe, ShapePictures(COUNT + 5, 0, "train"), CPU)
+    assert isinstance(trainer, DeepCluster)
+    trainer.remember_all(0)
+    with closing(trainer.steps(0)) as steps:
+        found = [(step.loss, step.gradient_norm) for step in islice(steps, count)]
+    return {**trainer.state(), "steps": torch.tensor(found, dtype=torch.float64)}
 
 
 def _batches(trainer: Trainer) -> Any:
@@ -162,6 +176,8 @@ SCENARIOS: dict[str, Callable[[], dict[str, Any]]] = {
     "apart": lambda: steps("training.precision=float64"),
     "two-parts": lambda: steps("training.precision=float64", "training.accumulate=2"),
     "three-parts": lambda: steps("training.precision=float64", "training.accumulate=3"),
+    "clusters": clusters,
+    "clusters-in-parts": lambda: clusters("training.accumulate=2"),
     "statistics": statistics,
     "stretch": a_stretch,
     "largest": largest,

@@ -82,9 +82,12 @@ def settle_numbers(recipe: Recipe, n: int, device: torch.device) -> tuple[Recipe
     recipe = settle(recipe, "training.epochs", *_epochs(n))
     recipe = settle(recipe, "model.prototypes", *_prototypes(n))
     batch, epochs, prototypes = _sizes(recipe)
-    recipe = settle(recipe, "loss.queue.length", *_queue_length(n, batch, prototypes))
+    queue, frozen = _queue_length(n, batch, prototypes), _frozen_steps(n, batch, epochs)
+    if recipe.objective == "deepcluster2":
+        queue, frozen = (0, "none: deepcluster2 remembers a whole epoch"), (0, "none: prototypes are never trained")
+    recipe = settle(recipe, "loss.queue.length", *queue)
     recipe = settle(recipe, "loss.queue.start_epoch", *_queue_start(recipe.loss.queue.length, epochs))
-    recipe = settle(recipe, "loss.freeze_prototypes_steps", *_frozen_steps(n, batch, epochs))
+    recipe = settle(recipe, "loss.freeze_prototypes_steps", *frozen)
     recipe = settle(recipe, "optimizer.lr", *_learning_rate(recipe.optimizer.name, batch))
     recipe = settle(recipe, "training.precision", *pick_precision(device))
     refuse_float64(recipe.training.precision, device)
@@ -261,7 +264,7 @@ def against_pictures(recipe: Recipe, n: int) -> list[str]:
 
 
 def _in_the_course(recipe: Recipe, n: int) -> list[str]:
-    batch, epochs, _ = _sizes(recipe)
+    batch, epochs, prototypes = _sizes(recipe)
     frozen, queue, start = recipe.loss.freeze_prototypes_steps, recipe.loss.queue.length, recipe.loss.queue.start_epoch
     assert frozen != "auto"
     assert queue != "auto"
@@ -275,6 +278,11 @@ def _in_the_course(recipe: Recipe, n: int) -> list[str]:
             f"loss.freeze_prototypes_steps ({frozen}) is not shorter than the run ({counted(steps, 'step')}: "
             f"{counted(epochs, 'epoch')} of {per_epoch}); prototypes would never train. "
             f"Try --set loss.freeze_prototypes_steps={less}"
+        )
+    if recipe.objective == "deepcluster2" and prototypes > per_epoch * batch:
+        problems.append(
+            f"model.prototypes ({prototypes}) are more than the pictures of an epoch ({per_epoch * batch}), from which "
+            f"k-means begins; try --set model.prototypes={max(2, n // 10)}"
         )
     full_at = start * per_epoch + math.ceil(queue / batch)
     if queue > n:

@@ -53,14 +53,15 @@ class DiskEstimate(NamedTuple):
     run_bytes: int  # the most that a run's folder takes: the last two checkpoints, the next, those kept, the weights
 
 
-def estimate_disk(recipe: Recipe, needs: Estimate) -> DiskEstimate:
-    """What a run writes. A checkpoint holds weights, the optimiser's memory, the queue."""
+def estimate_disk(recipe: Recipe, needs: Estimate, pictures: int) -> DiskEstimate:
+    """What a run writes. A checkpoint holds weights, the optimiser's memory, and the queue or an epoch's embeddings."""
     weights = 4 * needs.parameters
-    queue = 4 * len(recipe.assigned_crops) * settled(recipe.loss.queue.length) * recipe.model.embedding_dim
-    checkpoint = needs.weights_bytes - weights + queue  # no gradients
+    kept = pictures if recipe.objective == "deepcluster2" else settled(recipe.loss.queue.length)
+    embeddings = 4 * len(recipe.assigned_crops) * kept * recipe.model.embedding_dim
+    checkpoint = needs.weights_bytes - weights + embeddings  # no gradients
     every = recipe.checkpoint.keep_epochs
-    kept = settled(recipe.training.epochs) // every if every else 0
-    return DiskEstimate(checkpoint, checkpoint * (3 + kept) + weights)
+    for_good = settled(recipe.training.epochs) // every if every else 0
+    return DiskEstimate(checkpoint, checkpoint * (3 + for_good) + weights)
 
 
 def _activations(model: SwAV, recipe: Recipe) -> int:
@@ -84,6 +85,8 @@ def _activations(model: SwAV, recipe: Recipe) -> int:
     crops = [torch.empty(crop.count, channels, crop.size, crop.size, device="meta") for crop in recipe.crops]
     with torch.no_grad():
         model(crops)
+    if recipe.objective == "deepcluster2":  # the network computes the scores of one head, and the loss those of all
+        counted.kept += recipe.loss.clusters.heads * recipe.crop_count * settled(recipe.model.prototypes)
     return counted.kept + counted.largest_block
 
 

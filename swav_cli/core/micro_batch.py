@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from swav_cli.core.deepcluster import make_trainer
 from swav_cli.core.derive import Derived, with_value
 from swav_cli.core.multicrop import draw_colours
 from swav_cli.core.swav import Trainer
@@ -203,7 +204,7 @@ def _trainer_of_one(recipe: Recipe, batch: int, parts: int, world: int, device: 
 
 def at_its_fullest(recipe: Recipe, pictures: Pictures, device: torch.device) -> Trainer:
     """A trainer whose steps cost what most of a run's do: the queue full, the prototypes trained. Nothing is learnt."""
-    trainer = Trainer(recipe, pictures, device)
+    trainer = make_trainer(recipe, pictures, device)
     trainer.plan = trainer.plan._replace(peak_lr=0.0, final_lr=0.0, warmup_lr=0.0, frozen_steps=0, queue_from=0)
     if trainer.queue is not None:
         trainer.queue.filled = settled(recipe.loss.queue.length)

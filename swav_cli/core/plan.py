@@ -58,4 +58,6 @@ def make_model(recipe: Recipe) -> SwAV:
         model = about(recipe).build(zero_init_residual=recipe.model.zero_init_residual)
     if recipe.training.checkpoint_activations:
         model.recompute_blocks()
+    if recipe.objective == "deepcluster2":  # whose prototypes are centroids
+        model.prototypes.requires_grad_(False)
     return model

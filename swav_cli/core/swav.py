@@ -1,7 +1,8 @@
 """SwAV pretraining (arXiv 2006.09882, algorithm 1): the state of a run, and its step.
 
-The step is `Trainer.train_step`: views, forward, codes, loss, backward, update. What it calls stands in a file each:
-`photometric.recolour`, `model.SwAV`, `sinkhorn.sinkhorn`, `objective.swapped_prediction`, `optimizer.LARS`.
+The step is `Trainer.train_step`, and in it `Trainer.gradients`: views, forward, codes, loss, backward, update. What
+they call stands in a file each: `photometric.recolour`, `model.SwAV`, `sinkhorn.sinkhorn`, `optimizer.LARS`,
+`objective.swapped_prediction`.
 """
 
 from __future__ import annotations
@@ -156,17 +157,8 @@ class Trainer:
         """
         for group in self.optimizer.param_groups:
             group["lr"] = self.plan.lr(self.course.step)
-        self.model.normalize_prototypes()
         self.optimizer.zero_grad()
-        if len(parts) == 1:
-            embeddings, scores = self.forward(self.views(parts[0]))  # (V, B, D) and (V, B, K)
-            assigned = self.recipe.assigned_crops
-            codes = self.codes(chosen(embeddings.detach(), assigned), chosen(scores.detach(), assigned))  # (A, B, K)
-            loss = swapped_prediction(scores, codes, assigned, self.recipe.loss.temperature)
-            self.backward(loss)
-        else:
-            loss = self.backward_in_parts(parts)
-        loss = distributed.mean_over_processes(loss.detach())
+        loss = distributed.mean_over_processes(self.gradients(parts))
         distributed.average_running_statistics(self.model)
         if self.course.step < self.plan.frozen_steps:
             self.model.prototypes.weight.grad = None  # optimizers leave out what has no gradient
@@ -178,6 +170,18 @@ class Trainer:
         self.optimizer.step()
         self.course.step += 1
         return told, norm
+
+    def gradients(self, parts: list[Batch]) -> Tensor:
+        """Gradients of a batch, and its loss: every crop predicts the codes of the others."""
+        self.model.normalize_prototypes()
+        if len(parts) > 1:
+            return self.backward_in_parts(parts)
+        embeddings, scores = self.forward(self.views(parts[0]))  # (V, B, D) and (V, B, K)
+        assigned = self.recipe.assigned_crops
+        codes = self.codes(chosen(embeddings.detach(), assigned), chosen(scores.detach(), assigned))  # (A, B, K)
+        loss = swapped_prediction(scores, codes, assigned, self.recipe.loss.temperature)
+        self.backward(loss)
+        return loss.detach()
 
     def health(self, epoch_share: float) -> Health:
         """The numbers of the epoch that has ended; the model is in eval mode afterwards.

@@ -61,12 +61,13 @@ def verdict(recipe: Recipe, health: Health, share_of_ln_k: float, warm: bool) ->
 
 
 def _collapse(recipe: Recipe, health: Health, share_of_ln_k: float) -> Verdict | None:
-    if share_of_ln_k >= NEAR_LN_K and health.code_entropy >= FLAT and health.spread <= SPREAD:
+    has_codes = recipe.objective == "swav"  # those of clusters are never flat
+    if share_of_ln_k >= NEAR_LN_K and health.spread <= SPREAD and (health.code_entropy >= FLAT or not has_codes):
+        codes = f", codes are flat (entropy {health.code_entropy:.3f} of ln K)" if has_codes else ""
         return Verdict(
             "flat",
-            f"nothing is being learnt: the loss sits at ln K ({share_of_ln_k:.3f} of it), codes are flat (entropy "
-            f"{health.code_entropy:.3f} of ln K) and all pictures get nearly the same scores (spread "
-            f"{health.spread:.3f}). {_why_flat(recipe, health)}",
+            f"nothing is being learnt: the loss sits at ln K ({share_of_ln_k:.3f} of it){codes} and all pictures get "
+            f"nearly the same scores (spread {health.spread:.3f}). {_why_flat(recipe, health)}",
         )
     if share_of_ln_k >= ABOVE_LN_K and health.spread >= SURE:
         return Verdict(
@@ -76,13 +77,13 @@ def _collapse(recipe: Recipe, health: Health, share_of_ln_k: float) -> Verdict |
             f"try --set optimizer.lr={_tenth(recipe)}",
         )
     if health.rank < FEW_DIRECTIONS:
-        fixed = recipe.loss.epsilon_of_spread is None
+        softer = f", a larger loss.epsilon{'' if recipe.loss.epsilon_of_spread is None else '_least'}"
         return Verdict(
             "narrow",
             f"the network agrees with itself about next to nothing: embeddings use {health.rank:.1f} directions "
             f"(deviation {health.deviation:.2f} of 1), whatever the loss ({share_of_ln_k:.3f} of ln K). "
-            f"Try a lower rate (--set optimizer.lr={_tenth(recipe)}), a larger "
-            f"{'loss.epsilon' if fixed else 'loss.epsilon_least'}, or stronger augmentation",
+            f"Try a lower rate (--set optimizer.lr={_tenth(recipe)}){softer if has_codes else ''}, or stronger "
+            "augmentation",
         )
     return None
 
@@ -136,23 +137,22 @@ def _why_flat(recipe: Recipe, health: Health) -> str:
             "apart; train on different ones"
         )
     natural = first_spread(recipe.model.embedding_dim)
-    fixed = recipe.loss.epsilon_of_spread is None
-    if fixed and recipe.loss.epsilon > natural:
+    has_codes, fixed = recipe.objective == "swav", recipe.loss.epsilon_of_spread is None
+    if has_codes and fixed and recipe.loss.epsilon > natural:
         return (
             f"loss.epsilon ({recipe.loss.epsilon:g}) is above the spread with which scores begin "
             f"({natural:.3f}), so that codes were never sharp; try --set loss.epsilon={natural / 3:.2g}"
         )
     least = min(crop.scale[0] for crop in recipe.crops if crop.assign)
     if least < LITTLE_OF_A_PICTURE:
+        given = "codes" if has_codes else "targets"
         return (
-            f"Crops that give codes may show {least:.0%} of a picture, and two of them nothing in common; try "
+            f"Crops that give {given} may show {least:.0%} of a picture, and two of them nothing in common; try "
             "--set crops.0.scale='[0.4, 1.0]'"
         )
     sharper = "epsilon_of_spread=0.2" if fixed else f"epsilon_least={recipe.loss.epsilon_least / 2:.2g}"
-    return (
-        f"Try codes that stay sharp (--set loss.{sharper}), crops that share more of a picture (a larger "
-        "crops.0.scale), or a higher optimizer.lr"
-    )
+    first = f"codes that stay sharp (--set loss.{sharper})" if has_codes else "fewer prototypes"
+    return f"Try {first}, crops that share more of a picture (a larger crops.0.scale), or a higher optimizer.lr"
 
 
 def _tenth(recipe: Recipe) -> str:

@@ -20,6 +20,7 @@ def contradictions(recipe: Recipe) -> list[str]:
         *_in_batches(recipe),
         *_in_pictures(recipe),
         *_in_stream(recipe),
+        *_in_objective(recipe),
     ]
 
 
@@ -131,6 +132,35 @@ def _in_stream(recipe: Recipe) -> list[str]:
         found.append(
             f"data.cache ({str(data.cache).lower()}) keeps pictures that are read once, and data.train is a stream; "
             "set it to auto"
+        )
+    return found
+
+
+def _in_objective(recipe: Recipe) -> list[str]:
+    """What only the other objective has; epsilon and rounds of Sinkhorn always have a value, and are passed over."""
+    loss, usual = recipe.loss, type(recipe.loss.clusters)()
+    if recipe.objective == "swav":
+        return [
+            f"loss.clusters.{name} ({value}) is of objective deepcluster2, and objective is swav; set it to "
+            f"{getattr(usual, name)}"
+            for name, value in dict(loss.clusters).items()
+            if value != getattr(usual, name)
+        ]
+    found = []
+    if is_stream(recipe.data.train):
+        found.append(
+            "objective deepcluster2 knows each picture again in the next epoch, and data.train is a stream, whose "
+            "pictures have no numbers; name files, or set objective to swav"
+        )
+    if loss.queue.length not in (0, "auto"):
+        found.append(
+            f"loss.queue.length ({loss.queue.length}) is of objective swav: deepcluster2 remembers a whole epoch; set "
+            "it to 0"
+        )
+    if loss.freeze_prototypes_steps not in (0, "auto"):
+        found.append(
+            f"loss.freeze_prototypes_steps ({loss.freeze_prototypes_steps}) is of objective swav: prototypes of "
+            "deepcluster2 are centroids and never trained; set it to 0"
         )
     return found
 

@@ -26,7 +26,7 @@ class Course(NamedTuple):
 Courses = Mapping[str, Sequence[Course]]  # by the key in `metrics.jsonl`
 
 
-def normal_courses(name: str, train: str) -> Courses:
+def normal_courses(name: str, train: str, objective: str = "swav") -> Courses:
     """Of runs of a recipe on its own pictures; none where nobody has measured them, or the pictures are others.
 
     >>> sorted(normal_courses("quickstart", "shapes:5000"))
@@ -37,9 +37,13 @@ def normal_courses(name: str, train: str) -> Courses:
     Args:
         name: of the recipe.
         train: its pictures, as `data.train` has them.
+        objective: by which they are trained.
     """
     measured = _measured(name)
-    return measured if measured and load_recipe(name).data.train == train else {}
+    if not measured:
+        return {}
+    recipe = load_recipe(name)
+    return measured if (recipe.data.train, recipe.objective) == (train, objective) else {}
 
 
 @cache

@@ -134,6 +134,14 @@ class QueueRecipe(Part):
     )
 
 
+class ClustersRecipe(Part):
+    heads: Count = Field(
+        default=3,
+        description="of deepcluster2: so many clusterings, each with model.prototypes; the first one's are the model's",
+    )
+    iterations: Count = Field(default=10, description="of deepcluster2: rounds of k-means, at each epoch's start")
+
+
 class LossRecipe(Part):
     temperature: Positive = Field(default=0.1, description="of the prediction's softmax")
     epsilon: Annotated[float, Field(ge=0.01)] = Field(
@@ -152,6 +160,7 @@ class LossRecipe(Part):
         description="first steps, in which prototypes stay as they are; auto: one epoch of large data, else none",
     )
     queue: QueueRecipe = Field(default=QueueRecipe())
+    clusters: ClustersRecipe = Field(default=ClustersRecipe())
 
 
 class OptimizerRecipe(Part):
@@ -230,6 +239,10 @@ class Recipe(Part):
 
     name: RunName
     reference: Reference = None
+    objective: Literal["swav", "deepcluster2"] = Field(
+        default="swav",
+        description="swav: crops predict each other's codes; deepcluster2: clusters of the epoch before, by k-means",
+    )
     model: ModelRecipe = Field(default=ModelRecipe())
     data: DataRecipe
     crops: Annotated[list[CropRecipe], Field(min_length=1)]

@@ -61,11 +61,12 @@ class Screen:
         self, recipe: Recipe, derived: list[Derived], plan: Plan, pictures: Pictures, device: torch.device, path: Path
     ) -> None:
         """What is about to be trained."""
-        self._courses = normal_courses(recipe.name, recipe.data.train)
+        self._courses = normal_courses(recipe.name, recipe.data.train, recipe.objective)
         self._say(f"{recipe.name}: {describe_run(recipe, plan, pictures, device)}")
         for value in derived:
             self._say(f"  {value.key} = {value.told}  ({value.reason})")
-        self._say(f"  {describe_learning_rate(recipe, plan)}")
+        for line in (*describe_objective(recipe), describe_learning_rate(recipe, plan)):
+            self._say(f"  {line}")
         self._say(f"  run: {path}")
 
     def notice(self, text: str) -> None:
@@ -185,6 +186,17 @@ def why_the_first_step_is_long(device: torch.device, compiles: bool = False) -> 
     if compiles:
         return "torch.compile makes the network's kernels, once; some minutes"
     return "cuDNN tries its kernels, once; up to a minute" if device.type == "cuda" else None
+
+
+def describe_objective(recipe: Recipe) -> list[str]:
+    """What is not as SwAV has it."""
+    if recipe.objective == "swav":
+        return []
+    heads = counted(recipe.loss.clusters.heads, "clustering")
+    return [
+        f"deepcluster2: targets are {heads} of the epoch before; prototypes of the model are those of the first. "
+        "loss.epsilon and loss.sinkhorn_iterations are of swav, and not used"
+    ]
 
 
 def describe_learning_rate(recipe: Recipe, plan: Plan) -> str:

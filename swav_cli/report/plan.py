@@ -11,7 +11,7 @@ from swav_cli.core.plan import make_plan
 from swav_cli.errors import counted
 from swav_cli.recipe.file import dump_values
 from swav_cli.recipe.schema import Recipe, settled
-from swav_cli.report.console import describe_learning_rate
+from swav_cli.report.console import describe_learning_rate, describe_objective
 from swav_cli.report.words import size
 
 
@@ -25,6 +25,7 @@ def plan_facts(recipe: Recipe, derived: list[Derived], pictures: int, device: st
         "pictures": pictures,
         "steps_per_epoch": plan.steps_per_epoch,
         "steps": plan.steps,
+        "objective": describe_objective(recipe),
         "learning_rate": describe_learning_rate(recipe, plan),
         "ln_k": math.log(settled(recipe.model.prototypes)),
         "parameters": needs.parameters,
@@ -46,6 +47,7 @@ def _pretraining_lines(facts: dict[str, Any]) -> list[str]:
         *(f"{key} = {Derived(key, **value).told}: {value['reason']}" for key, value in facts["derived"].items()),
         f"{counted(facts['pictures'], 'picture')} on {facts['device']}, "
         f"{counted(facts['steps_per_epoch'], 'step')} an epoch, {facts['steps']:,} in all",
+        *facts["objective"],
         facts["learning_rate"],
         f"loss begins at ln K = {facts['ln_k']:.3f}",
         f"{facts['parameters']:,} parameters, {facts['backbone_parameters']:,} of them in the backbone",

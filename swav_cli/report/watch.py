@@ -129,7 +129,7 @@ def curves(state: RunState, lines: Sequence[Line]) -> list[Curve]:
 
 def _usual(state: RunState, key: str) -> str:
     """What is normal for the recipe where the run stands."""
-    course = normal_courses(state.recipe or "", state.data or "").get(key)
+    course = normal_courses(state.recipe or "", state.data or "", state.objective or "").get(key)
     if not course or not state.step or not state.steps:
         return ""
     usual = normal_at(course, state.step / state.steps)

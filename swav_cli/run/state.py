@@ -38,6 +38,7 @@ class RunState(NamedTuple):
     command: str | None = None  # pretrain, linear-eval or finetune
     recipe: str | None = None  # its name
     data: str | None = None
+    objective: str | None = None
     step: int = 0  # the last that is known of
     steps: int | None = None
     epochs: int | None = None
@@ -195,6 +196,7 @@ def _about(folder: RunFolder) -> dict[str, Any]:
         "command": COMMANDS[schema_of(content)],
         "recipe": str(content.get("name")),
         "data": source if isinstance(source, str) else None,
+        "objective": str(content.get("objective", "swav")),
         **numbers,
     }
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 
 from swav_cli.core.compiling import check_compile
+from swav_cli.core.deepcluster import DeepCluster, make_trainer
 from swav_cli.core.derive import Derived, derive, derived_facts, with_value
 from swav_cli.core.device import joined_on, own_device
 from swav_cli.core.device_crops import check_room
@@ -224,7 +225,7 @@ def _trainer(
     run: Settled, folder: RunFolder, overwrite: bool, init_from: str | Path | None, screen: Screen
 ) -> tuple[Trainer, list[str]]:
     """The run's trainer where it begins or goes on, and what is to be said of that."""
-    trainer = Trainer(run.recipe, run.pictures, run.device)
+    trainer = make_trainer(run.recipe, run.pictures, run.device)
     state = None if overwrite else newest_checkpoint(folder, screen.notice)
     words = []
     _refuse_disagreement(run, state)
@@ -289,6 +290,9 @@ def _train(trainer: Trainer, run: Settled, folder: RunFolder, screen: Screen, tr
     workers = pick_workers(training.workers, trainer.pictures, trainer.device)
     warned: set[str] = set()
     first = why_the_first_step_is_long(trainer.device, bool(training.compile))
+    if isinstance(trainer, DeepCluster) and course.step == 0:
+        with screen.working("embedding every picture once") as progress:
+            trainer.remember_all(workers, progress)
     try:
         with (
             screen.training(course.step, course.steps, first),

@@ -137,7 +137,7 @@ def measured(recipe: Recipe, sample: Sample, device: torch.device) -> Speed:
     if not training:
         return NONE
     looking = largest_crop(recipe) ** 2 / (3 * sum(c.count * c.size**2 for c in recipe.crops)) / training
-    saving = estimate_disk(ready, estimate(ready)).checkpoint_bytes / DISK
+    saving = estimate_disk(ready, estimate(ready), sample.total).checkpoint_bytes / DISK
     if sample.pictures is None:
         return Speed(training, looking, saving=saving)
     reading = measure_reading(ready, sample.pictures, False, READING)._replace(in_memory=sample.in_memory)

@@ -132,7 +132,7 @@ def _of_runs(folders: list[RunFolder], notice: Notice) -> Content:
 
 def _courses(recipes: list[AnyRecipe]) -> Courses:
     """What is normal for runs that are all of one recipe."""
-    names = {(each.name, each.data.train) for each in recipes if isinstance(each, Recipe)}
+    names = {(each.name, each.data.train, each.objective) for each in recipes if isinstance(each, Recipe)}
     return normal_courses(*names.pop()) if len(names) == 1 else {}
 
 

@@ -52,6 +52,31 @@ def test_a_run_from_beginning_to_end(swav: Run, tiny_file: Path, tmp_path: Path)
     assert json.loads(again.stdout) == results
 
 
+def test_clusters_of_the_epoch_before_as_targets(swav: Run, tiny_file: Path, tmp_path: Path) -> None:
+    """It learns, and what it leaves is a model like any other, with the first head's prototypes."""
+    wanted = (
+        "objective=deepcluster2", "loss.queue.length=0", "loss.freeze_prototypes_steps=0", "data.val=null",
+        "training.batch_size=16", "model.hidden_dim=64", "model.embedding_dim=32", "crops.1.size=12",
+        "augment.jitter=0", "augment.grayscale=0", "augment.blur=0",
+    )  # fmt: skip
+    options = [word for each in wanted for word in ("--set", each)]
+    done = swav("pretrain", tiny_file, "--data", "shapes:96", "--epochs", 8, *options)
+    assert done.returncode == 0, done.stderr
+    assert "deepcluster2: targets are 3 clusterings of the epoch before" in done.stderr
+    run = tmp_path / "runs" / "tiny"
+    first, *_, last = (line for line in read_metrics(run / "metrics.jsonl") if line["kind"] == "epoch")
+    assert last["loss_over_ln_k"] < 0.9 < first["loss_over_ln_k"]
+    assert (last["verdict"], last["code_entropy"], last["stability"]) == ("healthy", 0, None)
+    assert last["perplexity"] > 4
+    assert last["agreement"] > 0.3
+    state = torch.load(run / "checkpoints" / "last.pt", weights_only=True)
+    model = load_model(run)
+    assert torch.equal(model.network.prototypes.weight, state["centroids"][0])
+    assert model.scores(torch.randn(2, 3, 16, 16)).shape == (2, 12)
+    answers = swav("predict", run / "prototypes.png", "--model", run / "checkpoints" / "last.pt", "--json")
+    assert answers.returncode == 0, answers.stderr
+
+
 def test_another_recipe_in_the_same_folder_is_refused_with_the_keys(swav: Run, tiny_file: Path, tmp_path: Path) -> None:
     assert swav("pretrain", tiny_file, "--epochs", 2).returncode == 0
     before = (tmp_path / "runs/tiny/results.json").read_text()

@@ -238,6 +238,8 @@ def test_five_pictures() -> None:
          "with training.batch_size = 64: training.batch_size (64) does not divide into training.accumulate (3)"),
         (1_000, "small-folder", ["schedule.warmup_epochs=300"],
          "with training.epochs = 200: schedule.warmup_epochs (300) is longer than training.epochs (200)"),
+        (1_000, "small-folder", ["objective=deepcluster2", "model.prototypes=990"],
+         "model.prototypes (990) are more than the pictures of an epoch (960), from which k-means begins"),
     ],
 )  # fmt: skip
 def test_pictures_and_recipe_contradict(count: int, recipe: str, overrides: list[str], said: str) -> None:

@@ -79,3 +79,13 @@ def test_pixels_may_be_the_cause_of_flat_codes() -> None:
 def test_likeliest_causes_of_flat_codes(overrides: list[str], distinct: float | None, cause: str) -> None:
     health = HEALTHY._replace(**FLAT, distinct=distinct)  # type: ignore[arg-type]
     assert cause in verdict(tiny_recipe(*overrides), health, 1.0, warm=True).advice
+
+
+def test_clusters_are_flat_without_codes_and_nothing_of_codes_is_advised() -> None:
+    recipe = tiny_recipe("objective=deepcluster2", "loss.queue.length=0", "loss.freeze_prototypes_steps=0")
+    flat = HEALTHY._replace(spread=0.005, code_entropy=0.0, agreement=1.0)
+    told = [verdict(recipe, flat, 1.0, warm=True), verdict(recipe, HEALTHY._replace(rank=1.2), 0.5, warm=True)]
+    assert [each.verdict for each in told] == ["flat", "narrow"]
+    assert "fewer prototypes" in told[0].advice
+    assert not any("epsilon" in each.advice or "codes" in each.advice for each in told)
+    assert verdict(recipe, HEALTHY._replace(code_entropy=0.0), 1.0, warm=True).verdict == "healthy"

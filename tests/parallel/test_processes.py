@@ -26,13 +26,13 @@ def found_by(factory: pytest.TempPathFactory, world: int, *names: str) -> dict[s
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return found_by(tmp_path_factory, 1, *ALL[:3], "two-parts", "three-parts")
+    return found_by(tmp_path_factory, 1, *ALL[:3], "two-parts", "three-parts", "clusters-in-parts")
 
 
 @pytest.fixture(scope="module", params=[2, 3])
 def together(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[int, dict[str, Any]]:
-    groups = ("grouped",) if request.param == 2 else ()
-    return request.param, found_by(tmp_path_factory, request.param, *ALL, *groups)
+    of_two = ("grouped", "clusters") if request.param == 2 else ()
+    return request.param, found_by(tmp_path_factory, request.param, *ALL, *of_two)
 
 
 def trained(world: int, folder: Path, *words: str, **more: str) -> list[subprocess.Popen[str]]:
@@ -107,6 +107,19 @@ def test_processes_without_synchronised_norms_equal_accumulated_parts(
     torch.testing.assert_close(
         several["apart"]["queue"]["embeddings"], one["queue"]["embeddings"], rtol=1e-10, atol=1e-10
     )
+
+
+def test_clusters_of_processes_equal_those_of_one(alone: dict[str, Any], together: tuple[int, dict[str, Any]]) -> None:
+    """Memory, centroids and targets as the same batches in as many parts leave them, a second epoch begun."""
+    if together[0] != 2:
+        pytest.skip("two processes show it")
+    one, several = alone["clusters-in-parts"], together[1]["clusters"]
+    torch.testing.assert_close(several["steps"], one["steps"], rtol=1e-6, atol=0)
+    weights_alike(one, several, 1e-10, statistics=False)
+    for name in ("memory", "centroids"):
+        torch.testing.assert_close(several[name], one[name], rtol=1e-10, atol=1e-10)
+    assert torch.equal(several["targets"], one["targets"])
+    assert torch.equal(several["prototype_counts"], one["prototype_counts"])
 
 
 def test_running_statistics_are_the_mean_of_all_processes(together: tuple[int, dict[str, Any]]) -> None:

@@ -165,7 +165,7 @@ def test_a_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
         ("epsilon=1", "unknown key 'epsilon'. It belongs at 'loss.epsilon'"),
         ("model.sinkhorn_iterations=1", "'model.sinkhorn_iterations'. It belongs at 'loss.sinkhorn_iterations'"),
         ("checkpoint.zzz=1", "unknown key 'checkpoint.zzz'. Known here: every_minutes, keep_epochs"),
-        ("0=1", "unknown key '0'. Known here: name, reference, model"),
+        ("0=1", "unknown key '0'. Known here: name, reference, objective, model"),
     ],
 )  # fmt: skip
 def test_an_unknown_key_gets_the_nearest_at_its_level(override: str, said: str, tiny_file: Path) -> None:

@@ -17,9 +17,9 @@ CLASSIFIERS = [
     "finetune-in1k-10pct", "finetune-in1k-1pct", "finetune-small", "linear-in1k", "linear-in1k-lars", "linear-small",
 ]  # fmt: skip
 NAMES = [
-    "cifar10", "imagenette", "in1k-100e-bs4096", "in1k-200e", "in1k-200e-bs256", "in1k-200e-bs4096",
-    "in1k-400e-2x224", "in1k-400e-bs256", "in1k-400e-bs4096", "in1k-400e-w2", "in1k-400e-w4", "in1k-800e-bs4096",
-    "quickstart", "small-folder", "stl10",
+    "cifar10", "deepcluster2-in1k-400e", "deepcluster2-in1k-800e", "imagenette", "in1k-100e-bs4096", "in1k-200e",
+    "in1k-200e-bs256", "in1k-200e-bs4096", "in1k-400e-2x224", "in1k-400e-bs256", "in1k-400e-bs4096", "in1k-400e-w2",
+    "in1k-400e-w4", "in1k-800e-bs4096", "quickstart", "small-folder", "stl10",
 ]  # fmt: skip
 
 
@@ -39,12 +39,14 @@ class Published(NamedTuple):
     sync: bool | int
     top1: float
     zero_init: bool = False
+    objective: str = "swav"
 
 
 A = [(2, 224, (0.14, 1.0)), (6, 96, (0.05, 0.14))]
 W2 = [(2, 224, (0.14, 1.0)), (4, 96, (0.05, 0.14))]
 W4 = [(2, 224, (0.08, 1.0)), (4, 96, (0.08, 0.14))]
 TWO = [(2, 224, (0.08, 1.0))]
+MIDDLE = [(2, 160, (0.08, 1.0)), (4, 96, (0.05, 0.14))]
 WARM, NONE, NO_QUEUE, QUEUE = (10, 0.3), (0, 0.0), (0, 0), (3840, 15)
 PUBLISHED = {
     "in1k-100e-bs4096": Published(
@@ -67,6 +69,10 @@ PUBLISHED = {
         "resnet50w4", 8192, 400, 2560, W4, 4.8, 0.0048, WARM, (2560, 0), 313, 8, 77.9),
     "in1k-200e": Published(
         "resnet50", 2048, 200, 256, A, 0.6, 0.0006, NONE, QUEUE, 5005, True, 70.5, zero_init=True),
+    "deepcluster2-in1k-400e": Published(
+        "resnet50", 2048, 400, 4096, MIDDLE, 4.8, 0.0048, WARM, NO_QUEUE, 0, 8, 74.3, objective="deepcluster2"),
+    "deepcluster2-in1k-800e": Published(
+        "resnet50", 2048, 800, 4096, A, 4.8, 0.0048, WARM, NO_QUEUE, 0, 8, 75.2, objective="deepcluster2"),
 }  # fmt: skip
 
 
@@ -91,6 +97,7 @@ def test_published_values(name: str) -> None:
         recipe.training.sync_batchnorm,
         float(str(recipe.reference).removeprefix("linear top-1 ")),
         recipe.model.zero_init_residual,
+        recipe.objective,
     )
     for field, value in row._asdict().items():
         expected = pytest.approx(value, rel=1e-12) if field in ("peak", "final", "warmup") else value
@@ -104,6 +111,7 @@ def test_what_all_published_runs_share(name: str) -> None:
     assert (recipe.model.width, recipe.model.stem) == (64, "imagenet")
     assert (recipe.model.embedding_dim, recipe.model.prototypes) == (128, 3000)
     assert recipe.assigned_crops == [0, 1]
+    assert (recipe.loss.clusters.heads, recipe.loss.clusters.iterations) == (3, 10)
     assert (recipe.loss.temperature, recipe.loss.epsilon, recipe.loss.sinkhorn_iterations) == (0.1, 0.05, 3)
     assert recipe.optimizer.model_dump(exclude={"lr"}) == {
         "name": "lars", "momentum": 0.9, "weight_decay": 1e-6, "trust_coefficient": 0.001,

@@ -11,6 +11,7 @@ from typing import get_args
 import pytest
 import torch
 
+from swav_cli.core.deepcluster import DeepCluster, make_trainer
 from swav_cli.core.derive import derive
 from swav_cli.data.sources import open_pictures
 from swav_cli.recipe.classifier_schema import CachedRecipe, FinetuneRecipe, LinearRecipe
@@ -90,7 +91,16 @@ def place(tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 def test_of_pretraining(read: set[str], place: Path) -> None:
     recipe = tiny_recipe("optimizer.name=lars", "training.epochs=2", "loss.epsilon_of_spread=0.2", *SOME_BAD)
     pretrain(recipe, "runs/tiny", device="cpu", screen=Screen())
-    assert set(fields_of(Recipe)) - read == {"DataRecipe.shuffle_buffer", "Recipe.reference"}
+    of_others = {"DataRecipe.shuffle_buffer", "ClustersRecipe.heads", "ClustersRecipe.iterations"}
+    assert set(fields_of(Recipe)) - read == {*of_others, "Recipe.reference"}
+
+
+def test_of_clusters(read: set[str]) -> None:
+    wanted = ("objective=deepcluster2", "loss.queue.length=0", "loss.freeze_prototypes_steps=0")
+    trainer = make_trainer(tiny_recipe(*wanted), open_pictures("shapes:16"), torch.device("cpu"))
+    assert isinstance(trainer, DeepCluster)
+    trainer.cluster()
+    assert {"Recipe.objective", "ClustersRecipe.heads", "ClustersRecipe.iterations"} - read == set()
 
 
 def test_of_a_stream(read: set[str], place: Path) -> None:

@@ -114,7 +114,7 @@ def _of_recipe(
     if fitted.is_settled:
         found["recipe"].append(check_judged(fitted.recipe, pictures, device))
     if not fitted.refusals:
-        found["run"] = [check_folder(folder), check_run_disk(fitted.recipe, folder)]
+        found["run"] = [check_folder(folder), check_run_disk(fitted.recipe, folder, len(pictures))]
         if budget.measures:
             left = ended - time.monotonic()
             found["run"] += _measured(fitted, pictures, look, device, max(left, LEAST * budget.seconds), screen)

@@ -116,7 +116,7 @@ def _in_numbers(recipe: Recipe, count: int) -> Iterator[Check]:
             f"{prototypes:,} for {counted(count, 'picture')}: most would stand for a picture or two, or for none",
             f"--set model.prototypes={max(2, count // 10)}",
         )  # fmt: skip
-    if PROTOTYPES_A_PICTURE * (batch + queue) < prototypes:
+    if recipe.objective == "swav" and PROTOTYPES_A_PICTURE * (batch + queue) < prototypes:
         queued = f" and a queue of {queue:,}" if queue else ", without a queue,"
         yield Check(
             "batch", "warning",
@@ -158,7 +158,7 @@ def _usual_queue(count: int, batch: int, prototypes: int) -> int:
 
 def _in_settings(recipe: Recipe, device: torch.device) -> Iterator[Check]:
     spread, epsilon = first_spread(recipe.model.embedding_dim), recipe.loss.epsilon
-    if epsilon > spread and recipe.loss.epsilon_of_spread is None:
+    if recipe.objective == "swav" and recipe.loss.epsilon_of_spread is None and epsilon > spread:
         yield Check(
             "epsilon", "warning",
             f"loss.epsilon ({epsilon:g}) is above the spread with which scores begin ({spread:.3f} with "

@@ -173,9 +173,9 @@ def long_duration(seconds: float) -> str:
     return f"{seconds / 86_400:.1f} days" if seconds >= 2 * 86_400 else duration(seconds)
 
 
-def check_run_disk(recipe: Recipe, folder: Path) -> Check:
+def check_run_disk(recipe: Recipe, folder: Path, pictures: int) -> Check:
     """What the run's folder will take, against what is free."""
-    return check_disk("disk of the run", folder, float(estimate_disk(recipe, estimate(recipe)).run_bytes))
+    return check_disk("disk of the run", folder, float(estimate_disk(recipe, estimate(recipe), pictures).run_bytes))
 
 
 def check_folder(folder: Path) -> Check:
