@@ -211,22 +211,30 @@ class DeepCluster(Trainer):
 
         Targets are known beforehand, so that parts need no first pass as codes do.
         """
-        assigned, temperature = self.recipe.assigned_crops, self.recipe.loss.temperature
-        targets = [moved(self.targets[:, part.indices].long(), self.device) for part in parts]  # each (H, B)
+        assigned = self.recipe.assigned_crops
+        targets = [self.targets_of(part) for part in parts]  # each (H, B)
         known = distributed.sum_over_processes((torch.cat(targets, dim=1)[0] != NONE).sum()).clamp(min=1)
         total = torch.zeros((), device=self.device, dtype=self.precise)
         self._fresh, scored = [], []
         for number, (part, own) in enumerate(zip(parts, targets, strict=True), 1):
             with nullcontext() if number == len(parts) else distributed.gradients_kept_back(self.network):
                 embeddings, scores = self.forward(self.views(part))  # (V, B, D), and (V, B, K) of the first head
-                loss = cluster_prediction(embeddings, self.centroids, own, temperature)
-                loss = loss / known * distributed.world_size()  # over which gradients and the loss are averaged
+                # Of the pictures' mean; gradients and the loss are then averaged over the processes.
+                loss = self.loss(embeddings, own) / known * distributed.world_size()
                 self.backward(loss)
             self._fresh.append(chosen(embeddings.detach(), assigned))
             scored.append(chosen(scores.detach(), assigned))
             total += loss.detach()
         self._look_at(torch.cat(self._fresh, dim=1), torch.cat(scored, dim=1))
         return total
+
+    def targets_of(self, batch: Batch) -> Tensor:  # (H, B)
+        """Each head's cluster of the batch's pictures, on the device."""
+        return moved(self.targets[:, batch.indices].long(), self.device)
+
+    def loss(self, embeddings: Tensor, targets: Tensor) -> Tensor:  # (V, B, D) and (H, B) -> ()
+        """Summed over the pictures; see `cluster_prediction`."""
+        return cluster_prediction(embeddings, self.centroids, targets, self.recipe.loss.temperature)
 
     def _look_at(self, embeddings: Tensor, scores: Tensor) -> None:  # (A, B, D) and (A, B, K)
         """For the run's health: a crop's code is the prototype that is nearest to it now, and no other."""

@@ -14,6 +14,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from swav_cli.core.deepcluster import DeepCluster
 from swav_cli.core.objective import chosen, swapped_prediction
 from swav_cli.core.swav import Trainer, gradient_norms
 from swav_cli.core.timing import median_seconds, wait
@@ -48,6 +49,9 @@ def seconds_of_parts(trainer: Trainer, batch: Batch, seconds: float) -> dict[str
     def forward_and_backward() -> None:
         trainer.optimizer.zero_grad()
         embeddings, scores = trainer.forward(views)
+        if isinstance(trainer, DeepCluster):
+            trainer.loss(embeddings, trainer.targets_of(batch)).backward()
+            return
         codes = trainer.codes(chosen(embeddings.detach(), assigned), chosen(scores.detach(), assigned))
         swapped_prediction(scores, codes, assigned, recipe.loss.temperature).backward()
 
@@ -61,6 +65,8 @@ def seconds_of_parts(trainer: Trainer, batch: Batch, seconds: float) -> dict[str
         "norms": lambda: gradient_norms(trainer.model),
         "update": trainer.optimizer.step,
     }
+    if isinstance(trainer, DeepCluster):  # whose targets are known beforehand
+        del work["codes"]
     return {name: median_seconds(part, device, ROUNDS, seconds / len(work)) for name, part in work.items()}
 
 
