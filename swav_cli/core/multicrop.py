@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from swav_cli.recipe.schema import AugmentRecipe, CropRecipe
+from swav_cli.data.pictures import Pictures
+from swav_cli.recipe.schema import AugmentRecipe, CropRecipe, Recipe
 
 TRIES = 10  # draws of a box before the middle of the picture is taken, as in torchvision
 ASPECT = (3 / 4, 4 / 3)
@@ -91,6 +92,12 @@ class Reduction:
             min(math.sqrt(least * height * width * ASPECT[0]), height, width) / (2 * size) for least, size in self.kinds
         )
         return max(factor for factor in (1, 2, 4, 8) if factor <= max(1, spare))
+
+
+def decode_for_crops(pictures: Pictures, recipe: Recipe) -> None:
+    """From here on decode pictures no larger than a recipe's crops need, where it allows that."""
+    if recipe.data.scaled_decoding:
+        pictures.decode_for(Reduction.of(recipe.crops))
 
 
 def draw_boxes(

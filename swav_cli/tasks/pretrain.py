@@ -17,7 +17,7 @@ from swav_cli.core.device import joined_on, own_device
 from swav_cli.core.device_crops import check_room
 from swav_cli.core.keeper import Keeper
 from swav_cli.core.micro_batch import MicroBatch, in_micro_batches
-from swav_cli.core.multicrop import Reduction
+from swav_cli.core.multicrop import decode_for_crops
 from swav_cli.core.swav import Trainer
 from swav_cli.core.verdict import Verdict, verdict
 from swav_cli.core.weights import save_model, weights_digest
@@ -104,8 +104,7 @@ def settle(
     elif asked.minutes is not None:
         with screen.working("measuring this machine"):
             recipe, chosen_before = planned(recipe, Opened(pictures, labelled), chosen, asked)
-    if recipe.data.scaled_decoding:  # for crops as they are planned
-        pictures.decode_for(Reduction.of(recipe.crops))
+    decode_for_crops(pictures, recipe)  # as they are planned
     recipe, derived = derive(recipe, pictures, chosen)
     check_compile(recipe, chosen)
     if recipe.data.cache == "device":
@@ -130,8 +129,7 @@ def _training_pictures(recipe: Recipe, progress: Told) -> Pictures:
         pictures = open_stream(
             data.train, data.stream_pictures, data.shuffle_buffer, data.channels, world, data.max_bad
         )
-    if data.scaled_decoding:
-        pictures.decode_for(Reduction.of(recipe.crops))
+    decode_for_crops(pictures, recipe)
     return pictures
 
 

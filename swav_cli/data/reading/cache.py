@@ -100,12 +100,7 @@ def cached(pictures: Pictures, wanted: Cache) -> Pictures:
 
 def is_kept(pictures: Pictures, wanted: Cache) -> bool:
     """Whether `cached` would keep them, by a look at a few."""
-    return wanted is not False and would_be_cached(pictures, wanted, bytes_needed(pictures) / max(1, len(pictures)))
-
-
-def would_be_cached(pictures: Pictures, wanted: Cache, bytes_a_picture: float) -> bool:
-    """What `cached` would do with pictures that take so much memory each."""
-    return _are_kept(wanted, local_processes() * len(pictures) * bytes_a_picture, free_memory())
+    return wanted is not False and _are_kept(wanted, local_processes() * bytes_needed(pictures), free_memory())
 
 
 def _are_kept(wanted: Cache, needed: float, free: float) -> bool:

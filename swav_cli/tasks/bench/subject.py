@@ -8,12 +8,11 @@ from typing import Any, NamedTuple
 import torch
 
 from swav_cli.core.derive import derive
-from swav_cli.core.multicrop import Reduction
+from swav_cli.core.multicrop import decode_for_crops
 from swav_cli.core.pace import sample_in_memory
-from swav_cli.data.decoding.formats import BadPicture
 from swav_cli.data.paths import keeping_nothing
 from swav_cli.data.pictures import Pictures
-from swav_cli.data.reading.cache import would_be_cached
+from swav_cli.data.reading.cache import is_kept
 from swav_cli.data.reading.loader import pick_workers
 from swav_cli.data.shards.names import is_stream
 from swav_cli.errors import Told, UserError
@@ -51,8 +50,7 @@ class Lying(NamedTuple):
         data = recipe.data.model_copy(update={"train": self.source, "stream_pictures": None})
         with keeping_nothing():
             own = training_pictures(recipe.model_copy(update={"data": data}))
-        if recipe.data.scaled_decoding:
-            own.decode_for(Reduction.of(recipe.crops))
+        decode_for_crops(own, recipe)
         return own
 
 
@@ -80,12 +78,13 @@ def subject(recipe: Recipe, device: torch.device, are_named: bool, folder: Path,
     if own is None:
         return _made_up(recipe, device, folder, why)
     recipe, _ = derive(recipe, own, device)
-    in_memory = would_be_cached(own, recipe.data.cache, _bytes_a_picture(own))
+    lying = Lying(recipe.data.train, len(own), False)
+    lying = lying._replace(in_memory=is_kept(lying.decoded_as_in_a_run(recipe), recipe.data.cache))
     files, told = own, f"{len(own):,} of {own.source}"
     if own.source.startswith("shapes"):
         files = as_files(own, SMALL_FILES, folder)
         told = f"{own.source}, drawn; extract reads {SMALL_FILES} of them from JPEG files"
-    return _subject(recipe, own, files, Lying(recipe.data.train, len(own), in_memory), told, device)
+    return _subject(recipe, own, files, lying, told, device)
 
 
 def _own(recipe: Recipe, are_named: bool, progress: Told) -> tuple[Pictures | None, str]:
@@ -122,16 +121,6 @@ def _subject(recipe: Recipe, own: Pictures, files: Pictures, lying: Lying, told:
     lying = lying._replace(workers=pick_workers(recipe.training.workers, some, device))
     endless = with_training(recipe, epochs=EPOCHS)
     return Subject(endless, Repeated(some, lying.pictures), files, lying, told, device)
-
-
-def _bytes_a_picture(pictures: Pictures) -> float:
-    found = []
-    for index in range(0, len(pictures), max(1, len(pictures) // LOOKED_AT)):
-        try:
-            found.append(pictures.read(index).nbytes)
-        except BadPicture:
-            continue
-    return sum(found) / max(1, len(found))
 
 
 def with_training(recipe: Recipe, **values: Any) -> Recipe:

@@ -129,10 +129,11 @@ def _measured(
     Args:
         seconds: for both, roughly.
     """
+    from swav_cli.core.multicrop import decode_for_crops
     from swav_cli.core.own_process import ProcessFailed
     from swav_cli.core.pace import measure_reading
     from swav_cli.core.trial import apart, on_processor
-    from swav_cli.data.reading.cache import free_memory, would_be_cached
+    from swav_cli.data.reading.cache import free_memory, is_kept
     from swav_cli.data.shards.streams import StreamPictures
     from swav_cli.tasks.doctor import speed
 
@@ -140,7 +141,8 @@ def _measured(
     try:
         if not isinstance(pictures, StreamPictures):
             with screen.working("timing how pictures are read"):
-                in_memory = would_be_cached(pictures, recipe.data.cache, look.bytes_a_picture)
+                decode_for_crops(pictures, recipe)  # which were looked at whole
+                in_memory = is_kept(pictures, recipe.data.cache)
                 reading = measure_reading(recipe, pictures, in_memory, READING * seconds)
         with screen.working("timing steps of training"):
             if device.type == "cuda":

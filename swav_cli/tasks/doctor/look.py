@@ -84,12 +84,6 @@ class Look:
         """Mean and deviation of each channel; None where none could be read."""
         return self.sums.statistics() if self.sums is not None else None
 
-    @property
-    def bytes_a_picture(self) -> float:
-        """Decoded, of those that can be read; unreadable ones take none."""
-        channels = 0 if self.sums is None else len(self.sums.sums)
-        return float(self.sizes.prod(axis=1).sum()) * channels / max(1, self.count)
-
 
 def look_at(pictures: Pictures, seconds: float, most: int | None = None, progress: Told = silent) -> Look:
     """All of them, or as many as there is time for, drawn without favour and always the same.

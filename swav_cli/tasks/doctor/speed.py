@@ -12,7 +12,7 @@ from swav_cli.core.pace import Pace, Reading, pace_of
 from swav_cli.core.plan import make_plan
 from swav_cli.core.trial import Trial
 from swav_cli.data.pictures import Pictures
-from swav_cli.data.reading.cache import free_memory
+from swav_cli.data.reading.cache import bytes_needed, free_memory
 from swav_cli.data.reading.limits import Traffic, batches_ahead, limits, own_processors, why_not_shared
 from swav_cli.errors import UserError, counted, first_line
 from swav_cli.recipe.schema import Recipe, settled
@@ -119,10 +119,10 @@ def check_batch(trial: Trial, recipe: Recipe, device: torch.device) -> Check:
 
 def check_memory_needed(measured: Measured) -> Check:
     """Memory of the machine that a run takes where its processors train, with the pictures that it keeps."""
-    recipe, pictures, look, reading, _, _ = measured
+    recipe, pictures, _, reading, _, _ = measured
     counted_for = settled(recipe.training.batch_size) // recipe.training.accumulate
     needed = processor_bytes(estimate(recipe), counted_for, counted_for)
-    kept = len(pictures) * look.bytes_a_picture if reading and reading.in_memory else 0.0
+    kept = bytes_needed(pictures) if reading and reading.in_memory else 0.0
     free = free_memory()
     told = f"about {size(needed + kept)} of {size(free)} that can be had"
     told += f", {size(kept)} of them for decoded pictures" if kept else ""
