@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from swav_cli.data.lists.tables import TABLES, Row, beside, listed_in, read_rows
 from swav_cli.data.paths import expanded
-from swav_cli.errors import UserError, nearest
+from swav_cli.errors import UserError, counted, nearest
 
 COLUMN = "labels"
 BETWEEN = ";"
@@ -56,7 +56,8 @@ def read_multilabel(path: Path, classes: list[str] | None = None) -> Multilabel:
         lines[name], found[name] = row.line, [label.strip() for label in cell.split(BETWEEN) if label.strip()]
     if not any(os.path.exists(path.parent / name) for name in found):
         raise UserError(
-            f"{path}: none of its {len(found):,} files is there, first {next(iter(found))}; they start at {path.parent}"
+            f"{path}: none of {counted(len(found), 'file')} is there, first {next(iter(found))}; they start at "
+            f"{path.parent}"
         )
     known = classes or sorted({label for labels in found.values() for label in labels})
     if not known:

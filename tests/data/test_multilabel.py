@@ -66,7 +66,7 @@ def test_classes_of_another_list_give_the_numbering(folder: Path) -> None:
         ("path,labels\na.jpg,dog\n,cat\n", "line 3 names no picture"),
         ("path,labels\na.jpg,dog\nb.jpg,\na.jpg,cat\n", "a.jpg stands in lines 2 and 4"),
         ("path,labels\na.jpg,\nb.jpg, ; \n", "is empty in all of its 2 lines"),
-        ("path,labels\nx.jpg,dog\n", "none of its 1 files is there, first x.jpg"),
+        ("path,labels\nx.jpg,dog\n", "none of 1 file is there, first x.jpg"),
         ('path,labels\na.jpg,"dog\n', "line 2 can't be read"),
     ],
 )

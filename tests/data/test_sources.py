@@ -79,7 +79,7 @@ def test_a_folder_in_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         ("photos/a.png", "neither a folder nor a list of files"),
         ("nothing", "holds no pictures (.avif, .bmp, "),
         ("blank.txt", "holds no pictures (.avif, .bmp, "),
-        ("missing.txt", "none of its 2 files is there, first x.png"),
+        ("missing.txt", "none of 2 files is there, first x.png"),
         ("wrong.csv", "no column of it holds names of pictures"),
         ("x" * 300 + ".txt", "no such folder or list of pictures. Give one with --data"),
         ("x" * 300 + "/a", "no such folder or list of pictures. Give one with --data"),

@@ -8,7 +8,7 @@ from pathlib import Path, PurePath
 from swav_cli.data.folders.file_pictures import FilePictures
 from swav_cli.data.lists.tables import Listed, beside, read_listed
 from swav_cli.data.pictures import lacks
-from swav_cli.errors import UserError
+from swav_cli.errors import UserError, counted
 
 
 def open_list(path: Path, channels: int) -> FilePictures:
@@ -28,7 +28,7 @@ def listed_pictures(path: Path, listed: Listed, channels: int) -> FilePictures:
     names = [PurePath(name).as_posix() for name in listed.names]
     if names and not any(os.path.exists(path.parent / name) for name in names):
         raise UserError(
-            f"{path}: none of its {len(names):,} files is there, first {names[0]}; they start at {path.parent}"
+            f"{path}: none of {counted(len(names), 'file')} is there, first {names[0]}; they start at {path.parent}"
         )
     pictures = FilePictures(path.parent, names, channels, str(path), listed.labels)
     lacking = [row for row, label in enumerate(listed.labels or []) if not label]
