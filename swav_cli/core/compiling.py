@@ -13,6 +13,7 @@ import torch
 
 from swav_cli.core.estimate import estimate
 from swav_cli.core.model import SwAV
+from swav_cli.core.photometric import AtOnce, coloured_at_once
 from swav_cli.errors import UserError
 from swav_cli.parallel import distributed
 from swav_cli.recipe.schema import Recipe, settled
@@ -82,3 +83,8 @@ def quickened(model: SwAV, way: bool) -> Callable[..., Any]:
     next is computed; the same graphs come of compiling around it.
     """
     return torch.compile(model) if way else model
+
+
+def compiled_colours(way: bool) -> AtOnce | None:
+    """What changes the colours of a batch in a few kernels for each size of crops; None where nothing is compiled."""
+    return torch.compile(coloured_at_once, dynamic=False) if way else None

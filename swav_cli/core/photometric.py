@@ -30,6 +30,7 @@ from swav_cli.core.transfer import moved
 LUMA = (0.299, 0.587, 0.114)  # ITU-R 601-2, as PIL's conversion to "L"
 NEUTRAL = {BRIGHTNESS: 1.0, CONTRAST: 1.0, SATURATION: 1.0, HUE: 0.0}  # what changes nothing
 Operation = Callable[[Tensor, Tensor], Tensor]
+AtOnce = Callable[[Tensor, Tensor, Tensor], Tensor]
 BLENDS = (CONTRAST, SATURATION, BRIGHTNESS)  # the jitters that go away from a gray
 JITTERS_OF = {1: (BRIGHTNESS, CONTRAST), 3: (BRIGHTNESS, CONTRAST, SATURATION, HUE)}  # by the number of channels
 
@@ -39,6 +40,7 @@ def recolour(
     numbers: Tensor,  # (N, COLUMNS) float32, on the CPU: which crops an operation concerns is known without waiting
     mean: Tensor,  # (C,), 0 to 1
     std: Tensor,  # (C,)
+    at_once: AtOnce | None = None,  # `coloured_at_once`, compiled
 ) -> Tensor:  # (N, C, H, W) float32, normalised
     """Crops as the network sees them. One channel has no hue to turn; more than three are only flipped and blurred.
 
@@ -48,19 +50,41 @@ def recolour(
     tensor([-0.0078, -0.0078, -0.0078])
     """
     x = crops.to(torch.float32, memory_format=torch.contiguous_format, copy=True)  # in grey levels, 0 to 255
-    concerned = list(_operations(numbers, x))
-    # Which crops each operation concerns goes to the device in one piece, as do the numbers.
+    told = moved(numbers, x.device)
+    if at_once is not None and x.shape[1] == 3:
+        x, concerned = at_once(x, told, _trapezoids(x.device)), [*_blurs(numbers, x)]
+    else:
+        concerned = [*_colours(numbers, x), *_blurs(numbers, x)]
+    # Which crops each operation concerns goes to the device in one piece.
     rows = moved(torch.cat([rows for _, rows in concerned]), x.device)
     counts = [len(rows) for _, rows in concerned]
-    told = moved(numbers, x.device)[rows].split(counts)
+    told = told[rows].split(counts)
     for (operation, _), own, theirs in zip(concerned, rows.split(counts), told, strict=True):
         if len(own):  # changed in place: a copy of the batch for each operation would take most of the time
             x.index_copy_(0, own, operation(x[own], theirs))
     return x.sub_(255 * mean[:, None, None]).div_(255 * std[:, None, None])
 
 
-def _operations(numbers: Tensor, x: Tensor) -> Iterator[tuple[Operation, Tensor]]:
-    """What is done one after another, and the rows that it concerns: flip, jitter in each crop's order, gray, blur."""
+def coloured_at_once(x: Tensor, numbers: Tensor, trapezoids: Tensor) -> Tensor:
+    """Flip, jitter and gray of all crops, (N, 3, H, W) in grey levels; what does not concern one leaves it as it is.
+
+    For torch.compile, which makes two kernels of each of the four jitters: one for mean grays, one for all the rest.
+    """
+    each = numbers[:, :, None, None, None]  # (N, COLUMNS, 1, 1, 1)
+    x = torch.where(each[:, FLIP] > 0, x.flip(-1), x)
+    for place in range(JITTERS):
+        now, gray = each[:, FIRST_JITTER + place] + BRIGHTNESS, _gray(x)
+        level, factor = torch.zeros_like(gray), each[:, BRIGHTNESS]
+        for column, own in ((CONTRAST, _mean(gray)), (SATURATION, gray)):
+            level, factor = torch.where(now == column, own, level), torch.where(now == column, each[:, column], factor)
+        blended = ((x - level) * factor + level).clamp(0, 255).floor()
+        turned = torch.where(each[:, HUE] != NEUTRAL[HUE], _turned(x, numbers[:, HUE], trapezoids), x)
+        x = torch.where(now == HUE, turned, blended)
+    return torch.where(each[:, GRAY] > 0, _gray(x), x)
+
+
+def _colours(numbers: Tensor, x: Tensor) -> Iterator[tuple[Operation, Tensor]]:
+    """What is done one after another, and the rows that it concerns: flip, jitter in each crop's order, gray."""
     yield _flipped, _rows(numbers[:, FLIP] > 0)
     jitters, none = JITTERS_OF.get(x.shape[1], ()), torch.empty(0, dtype=torch.long)
     for place in range(JITTERS):
@@ -72,10 +96,13 @@ def _operations(numbers: Tensor, x: Tensor) -> Iterator[tuple[Operation, Tensor]
             yield _hue_turned, of[HUE]
     if x.shape[1] == 3:
         yield _grayscaled, _rows(numbers[:, GRAY] > 0)
+
+
+def _blurs(numbers: Tensor, x: Tensor) -> Iterator[tuple[Operation, Tensor]]:
+    """The same, of blur: the last thing that is done."""
     blurred = _rows(numbers[:, SIGMA] > 0)
-    if len(blurred):
-        weights = moved(blur_weights(numbers[blurred, SIGMA]), x.device)
-        yield partial(_blurred, weights=weights), blurred
+    weights = moved(blur_weights(numbers[blurred, SIGMA]), x.device) if len(blurred) else x
+    yield partial(_blurred, weights=weights), blurred
 
 
 def _rows(chosen: Tensor) -> Tensor:
@@ -115,10 +142,14 @@ def _blended(x: Tensor, numbers: Tensor, counts: list[int]) -> Tensor:
     return x.clamp_(0, 255).floor_()
 
 
+def _mean(gray: Tensor) -> Tensor:  # (N, C, H, W) -> (N, 1, 1, 1), whole grey levels
+    return gray.mean(dim=(1, 2, 3), keepdim=True).add_(0.5).floor_()
+
+
 def _levels(x: Tensor, meant: int) -> Tensor:  # (N, C, H, W) -> (N, 1, H, W), or 1 for H and W
     """Each pixel's gray; of the first so many crops its mean over the crop."""
     gray = _gray(x)
-    mean = gray[:meant].mean(dim=(1, 2, 3), keepdim=True).add_(0.5).floor_()
+    mean = _mean(gray[:meant])
     if meant == len(x):
         return mean
     gray[:meant] = mean
@@ -126,8 +157,16 @@ def _levels(x: Tensor, meant: int) -> Tensor:  # (N, C, H, W) -> (N, 1, H, W), o
 
 
 def _hue_turned(x: Tensor, numbers: Tensor) -> Tensor:
-    """Turn the colour circle: RGB to hue, turned, and back, at the same value and nearly the same saturation."""
-    turns = numbers[:, HUE, None, None]  # parts of the circle
+    return _turned(x, numbers[:, HUE], _trapezoids(x.device))
+
+
+def _turned(x: Tensor, turns: Tensor, trapezoids: Tensor) -> Tensor:
+    """Turn the colour circle: RGB to hue, turned, and back, at the same value and nearly the same saturation.
+
+    Args:
+        turns: (N,), parts of the circle.
+    """
+    turns = turns[:, None, None]
     value, lowest = x.amax(dim=1), x.amin(dim=1)
     chroma = value - lowest
     red, green, blue = x.unbind(dim=1)
@@ -140,7 +179,7 @@ def _hue_turned(x: Tensor, numbers: Tensor) -> Tensor:
     turned = hue.add_((turns * 255).trunc_()).remainder_(256).mul_(6 / 255)  # again 0 to 6
     chroma = chroma.mul_(255).div_(value.clamp(min=1)).floor_().mul_(value).div_(255)  # its saturation in 8 bits
     lowest = value.sub_(chroma)
-    middle, slope, height = _trapezoids(x.device)  # a channel is a trapezoid over the hue
+    middle, slope, height = trapezoids.unbind()  # a channel is a trapezoid over the hue
     risen = turned[:, None].sub(middle).abs_().mul_(slope).add_(height).clamp_(0, 1)
     return torch.addcmul(lowest[:, None], chroma[:, None], risen).round_()
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from swav_cli.core.compiling import quickened
+from swav_cli.core.compiling import compiled_colours, quickened
 from swav_cli.core.device_crops import DeviceCrops
 from swav_cli.core.health import Health, HealthMeter
 from swav_cli.core.model import SwAV
@@ -59,6 +59,7 @@ class Trainer:
         self.model = with_synchronised_norms(model, recipe.training.sync_batchnorm)
         network = quickened(self.model, settled(recipe.training.compile))
         self.network: Callable[[list[Tensor]], tuple[Tensor, Tensor]] = distributed.shared_gradients(network, device)
+        self.coloured_at_once = compiled_colours(settled(recipe.training.compile))
         self.optimizer = make_optimizer(recipe.optimizer, self.model.parameters(), self.plan.peak_lr)
         self.queue: Queue | None = None
         if recipe.loss.queue.length:
@@ -213,6 +214,7 @@ class Trainer:
             queue_sharpening=entropy_then / max(entropy, 1e-6),
         )
 
+    @torch.no_grad()  # in both passes over several parts, so that what is compiled for the one serves the other
     def views(self, batch: Batch) -> list[Tensor]:
         """The crops of a batch as the network takes them: of each size (count B, C, size, size), crop after crop."""
         views: list[Tensor] = []
@@ -222,7 +224,7 @@ class Trainer:
             last = first + crops.shape[1]
             flat = moved(crops, self.device).transpose(0, 1).flatten(0, 1)
             numbers = batch.numbers[:, first:last].transpose(0, 1).flatten(0, 1)
-            coloured = recolour(flat, numbers, self.mean, self.std).to(self.precise)
+            coloured = recolour(flat, numbers, self.mean, self.std, self.coloured_at_once).to(self.precise)
             views.append(coloured.contiguous(memory_format=memory_format(self.device)))
             first = last
         return _joined(views)

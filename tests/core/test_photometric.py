@@ -23,7 +23,7 @@ from swav_cli.core.multicrop import (
     SIGMA,
     draw_colours,
 )
-from swav_cli.core.photometric import NEUTRAL, blur_weights, recolour
+from swav_cli.core.photometric import NEUTRAL, blur_weights, coloured_at_once, recolour
 from swav_cli.recipe.schema import AugmentRecipe
 
 ZERO, ONE = torch.zeros(3), torch.ones(3)
@@ -116,6 +116,19 @@ def test_the_whole_chain_in_any_order_is_pils() -> None:
     off = errors([(PICTURES[i % len(PICTURES)], row) for i, row in enumerate(drawn)])
     assert off.max() <= 2
     assert np.median(off) <= 1
+
+
+def test_what_is_compiled_is_what_is_done_one_after_another() -> None:
+    """Bit for bit, as it stands in Python."""
+    numbers = torch.from_numpy(draw_colours(np.random.default_rng(0), 96, AugmentRecipe()))
+    crops = torch.stack([tensor(PICTURES[i % len(PICTURES)]) for i in range(96)])
+    for count in (96, 1):
+        plain = recolour(crops[:count], numbers[:count], ZERO, ONE)
+        assert torch.equal(recolour(crops[:count], numbers[:count], ZERO, ONE, coloured_at_once), plain)
+    gray = crops[:, :1]  # of one channel nothing is compiled
+    assert torch.equal(
+        recolour(gray, numbers, ZERO[:1], ONE[:1], coloured_at_once), recolour(gray, numbers, ZERO[:1], ONE[:1])
+    )
 
 
 def test_a_neutral_row_changes_nothing() -> None:
