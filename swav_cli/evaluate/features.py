@@ -50,10 +50,11 @@ class Squares(Dataset[Batch]):
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         bad: list[tuple[int, str]] = []
-        cut = (self._square(index, bad) for index in indices)
+        cut = (self.square(index, bad) for index in indices)
         return Batch(*stacked(cut, len(indices)), torch.tensor(indices), bad)
 
-    def _square(self, index: int, bad: list[tuple[int, str]]) -> tuple[list[Tensor], Tensor]:
+    def square(self, index: int, bad: list[tuple[int, str]]) -> tuple[list[Tensor], Tensor]:
+        """One picture's, as `stacked` takes them; `bad` is told where it can't be read."""
         try:
             picture = self.pictures.read(index)
             square = middle_square(picture, self.size, self.crop_pct)
@@ -113,6 +114,27 @@ def _middle_of_thin(picture: Tensor, size: int, crop_pct: float) -> Tensor:
     return resized[:, top : top + size, left : left + size]
 
 
+class Forward:
+    """A function of normalised pictures, run over batches of squares."""
+
+    def __init__(self, function: Function, about: About, how: Inference) -> None:
+        self._function, self._how = function, how
+        self._mean, self._std = (
+            torch.tensor(values, device=how.device)[:, None, None] for values in (about.mean, about.std)
+        )
+
+    def __call__(self, batch: Batch) -> Rows:
+        device, precision = self._how.device, self._how.precision
+        pixels = moved(batch.crops[0].squeeze(1), device)
+        x = pixels.contiguous(memory_format=memory_format(device)).float().div_(255).sub_(self._mean).div_(self._std)
+        x = x.double() if precision == "float64" else x
+        with torch.no_grad(), autocast(device, precision):
+            values = self._function(x).float().cpu()
+        unread = torch.tensor([index for index, _ in batch.bad], dtype=torch.long)
+        values[torch.isin(batch.indices, unread)] = math.nan
+        return Rows(batch.indices, values, batch.bad, batch.numbers[:, 0])
+
+
 def stream_features(
     function: Function,  # (B, C, size, size) normalised -> (B, ...)
     pictures: Pictures,
@@ -127,21 +149,12 @@ def stream_features(
         about: how pictures are prepared: size, crop_pct, mean and std.
         reader: what is told of each picture beside its pixels.
     """
-    device, batch_size = how.device, how.batch(about.size)
+    batch_size, workers = how.batch(about.size), how.readers(pictures, about.size)
     chosen = range(len(pictures)) if indices is None else indices
-    mean, std = (torch.tensor(values, device=device)[:, None, None] for values in (about.mean, about.std))
+    forward = Forward(function, about, how)
     squares = reader(pictures, about.size, about.crop_pct)
-    workers = how.readers(pictures, about.size)
-    with closing(read_squares(squares, chosen, batch_size, workers, device.type == "cuda")) as batches:
-        for batch in batches:
-            pixels = moved(batch.crops[0].squeeze(1), device)
-            x = pixels.contiguous(memory_format=memory_format(device)).float().div_(255).sub_(mean).div_(std)
-            x = x.double() if how.precision == "float64" else x
-            with torch.no_grad(), autocast(device, how.precision):
-                values = function(x).float().cpu()
-            unread = torch.tensor([index for index, _ in batch.bad], dtype=torch.long)
-            values[torch.isin(batch.indices, unread)] = math.nan
-            yield Rows(batch.indices, values, batch.bad, batch.numbers[:, 0])
+    with closing(read_squares(squares, chosen, batch_size, workers, how.device.type == "cuda")) as batches:
+        yield from map(forward, batches)
 
 
 def extract_features(

@@ -74,7 +74,7 @@ def read_patiently(read: Callable[[], bytes]) -> bytes:
 def decode_picture(content: bytes, channels: int = 3, reduce: Reduce | None = None) -> Tensor:
     """The same from a file's content."""
     if content.startswith(NPY):
-        return _from_array(_load_array(content), channels)
+        return from_array(_load_array(content), channels)
     kind = format_of(content)
     if kind == "JPEG" and channels in (1, 3):
         picture = decode_plain(content, channels, MAX_PIXELS, reduce)
@@ -134,14 +134,14 @@ def _from_deep_tiff(content: bytes, channels: int) -> Tensor | None:
         raise Image.DecompressionBombError
     samples = tiff.read_samples(content, layout)
     picture = tiff.as_colours(samples, layout) if channels in (1, 3) else None
-    return turned(_from_array(samples if picture is None else _pixels(picture, channels), channels), layout.orientation)
+    return turned(from_array(samples if picture is None else _pixels(picture, channels), channels), layout.orientation)
 
 
 def from_pillow(picture: Image.Image, channels: int = 3) -> Tensor:
     """A picture that Pillow has opened, as uint8 (channels, H, W)."""
     if picture.mode == "I" and picture.format in ("PNG", "PPM"):
         picture = picture.convert("I;16")  # 16 bits a pixel, which some versions of Pillow hold in 32
-    return _from_array(_pixels(_upright(picture), channels), channels)
+    return from_array(_pixels(_upright(picture), channels), channels)
 
 
 def _upright(picture: Image.Image) -> Image.Image:
@@ -189,7 +189,7 @@ def _load_array(content: bytes) -> NDArray[Any]:
     return flat.reshape(shape, order="F" if columns_first else "C")
 
 
-def _from_array(pixels: NDArray[Any], channels: int) -> Tensor:
+def from_array(pixels: NDArray[Any], channels: int) -> Tensor:
     """(H, W) or (H, W, C) of any depth as uint8 (channels, H, W)."""
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
