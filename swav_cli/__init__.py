@@ -14,6 +14,7 @@ from typing import Any
 
 _HOMES = {
     "About": "swav_cli.core.weights",
+    "Embedder": "swav_cli.evaluate.embedder",
     "ExportRequest": "swav_cli.exports.formats",
     "FinetuneRecipe": "swav_cli.recipe.classifier_schema",
     "Inference": "swav_cli.evaluate.inference",
@@ -52,6 +53,7 @@ _HOMES = {
     "track": "swav_cli.tasks.track",
     "train_classifier": "swav_cli.tasks.classifier",
     "write_features": "swav_cli.tasks.extract",
+    "write_parts": "swav_cli.tasks.extract_parts",
     "write_predictions": "swav_cli.tasks.predict",
     "write_report": "swav_cli.tasks.report",
 }

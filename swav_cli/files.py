@@ -132,7 +132,7 @@ def replacing(path: Path, *, flush: bool = True, keep: bool = False) -> Iterator
         if there is not None or os.stat(part).st_ino != new.st_ino:
             with suppress(OSError):  # a disk without rights
                 os.chmod(part, stat.S_IMODE((there or new).st_mode))
-        _move(part, target, keep)
+        move(part, target, keep)
     except BaseException:
         with suppress(OSError):
             part.unlink()
@@ -144,7 +144,12 @@ def _new_file(path: Path) -> os.stat_result:
         return os.fstat(file.fileno())
 
 
-def _move(part: Path, target: Path, keep: bool) -> None:
+def move(part: Path, target: Path, keep: bool) -> None:
+    """Move a file to its place; with `keep` no file that is there is replaced.
+
+    Raises:
+        FileExistsError: `keep`, and a file is there.
+    """
     if not keep:
         os.replace(part, target)
         return

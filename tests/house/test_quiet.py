@@ -48,6 +48,8 @@ COMMANDS: list[tuple[str, Sequence[str]]] = [
     ("predict photos --model runs/learnt --sort-into sorted --out answers.csv --show sheet.png",
      ["answers.csv", "sheet.png", "sorted/*"]),
     ("extract photos --model runs/learnt --out feats.npy", OF_FEATURES),
+    ("extract a.tar --model runs/learnt --out feats/",
+     ["feats/_parts.json", "feats/part-000000.parquet", "a.tar.index.npz"]),
     ("clusters photos --model runs/learnt", [f"clusters/{name}" for name in (*OF_CLUSTERS, "index.html")]),
     ("export runs/learnt --format safetensors", ["runs/learnt/export/learnt.safetensors"]),
     ("export runs/learnt --format onnx", ["runs/learnt/export/learnt.onnx"]),

@@ -135,14 +135,19 @@ def open_records(sources: Sequence[str], channels: int = 3, source: str | None =
         UserError: one is not there or can't be read, or holds no pictures.
     """
     places: dict[str, str] = {}
-    for path in (path for each in sources for path in _found(each)):
+    for path in (path for each in sources for path in find_records(each)):
         places.setdefault(os.path.abspath(path), path)
     found = [look_into(path) for path in sorted(places.values())]
     pictures = [each for each in found if not each.is_features] or found  # features beside the pictures are none
     return RecordPictures(pictures, channels, source or " ".join(sources))
 
 
-def _found(source: str) -> list[str]:
+def find_records(source: str) -> list[str]:
+    """The files that a path or a pattern names.
+
+    Raises:
+        UserError: one is not there.
+    """
     path = str(expanded(source))
     if os.path.exists(path):
         return [path]

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from swav_cli.core.weights import Model
+from swav_cli.core.weights import About, Model
 from swav_cli.data.pictures import Pictures, digest
 from swav_cli.errors import UserError
 from swav_cli.evaluate.extraction.writers import Output, check_writable
@@ -56,22 +56,27 @@ def describe(
         "normalize": settings.normalize,
         "multi_scale": settings.multi_scale,
         "precision": settings.precision,
-        "preprocessing": {
-            "resize_shorter_side": about.shorter_side,
-            "unless": f"{about.size} x {about.size} already",
-            "interpolation": "bilinear, antialiased",
-            "centre_crop": about.size,
-            "divide_by": 255,
-            "mean": list(about.mean),
-            "std": list(about.std),
-            "channels": about.channels,
-        },
+        "preprocessing": preprocessing(about),
         "pictures": pictures.source,
         "paths": output.paths.name if output.paths else None,
         "labels": output.labels.name if output.labels and labelled else None,
         "classes": pictures.classes if labelled else None,
         "failures": [{"row": row, "path": pictures.name(row), "reason": reason} for row, reason in failures],
         "settings": json_ready(asdict(settings)),
+    }
+
+
+def preprocessing(about: About) -> dict[str, Any]:
+    """How pictures are prepared, for whoever wants to do it elsewhere."""
+    return {
+        "resize_shorter_side": about.shorter_side,
+        "unless": f"{about.size} x {about.size} already",
+        "interpolation": "bilinear, antialiased",
+        "centre_crop": about.size,
+        "divide_by": 255,
+        "mean": list(about.mean),
+        "std": list(about.std),
+        "channels": about.channels,
     }
 
 

@@ -130,7 +130,7 @@ def extract(
         settings = Settings(
             model=weights_digest(model), pictures=pictures.fingerprint(), layer=request.layer, **options,
             precision=how.precision,
-            shape=(len(pictures), *_row_shape(function, model.about, how)), contents=digest(pictures.contents()),
+            shape=(len(pictures), *row_shape(function, model.about, how)), contents=digest(pictures.contents()),
             labels=digest([labels_digest(pictures), *(pictures.classes or [])]),
         )  # fmt: skip
         return _extract(Work(request, settings, pictures, output, function, model, how, notice, progress))
@@ -146,7 +146,7 @@ def _check_pictures(pictures: Pictures, about: About) -> None:
         raise UserError(f"{pictures.source}: {pictures.channels} channels, and the model takes {about.channels}")
 
 
-def _row_shape(function: Function, about: About, how: Inference) -> tuple[int, ...]:
+def row_shape(function: Function, about: About, how: Inference) -> tuple[int, ...]:
     picture = torch.zeros(1, about.channels, about.size, about.size, device=how.device)
     try:
         with torch.no_grad(), autocast(how.device, how.precision):

@@ -201,7 +201,10 @@ def open_output(path: Path, is_map: bool) -> Output:
     if suffix not in FEATURE_FORMATS:
         known = ", ".join(FEATURE_FORMATS)
         said = f"'{path.suffix}' is no format of features" if suffix else "the name tells no format"
-        raise UserError(f"--out {path}: {said}.{nearest(suffix, FEATURE_FORMATS)} Known are {known}")
+        raise UserError(
+            f"--out {path}: {said}.{nearest(suffix, FEATURE_FORMATS)} Known are {known}; with a / at its end it is a "
+            "folder, with a Parquet file for each shard"
+        )
     if os.path.isdir(path):
         raise UserError(f"--out {path}: is a folder; name a file, such as {path / 'features.npy'}")
     if not os.path.isdir(path.parent):
