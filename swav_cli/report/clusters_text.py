@@ -8,10 +8,11 @@ from rich.table import Table
 
 from swav_cli.errors import counted
 from swav_cli.printable import printable
-from swav_cli.report.tables import render
+from swav_cli.report.tables import render, terminal_width
 
 SHOWN = 20  # groups
 WEAKEST = 2  # pairs of classes
+NUMBERS_TAKE = 37  # columns of the terminal: group, pictures, share and purity, with what lies between all
 JUDGED = {"clusters": "clusters", "groups": "groups", "as_many_groups_as_classes": "as many as classes"}
 NAMES = {"prototypes": "prototypes of the model", "centres": "centres among the features"}
 
@@ -35,13 +36,16 @@ def describe_clusters(results: dict[str, Any]) -> str:
 
 def _groups_table(groups: list[dict[str, Any]]) -> str:
     labelled = any(each["commonest"] is not None for each in groups)
+    room = max(24, terminal_width() - NUMBERS_TAKE)  # names are cut where there is too little, and no number
+    longest = max((len(each["commonest"] or "") for each in groups), default=0)
+    of_class = min(max(longest, len("mostly")), room // 3) if labelled else 0
     table = Table(box=None, pad_edge=False)
     for name in ("group", "pictures", "share"):
         table.add_column(name, justify="right", no_wrap=True)
     if labelled:
-        table.add_column("mostly", overflow="ellipsis", no_wrap=True)
+        table.add_column("mostly", overflow="ellipsis", no_wrap=True, max_width=of_class)
         table.add_column("purity", justify="right", no_wrap=True)
-    table.add_column("such as", overflow="ellipsis", no_wrap=True)
+    table.add_column("such as", overflow="ellipsis", no_wrap=True, max_width=room - of_class)
     for each in groups[:SHOWN]:
         number = "none" if each["group"] < 0 else str(each["group"])
         row = [number, f"{each['pictures']:,}", f"{100 * each['share']:.1f} %"]
