@@ -38,11 +38,11 @@ def test_durations(seconds: float, words: str) -> None:
 
 def test_no_accuracy_without_labels() -> None:
     results = {"recipe": "x", "seconds": 1.0, "loss": 2.0, "loss_over_ln_k": 0.5, "bad_pictures": 0}
-    plain = describe_results(results, Path("runs/x"))
+    plain = describe_results(results, Path("runs/x"), 9)
     assert "k-NN" not in plain
-    assert "--model 'runs/a b' --out" in describe_results(results, Path("runs/a b")), "as a shell takes it"
+    assert "--model 'runs/a b' --out" in describe_results(results, Path("runs/a b"), 9), "as a shell takes it"
     assert "swav eval" not in plain  # there are no labelled pictures to judge by
-    judged = describe_results(results | {"knn": 80.0, "knn_untrained": 30.0, "knn_raw_pixels": 35.0}, Path("runs/x"))
+    judged = describe_results(results | {"knn": 80.0, "knn_untrained": 30.0, "knn_raw_pixels": 35.0}, Path("runs/x"), 9)
     assert "swav eval runs/x  " in judged
     assert "k-NN   learnt 80.0 %, raw pixels 35.0 %, untrained network 30.0 %" in judged
 
@@ -108,7 +108,7 @@ def test_one_of_a_kind_is_not_several() -> None:
     said = describe_run(recipe, make_plan(recipe, 8), ShapePictures(8, 0, "train"), torch.device("cpu"))
     assert said.startswith("8 pictures of shapes:8:0, labels not used for training; 1 epoch of 1 step with 8 pictures")
     results = {"seconds": 1.0, "loss": 2.0, "loss_over_ln_k": 0.5, "bad_pictures": 1}
-    assert "\n  1 picture could not be read; see" in describe_results(results, Path("runs/x"))
+    assert "\n  1 picture could not be read; see" in describe_results(results, Path("runs/x"), 9)
 
 
 def test_indexing_that_takes_longer_than_a_moment_is_told_of(
