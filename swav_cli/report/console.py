@@ -192,10 +192,9 @@ def describe_objective(recipe: Recipe) -> list[str]:
     """What is not as SwAV has it."""
     if recipe.objective == "swav":
         return []
-    heads = counted(recipe.loss.clusters.heads, "clustering")
     return [
-        f"deepcluster2: targets are {heads} of the epoch before; prototypes of the model are those of the first. "
-        "loss.epsilon and loss.sinkhorn_iterations are of swav, and not used"
+        f"deepcluster2: targets are {counted(recipe.loss.clusters.heads, 'clustering')} of the epoch before",
+        "prototypes of the model are those of the first; epsilon and rounds of Sinkhorn are of swav, and not used",
     ]
 
 

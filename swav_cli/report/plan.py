@@ -49,7 +49,7 @@ def _pretraining_lines(facts: dict[str, Any]) -> list[str]:
         f"{counted(facts['steps_per_epoch'], 'step')} an epoch, {facts['steps']:,} in all",
         *facts["objective"],
         facts["learning_rate"],
-        f"loss begins at ln K = {facts['ln_k']:.3f}",
+        f"loss begins {'above' if facts['objective'] else 'at'} ln K = {facts['ln_k']:.3f}",
         f"{facts['parameters']:,} parameters, {facts['backbone_parameters']:,} of them in the backbone",
         f"about {size(facts['memory_bytes'])} of memory: {size(facts['memory_weights_bytes'])} for weights, "
         f"gradients and optimiser, {size(facts['memory_activations_bytes'])} for activations",
