@@ -25,6 +25,7 @@ TINY = [
     "--set", "model.width=8", "--set", "crops.0.size=32", "--batch-size", "4", "--set", "model.prototypes=16",
     "--set", "loss.queue.length=8", "--workers", "1",
 ]  # fmt: skip
+KEPT = ["--set", "data.cache=device"]
 CHECKPOINT = ["--set", "training.checkpoint_activations=true"]
 SMALL_CROPS = ["--set", "crops.1.size=16"]
 LINE = 140  # letters
@@ -60,12 +61,14 @@ def measurements(data: str | None) -> dict[str, Measurement]:
             swav("in1k-200e", *TINY, *SMALL_CROPS, *dry, "--only", "step", *CHECKPOINT),
         ),
         "cifar512": Measurement(
-            swav("cifar10", "--batch-size", "512", "--device", "cuda", "--minutes", "0.3", "--only", "step,run"), 30,
-            swav("cifar10", *TINY, *dry, "--only", "step,run", "--set", "loss.queue.length=0"),
+            swav("cifar10", *KEPT, "--batch-size", "512", "--device", "cuda", "--minutes", "0.3", "--only", "step,run"),
+            30,
+            swav("cifar10", *TINY, *dry, "--only", "step,run", "--set", "loss.queue.length=0", *KEPT),
         ),
         "cifar128": Measurement(
-            swav("cifar10", "--batch-size", "128", "--device", "cuda", "--minutes", "0.3", "--only", "step,run"), 30,
-            swav("cifar10", *TINY, *dry, "--only", "step,run", "--set", "loss.queue.length=0"),
+            swav("cifar10", *KEPT, "--batch-size", "128", "--device", "cuda", "--minutes", "0.3", "--only", "step,run"),
+            30,
+            swav("cifar10", *TINY, *dry, "--only", "step,run", "--set", "loss.queue.length=0", *KEPT),
         ),
         "trajectory": Measurement(
             script("trajectory.py"), 25,

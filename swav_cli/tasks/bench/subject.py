@@ -12,7 +12,8 @@ from swav_cli.core.multicrop import decode_for_crops
 from swav_cli.core.pace import sample_in_memory
 from swav_cli.data.paths import keeping_nothing
 from swav_cli.data.pictures import Pictures
-from swav_cli.data.reading.cache import is_kept
+from swav_cli.data.reading.cache import CachedPictures, is_kept
+from swav_cli.data.reading.limits import own_processors
 from swav_cli.data.reading.loader import pick_workers
 from swav_cli.data.shards.names import is_stream
 from swav_cli.errors import Told, UserError
@@ -43,7 +44,12 @@ class Lying(NamedTuple):
 
     def opened(self, recipe: Recipe) -> Pictures:
         """As a run reads them."""
-        return Repeated(self.some(self.decoded_as_in_a_run(recipe), recipe), self.pictures)
+        return self.repeated(self.some(self.decoded_as_in_a_run(recipe), recipe), recipe)
+
+    def repeated(self, some: Pictures, recipe: Recipe) -> Pictures:
+        """As many as a run has; in a block of their own where a run keeps them on its device."""
+        many = Repeated(some, self.pictures)
+        return CachedPictures(many, max(1, own_processors())) if recipe.data.cache == "device" else many
 
     def decoded_as_in_a_run(self, recipe: Recipe) -> Pictures:
         """Opened anew: at another scale, where the recipe allows it, than those for other ends."""
@@ -91,6 +97,8 @@ def _own(recipe: Recipe, are_named: bool, progress: Told) -> tuple[Pictures | No
     """The pictures that a run of the recipe would read; else None, and why there are none."""
     if is_stream(recipe.data.train) and not are_named:
         return None, f"{recipe.data.train} is a stream, which is as quick as its network"
+    if recipe.data.train.startswith("torchvision:") and not are_named:  # it would be fetched where it is not there
+        return None, f"name {recipe.data.train} with --data to measure with it"
     try:
         with keeping_nothing():
             return training_pictures(recipe, progress), ""
@@ -111,7 +119,7 @@ def _made_up(recipe: Recipe, device: torch.device, folder: Path, why: str) -> Su
     count = max(some, STEPS * (USUAL_BATCH if batch == "auto" else batch))
     known = recipe.model_copy(update={"data": recipe.data.model_copy(update={"stream_pictures": None})})
     recipe, _ = derive(known, Repeated(files, count), device)
-    in_memory = recipe.data.cache is True or (recipe.data.cache == "auto" and is_small)
+    in_memory = recipe.data.cache in (True, "device") or (recipe.data.cache == "auto" and is_small)
     told = f"made up ({why}): {some} JPEG files of {width}x{height} pixels, {size(bytes_a_file(folder))} each"
     return _subject(recipe, files, files, Lying(str(folder), count, in_memory), told, device)
 
@@ -120,7 +128,7 @@ def _subject(recipe: Recipe, own: Pictures, files: Pictures, lying: Lying, told:
     some = lying.some(lying.decoded_as_in_a_run(recipe) if recipe.data.scaled_decoding else own, recipe)
     lying = lying._replace(workers=pick_workers(recipe.training.workers, some, device))
     endless = with_training(recipe, epochs=EPOCHS)
-    return Subject(endless, Repeated(some, lying.pictures), files, lying, told, device)
+    return Subject(endless, lying.repeated(some, recipe), files, lying, told, device)
 
 
 def with_training(recipe: Recipe, **values: Any) -> Recipe:

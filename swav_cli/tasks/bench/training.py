@@ -18,7 +18,7 @@ from swav_cli.core.timing import laps, wait
 from swav_cli.core.train import quickest_convolutions
 from swav_cli.core.trial import on_processor
 from swav_cli.data.pictures import Pictures
-from swav_cli.data.reading.cache import free_memory
+from swav_cli.data.reading.cache import CachedPictures, free_memory
 from swav_cli.data.reading.loader import Batch
 from swav_cli.errors import MemoryFull, UserError, is_memory_full
 from swav_cli.recipe.schema import Recipe
@@ -151,6 +151,8 @@ def time_end_to_end(trainer: Trainer, pictures: Pictures, workers: int, seconds:
         UserError: pictures can't be read.
     """
     trainer.pictures, trainer.course.step = pictures, 0
+    if trainer.recipe.data.cache == "device" and isinstance(pictures, CachedPictures):
+        trainer.keep_on_device(pictures)
     ended = time.monotonic() + seconds
     skipped = max(WARM, math.ceil(workers / trainer.recipe.training.accumulate))
     waited: list[float] = []

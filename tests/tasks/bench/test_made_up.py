@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from swav_cli.data.reading.cache import CachedPictures
 from swav_cli.data.sources import open_pictures
 from swav_cli.errors import UserError
 from swav_cli.tasks.bench.made_up import Clouds, Repeated, as_files, bytes_a_file, usual_size
@@ -48,3 +49,16 @@ def test_pictures_are_made_up_where_the_recipes_own_are_not_there_and_none_are_n
     again = given.lying.opened(recipe)
     assert len(again) == len(given.pictures) == 800
     assert torch.equal(again.read(5), given.pictures.read(5))
+
+
+def test_pictures_kept_on_the_device_are_there_as_many_as_a_run_has(tmp_path: Path) -> None:
+    recipe = tiny_recipe("data.train=nowhere", "data.cache=device", "training.batch_size=2", "loss.queue.length=0")
+    given = subject(recipe, CPU, False, tmp_path, lambda *_: None)
+    assert isinstance(given.pictures, CachedPictures)
+    assert len(given.pictures) == given.lying.pictures == 512
+
+
+def test_nothing_is_fetched_that_nobody_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("swav_cli.tasks.bench.subject.training_pictures", lambda *_: pytest.fail("opened"))
+    given = subject(tiny_recipe("data.train=torchvision:CIFAR10"), CPU, False, tmp_path, lambda *_: None)
+    assert "name torchvision:CIFAR10 with --data" in given.told
