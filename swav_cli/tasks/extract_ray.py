@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -132,7 +133,8 @@ def _connected() -> Iterator[None]:
     except Exception as error:  # Ray has no class of its own for what goes wrong here
         raise UserError(f"--engine ray: no cluster can be reached or started ({first_line(error)})") from None
     try:
-        yield
+        with redirect_stdout(sys.stderr):  # where Ray would tell of workers that are lost, and results alone belong
+            yield
     finally:
         ray.shutdown()
 

@@ -161,6 +161,7 @@ def test_workers_of_ray_give_the_same(extract: Command, home: Path) -> None:
 
 
 @pytest.mark.ray
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Ray's own, of itself
 def test_an_embedder_in_ray_data(extract: Command, home: Path) -> None:
     ray = pytest.importorskip("ray")
     import swav_cli
