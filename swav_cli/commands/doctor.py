@@ -70,19 +70,20 @@ def doctor(
         raise UserError("--report and --json exclude each other; leave one out")
     values = options.training_values(epochs, batch_size, precision, workers, None)
     overrides = options.overrides(values, assignments)
-    settings = None
+    settings, held = None, list[str]()
     if recipe is not None or data is not None:
         from swav_cli.recipe.usual import FOLDER
-        from swav_cli.tasks.recipes import pretraining_recipe
+        from swav_cli.tasks.recipes import keys_set, pretraining_recipe
 
-        settings = pretraining_recipe(recipe or FOLDER, data, overrides)
+        settings, held = pretraining_recipe(recipe or FOLDER, data, overrides), keys_set(overrides)
     elif overrides or out is not None:
         raise UserError("options of a recipe need one; name it, such as: swav doctor quickstart")
     from swav_cli.report.checkup import checkup_json, checkup_report, checkup_text, worst
     from swav_cli.report.console import Screen
     from swav_cli.tasks.doctor.examine import examine
 
-    found = examine(settings, out, device=device, minutes=minutes, quick=quick, screen=Screen(speaks=is_first()))
+    screen = Screen(speaks=is_first())
+    found = examine(settings, out, device=device, minutes=minutes, quick=quick, held=held, screen=screen)
     if as_json:
         print_json(checkup_json(found))
     else:

@@ -9,7 +9,7 @@ import typer
 
 from swav_cli.commands import options
 from swav_cli.commands.output import print_json, print_plan
-from swav_cli.completions import recipe_names
+from swav_cli.completions import model_names, recipe_names
 from swav_cli.errors import UserError
 from swav_cli.parallel.place import is_first
 from swav_cli.report.trackers.names import tracker_names
@@ -64,7 +64,14 @@ def pretrain(
     resume: options.Resume = True,
     overwrite: options.Overwrite = False,
     init_from: Annotated[
-        str | None, typer.Option(metavar="MODEL_OR_FILE", help="Start from the weights of a run or a file.")
+        str | None,
+        typer.Option(
+            metavar="MODEL_OR_FILE",
+            help="Start from the weights of a run, a file, a published model or timm:NAME, whose network is taken; "
+            "none: from scratch.",
+            show_default="what the recipe says",
+            autocompletion=model_names,
+        ),
     ] = None,
     dry_run: options.DryRun = False,
     track: options.Track = None,

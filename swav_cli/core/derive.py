@@ -28,6 +28,7 @@ from swav_cli.recipe.words import explain
 Kind = TypeVar("Kind", bound=Part)
 Classifier = TypeVar("Classifier", bound=ClassifierRecipe)
 SAMPLE_FOR_STATISTICS = 500
+LOWER = 4  # times the rate of a run that starts from weights
 PIXELS_OF_A_SIDE = 256  # about as many are looked at, so that a photo of 50 megapixels counts no more and costs no more
 
 
@@ -74,21 +75,24 @@ def settle_numbers(recipe: Recipe, n: int, device: torch.device) -> tuple[Recipe
         UserError: a value that the others deny.
     """
     found: list[Derived] = []
+    if recipe.model.init_from == "auto":  # and nobody has looked for weights
+        recipe = with_value(recipe, "model.init_from", None)
+    starts = recipe.model.init_from is not None
 
     def settle(recipe: Recipe, key: str, value: Any, reason: str) -> Recipe:
         return _settled_key(recipe, key, value, reason, found)
 
     recipe = settle(recipe, "training.batch_size", *_batch_size(n))
-    recipe = settle(recipe, "training.epochs", *_epochs(n))
+    recipe = settle(recipe, "training.epochs", *_epochs(n, starts))
     recipe = settle(recipe, "model.prototypes", *_prototypes(n))
     batch, epochs, prototypes = _sizes(recipe)
-    queue, frozen = _queue_length(n, batch, prototypes), _frozen_steps(n, batch, epochs)
+    queue, frozen = _queue_length(n, batch, prototypes), _frozen_steps(n, batch, epochs, starts)
     if recipe.objective == "deepcluster2":
         queue, frozen = (0, "none: deepcluster2 remembers a whole epoch"), (0, "none: prototypes are never trained")
     recipe = settle(recipe, "loss.queue.length", *queue)
     recipe = settle(recipe, "loss.queue.start_epoch", *_queue_start(recipe.loss.queue.length, epochs))
     recipe = settle(recipe, "loss.freeze_prototypes_steps", *frozen)
-    recipe = settle(recipe, "optimizer.lr", *_learning_rate(recipe.optimizer.name, batch))
+    recipe = settle(recipe, "optimizer.lr", *_learning_rate(recipe.optimizer.name, batch, starts))
     recipe = settle(recipe, "training.precision", *pick_precision(device))
     refuse_float64(recipe.training.precision, device)
     if recipe.training.compile == "auto":  # what it would save is counted only then
@@ -143,8 +147,14 @@ def _batch_of_labelled(n: int, parts: int) -> tuple[int, str]:
     return max(parts, n // parts * parts), f"all {n:,} labelled pictures at once"
 
 
-def _epochs(n: int) -> tuple[int, str]:
+def _epochs(n: int, starts: bool) -> tuple[int, str]:
+    """
+    Args:
+        starts: from weights that have learnt already.
+    """
     epochs = 200 if n <= 2_000 else 100 if n <= 20_000 else 50
+    if starts:
+        return epochs // 10, f"a tenth of {epochs}, the usual ones for {n:,} pictures: it starts from weights"
     return epochs, f"200 up to 2,000 pictures, 100 up to 20,000, else 50; there are {n:,}"
 
 
@@ -168,7 +178,9 @@ def _queue_start(length: int | str, epochs: int) -> tuple[int, str]:
     return max(1, epochs // 10), f"a tenth of {epochs} epochs: embeddings change too fast at first to be kept"
 
 
-def _frozen_steps(n: int, batch: int, epochs: int) -> tuple[int, str]:
+def _frozen_steps(n: int, batch: int, epochs: int, starts: bool) -> tuple[int, str]:
+    if starts:
+        return 0, "none: the features that prototypes are to divide are there"
     if n < 100_000:
         return 0, "none below 100,000 pictures, where it was found to do harm"
     epoch = n // batch
@@ -177,7 +189,14 @@ def _frozen_steps(n: int, batch: int, epochs: int) -> tuple[int, str]:
     return epoch, f"one epoch, as published: {n:,} pictures / {batch}"
 
 
-def _learning_rate(optimizer: str, batch: int) -> tuple[float, str]:
+def _learning_rate(optimizer: str, batch: int, starts: bool) -> tuple[float, str]:
+    usual, reason = _usual_rate(optimizer, batch)
+    if starts:
+        return usual / LOWER, f"per 256 pictures, a quarter of {usual:g}: it starts from weights, which are to be kept"
+    return usual, reason
+
+
+def _usual_rate(optimizer: str, batch: int) -> tuple[float, str]:
     if optimizer == "lars":
         published = (0.6, "256") if batch < 1024 else (0.3, "4,096")
         return published[0], f"per 256 pictures, as published for batches of {published[1]}"
@@ -189,7 +208,7 @@ def _learning_rate(optimizer: str, batch: int) -> tuple[float, str]:
 def usual_epochs(recipe: Recipe, n: int) -> int:
     """Those that a recipe says, or that `auto` means for so many pictures."""
     epochs = recipe.training.epochs
-    return _epochs(n)[0] if epochs == "auto" else epochs
+    return _epochs(n, recipe.model.init_from is not None)[0] if epochs == "auto" else epochs
 
 
 def usual_batch_size(recipe: Recipe, n: int) -> int:

@@ -253,6 +253,9 @@ def _mark_sources(content: dict[str, Any]) -> None:
     data = content.get("data")
     if isinstance(data, dict):
         content["data"] = {key: _FromFile(value) if isinstance(value, str) else value for key, value in data.items()}
+    model = content.get("model")
+    if isinstance(model, dict) and isinstance(model.get("init_from"), str):
+        model["init_from"] = _FromFile(model["init_from"])
 
 
 def _refuse_streams(recipe: Any, content: dict[str, Any], path: Path) -> None:
@@ -261,6 +264,12 @@ def _refuse_streams(recipe: Any, content: dict[str, Any], path: Path) -> None:
     Raises:
         UserError: its pictures come from a command of the shell, or from an address, that was not typed.
     """
+    start = (content.get("model") or {}).get("init_from") if isinstance(content.get("model"), dict) else None
+    if isinstance(start, _FromFile) and start.startswith(("https://", "http://")):
+        raise UserError(
+            f"{path}: starts from the address '{start}', and nothing is fetched from where a file says; if you trust "
+            f"it, type it: --init-from '{start}'"
+        )
     given = content.get("data") or {}
     for key, source in dict(recipe.data).items():
         # Asked of the recipe as it was understood, which takes more than text for text: bytes, for one.

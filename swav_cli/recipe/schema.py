@@ -54,6 +54,11 @@ class ModelRecipe(Part):
         default=3000, description="how many prototypes; about ten for each kind in the pictures"
     )
     zero_init_residual: bool = Field(default=False, description="start each residual block as the identity")
+    init_from: str | None = Field(
+        default=None,
+        description="weights to start from: a run, a file, a published model; auto: published ones that are on this "
+        "machine, where they fit; null: none",
+    )
 
     @field_validator("backbone")
     @classmethod

@@ -31,7 +31,8 @@ def measure_of(results: dict[str, Any]) -> Measure | None:
 def describe_numbers(results: dict[str, Any], measure: Measure) -> str:
     raw = results.get(f"{measure.key}_raw_pixels")
     beside = f", raw pixels {raw:.1f} %" if raw is not None else ""
-    learnt, untrained = results[measure.key], results[f"{measure.key}_untrained"]
+    learnt, untrained, start = (results.get(measure.key + ending) for ending in ("", "_untrained", "_start"))
+    beside += f", weights it began with {start:.1f} %" if start is not None else ""
     return f"learnt {learnt:.1f} %{measure.name}{beside}, untrained network {untrained:.1f} %"
 
 
@@ -49,14 +50,18 @@ def describe_worth(results: dict[str, Any], steps: int) -> str | None:
     measure = measure_of(results)
     if measure is None:
         return None
-    others = {"the untrained network": "_untrained", "raw pixels": "_raw_pixels"}
+    others = {"the untrained network": "_untrained", "the weights it began with": "_start", "raw pixels": "_raw_pixels"}
     there = {name: results[key] for name, ending in others.items() if (key := measure.key + ending) in results}
     better = [name for name, value in there.items() if results[measure.key] > value + BY_A_HAIR]
     if len(better) == len(there):
-        return f"the features beat {' and '.join(there)}{'' if measure is KNN else UNKNOWN}"
-    worse = " and ".join(name for name in there if name not in better)
-    but = f", though {better[0]}" if better else ""
+        return f"the features beat {_listed(list(there))}{'' if measure is KNN else UNKNOWN}"
+    worse = _listed([name for name in there if name not in better])
+    but = f", though {_listed(better)}" if better else ""
     return f"the features don't beat {worse}{but}: {'; '.join(_why(results, steps, worse))}"
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _why(results: dict[str, Any], steps: int, worse: str) -> list[str]:

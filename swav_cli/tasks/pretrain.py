@@ -20,7 +20,7 @@ from swav_cli.core.micro_batch import MicroBatch, in_micro_batches
 from swav_cli.core.multicrop import decode_for_crops
 from swav_cli.core.swav import Trainer
 from swav_cli.core.verdict import Verdict, verdict
-from swav_cli.core.weights import save_model, weights_digest
+from swav_cli.core.weights import save_model, take_weights, weights_digest
 from swav_cli.data.paths import expanded
 from swav_cli.data.pictures import Pictures, tell
 from swav_cli.data.reading.cache import CachedPictures, cached
@@ -55,7 +55,8 @@ from swav_cli.tasks.pretrain_results import (
     show_prototypes,
     training_results,
 )
-from swav_cli.zoo.load import start_from
+from swav_cli.tasks.pretrain_weights import NETWORK, Start, as_started, started, wanted_weights
+from swav_cli.zoo.load import Loaded, start_from
 
 
 class Settled(NamedTuple):
@@ -66,6 +67,7 @@ class Settled(NamedTuple):
     pictures: Pictures
     judge: Judge | None
     device: torch.device
+    weights: Loaded | None = None  # that it starts from; of a run that goes on they are not read
 
     @property
     def origin(self) -> Origin:
@@ -98,26 +100,37 @@ def settle(
     chosen, begun = own_device(device), begun_recipe(goes_on)
     pictures = _training_pictures(recipe, screen.indexing)
     labelled = open_labelled(recipe, pictures, screen.indexing) if recipe.data.val else None
-    chosen_before: list[Derived] = []
     if begun is not None and goes_on is not None:
-        recipe = as_begun(recipe, begun, asked, goes_on)
-    elif asked.minutes is not None:
-        with screen.working("measuring this machine"):
-            recipe, chosen_before = planned(recipe, Opened(pictures, labelled), chosen, asked)
+        recipe = as_started(recipe, begun, RunFolder(goes_on).recipe, asked.held)
+        start = Start(as_begun(recipe, begun, asked, goes_on), [], None)
+    else:
+        start = _planned(recipe, Opened(pictures, labelled), chosen, asked, screen)
+    recipe = start.recipe
     decode_for_crops(pictures, recipe)  # as they are planned
     recipe, derived = derive(recipe, pictures, chosen)
     check_compile(recipe, chosen)
     if recipe.data.cache == "device":
         check_room(pictures, chosen)
-    derived = chosen_before + derived
+    derived = start.derived + derived
     if micro_batch is not None:
         if micro_batch == "auto" and begun is not None:
             recipe = with_value(recipe, "training.accumulate", begun.training.accumulate)
         else:
-            recipe, found = in_micro_batches(recipe, micro_batch, chosen)
-            derived.append(found)
+            recipe, part = in_micro_batches(recipe, micro_batch, chosen)
+            derived.append(part)
     judge = Judge(recipe, pictures, chosen, labelled=labelled) if labelled else None
-    return Settled(recipe, derived, pictures, judge, chosen)
+    return Settled(recipe, derived, pictures, judge, chosen, start.loaded)
+
+
+def _planned(recipe: Recipe, opened: Opened, device: torch.device, asked: Asked, screen: Screen) -> Start:
+    """The recipe with the network of the weights that it starts from, and as it fits into the time asked for."""
+    start = started(recipe, opened.training, asked.held, asked.fetches, screen.notice)
+    if asked.minutes is None:
+        return start
+    held = [*asked.held, *(NETWORK if start.recipe.model.init_from is not None else ())]
+    with screen.working("measuring this machine"):
+        recipe, found = planned(start.recipe, opened, device, asked._replace(held=held))
+    return start._replace(recipe=recipe, derived=[*start.derived, *found])
 
 
 def _training_pictures(recipe: Recipe, progress: Told) -> Pictures:
@@ -159,7 +172,8 @@ def pretrain(
         device: auto, cpu, cuda, cuda:1 or mps.
         resume: False begins a new run in the next free folder, `<out>-2`.
         overwrite: begin again in the same folder; what an earlier run left there is removed.
-        init_from: a run, a checkpoint or a file of weights to start from.
+        init_from: a run, a checkpoint, a file of weights or a published model to start from, in place of
+            `model.init_from`; "none": from scratch. The network is theirs, and rate and epochs suit that.
         micro_batch: pictures of a process that go through the network at a time, in place of
             `training.accumulate`; `auto`: as many as a CUDA GPU's memory holds.
         minutes: that the run is to take; network, crops, epochs, batch are chosen so, once, by what is measured here.
@@ -178,6 +192,7 @@ def pretrain(
     with joined_on(device, recipe.training.timeout_minutes):
         place = expanded(out) if out else Path("runs") / recipe.name
         with screen.working("looking for what fits into memory") if micro_batch == "auto" else nullcontext():
+            recipe = wanted_weights(recipe, init_from)
             run = settle(recipe, device, micro_batch, place if resume and not overwrite else None, screen, asked)
         check_processes(run.recipe, distributed.world_size())
         tell(run.pictures, screen.notice)
@@ -185,7 +200,7 @@ def pretrain(
         if finished is not None:
             hint_at_replay(folder, track, screen.notice)
             return finished
-        trainer, words = _trainer(run, folder, overwrite, init_from, screen)
+        trainer, words = _trainer(run, folder, overwrite, screen)
         # All is checked; from here on files are written.
         with only_run_in(folder):
             _open(trainer, run, folder, overwrite, screen)
@@ -219,9 +234,7 @@ def check_processes(recipe: Recipe, world: int) -> None:
         )
 
 
-def _trainer(
-    run: Settled, folder: RunFolder, overwrite: bool, init_from: str | Path | None, screen: Screen
-) -> tuple[Trainer, list[str]]:
+def _trainer(run: Settled, folder: RunFolder, overwrite: bool, screen: Screen) -> tuple[Trainer, list[str]]:
     """The run's trainer where it begins or goes on, and what is to be said of that."""
     trainer = make_trainer(run.recipe, run.pictures, run.device)
     state = None if overwrite else newest_checkpoint(folder, screen.notice)
@@ -231,8 +244,12 @@ def _trainer(
         refuse_other_origin(folder, state, run.origin)
         trainer.restore(state)
         words.append(f"going on at step {trainer.course.step} of {trainer.plan.steps}")
-    elif init_from is not None:
-        words.append(f"started from {init_from}: {start_from(trainer.model, init_from, screen.notice)}")
+    elif (source := run.recipe.model.init_from) is not None:
+        if run.weights is None:  # of a run that was stopped before its first checkpoint
+            told = start_from(trainer.model, source, screen.notice)
+        else:
+            told = take_weights(trainer.model, run.weights.model.network.state_dict(), source)
+        words.append(f"started from {source}: {told}")
     refuse_disagreement(lambda: {"weights to start from": weights_digest(trainer.trained())[:8]})
     return trainer, words
 

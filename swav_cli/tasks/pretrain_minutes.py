@@ -49,6 +49,7 @@ class Asked(NamedTuple):
     minutes: float | None = None  # that the run is to take
     held: Collection[str] = ()  # keys of values that a plan leaves as they are
     began: float | None = None  # when, by time.monotonic
+    fetches: bool = True  # published weights that are named and not here
 
 
 NOTHING = Asked()

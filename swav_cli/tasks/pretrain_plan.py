@@ -22,8 +22,8 @@ from swav_cli.report.plan import plan_facts
 from swav_cli.report.sheet import save_crops
 from swav_cli.tasks.pretrain import check_processes, settle
 from swav_cli.tasks.pretrain_minutes import NOTHING, Asked
+from swav_cli.tasks.pretrain_weights import wanted_weights
 from swav_cli.writable import check_place
-from swav_cli.zoo.load import check_known
 
 PREVIEWED = 16  # pictures on a sheet of crops
 
@@ -55,12 +55,11 @@ def plan_pretraining(
         UserError: what `pretrain` would not begin.
     """
     screen = screen or Screen()
-    if init_from is not None:
-        check_known(init_from)
+    recipe = wanted_weights(recipe, init_from)
     if preview is not None:
         preview = expanded(preview)
         check_place(preview, "--preview")
-    run = settle(recipe, device, micro_batch, screen=screen, asked=asked)
+    run = settle(recipe, device, micro_batch, screen=screen, asked=asked._replace(fetches=False))
     check_processes(run.recipe, processes)
     tell(run.pictures, screen.notice)
     if preview is not None:

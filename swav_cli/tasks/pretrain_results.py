@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ from swav_cli.recipe.schema import Recipe
 from swav_cli.report.sheet import save_rows
 from swav_cli.run.folder import RunFolder
 from swav_cli.run.metrics import read_metrics
+from swav_cli.zoo.load import start_from
 
 SHOWN = 10  # prototypes on a sheet, and pictures of each
 LOOKED_THROUGH = 5000  # pictures among which those are chosen
@@ -185,23 +187,33 @@ def judged_without_labels(trainer: Trainer) -> dict[str, float]:
     described = about(recipe)
     how = Inference(trainer.device, recipe.training.precision)
     pictures = Limited(trainer.pictures.some(PAIRED), PAIRED, recipe.training.seed)
-    untrained = make_model(recipe).to(next(trainer.model.parameters()))
+    networks = {"": trainer.model, **_others(trainer), "_raw_pixels": None}
 
     def find() -> dict[str, float]:
         views = draw_views(pictures, recipe, described)
         if views.crops.shape[1] < FEWEST_PAIRS:
             return {}
-        networks = {"": trainer.model, "_untrained": untrained, "_raw_pixels": None}
         return {f"found_again{name}": found_by(each, views, described, how) for name, each in networks.items()}
 
     return first_decides(find)
 
 
+def _others(trainer: Trainer) -> dict[str, SwAV]:
+    """The same network untrained and, where it began with weights that are still there, with those."""
+    like = next(trainer.model.parameters())  # its device and its precision
+    found = {"_untrained": make_model(trainer.recipe).to(like)}
+    if (source := trainer.recipe.model.init_from) is not None:
+        with suppress(UserError):
+            start = make_model(trainer.recipe)
+            start_from(start, source)
+            found["_start"] = start.to(like)
+    return found
+
+
 def judged(trainer: Trainer, judge: Judge, progress: Told) -> dict[str, float]:
-    """k-NN of the trained network, of the same one untrained, and where pictures are small of their raw pixels."""
+    """k-NN of the trained network, of what it is compared with, and where pictures are small of their raw pixels."""
     found = {"knn": judge.accuracy(trainer.model, progress)}
-    untrained = make_model(trainer.recipe).to(next(trainer.model.parameters()))  # its device and its precision
-    found["knn_untrained"] = judge.accuracy(untrained, progress)
+    found |= {f"knn{name}": judge.accuracy(other, progress) for name, other in _others(trainer).items()}
     if pixels_compare(judge.labelled, judge.about):
         found["knn_raw_pixels"] = judge.of_raw_pixels()
     return found

@@ -6,6 +6,7 @@ Nothing is written anywhere: no listing or index is kept, and no run begins.
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -44,6 +45,7 @@ def examine(
     device: str = "auto",
     minutes: float = 1.0,
     quick: bool = False,
+    held: Collection[str] = (),
     screen: Screen | None = None,
 ) -> dict[str, list[Check]]:
     """Check the installation and the machine, and with a recipe its pictures, their fit, speed, room and time.
@@ -57,6 +59,7 @@ def examine(
         device: auto, cpu, cuda, cuda:1 or mps.
         minutes: that looking and measuring may take, roughly.
         quick: measure nothing, and look at few pictures.
+        held: keys of values that stay where a run would start from weights, see `pretrain`.
 
     Raises:
         UserError: there is no such device, or no pictures where the recipe says.
@@ -67,12 +70,14 @@ def examine(
     from swav_cli.core.device import own_device
     from swav_cli.report.console import Screen
     from swav_cli.tasks.doctor.machine import check_machine
+    from swav_cli.tasks.pretrain_weights import started
 
     screen, chosen = screen or Screen(), own_device(device)
     folder = Path(out or Path("runs") / (recipe.name if recipe else ""))
     opened = _opened(recipe, screen) if recipe else None  # before anything else: a wrong name is told at once
     found["machine"] = check_machine(chosen, folder)
     if recipe is not None and opened is not None:
+        recipe = started(recipe, opened, held, fetches=False, notice=screen.notice).recipe
         found |= _of_recipe(recipe, opened, folder, chosen, Budget(60 * minutes, not quick), screen)
     return found
 
