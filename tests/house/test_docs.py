@@ -26,6 +26,7 @@ OF_TORCHRUN = {"--nproc-per-node", "--nnodes", "--rdzv-backend", "--rdzv-endpoin
 OF_LAUNCHERS = {"--gpus-per-node", "--gpus-per-task", "--hostfile"}
 OF_EMBEDDING_ATLAS = {"--x", "--y", "--neighbors", "--image", "--text"}
 OF_TRACKERS = {"--logdir"}
+OF_BENCHMARKS = {"--seeds", "--at-once"}
 
 
 @cache
@@ -59,7 +60,7 @@ def test_every_command_and_option_is_in_the_docs(words: str) -> None:
 
 def test_every_option_in_the_docs_is_there() -> None:
     known = {"--help"}.union(*map(options, commands().values()))
-    others = OF_TORCHRUN | OF_LAUNCHERS | OF_EMBEDDING_ATLAS | OF_TRACKERS
+    others = OF_TORCHRUN | OF_LAUNCHERS | OF_EMBEDDING_ATLAS | OF_TRACKERS | OF_BENCHMARKS
     assert {option for page in DOCS for option in OPTION.findall(text(page))} - known == others
 
 
