@@ -46,7 +46,7 @@ def test_a_healthy_set_is_ok_and_nothing_is_written(swav: Run, tiny_file: Path, 
 
 def test_a_fault_is_a_problem_and_the_exit_code_tells(swav: Run, tiny_file: Path, tmp_path: Path) -> None:
     (draw(tmp_path / "pictures", 128) / "000.png").write_bytes(b"<html>")
-    done = swav("doctor", "tiny.yaml", *SETTINGS, "--set", "data.max_bad=0.001", "--quick")
+    done = swav("doctor", "tiny.yaml", *SETTINGS, "--set", "data.max_bad=0", "--quick")
     assert done.returncode == 1
     assert "problem readable" in done.stdout
     assert "000.png: a web page" in done.stdout
