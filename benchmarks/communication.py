@@ -20,12 +20,12 @@ import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
-from swav_cli.core.derive import derive
 from swav_cli.core.swav import Trainer
 from swav_cli.data.reading.loader import Order, load_batches
 from swav_cli.data.sources import open_pictures
 from swav_cli.parallel import distributed
 from swav_cli.parallel.processes import joined_processes
+from swav_cli.planning.derive import derive
 from swav_cli.recipe.file import load_recipe
 
 CALLS: Counter[str] = Counter()

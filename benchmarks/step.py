@@ -13,9 +13,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from swav_cli.core.device import own_device
-from swav_cli.core.step_parts import profiled_step
 from swav_cli.core.train import quickest_convolutions
 from swav_cli.errors import silent
+from swav_cli.planning.step_parts import profiled_step
 from swav_cli.recipe.file import load_recipe
 from swav_cli.report.bench import bench_text
 from swav_cli.tasks.bench.measure import bench

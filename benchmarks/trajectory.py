@@ -14,10 +14,10 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from swav_cli.core.derive import derive
 from swav_cli.core.device import own_device
 from swav_cli.core.swav import Trainer
 from swav_cli.data.sources import open_pictures
+from swav_cli.planning.derive import derive
 from swav_cli.recipe.file import load_recipe
 from swav_cli.recipe.schema import Recipe
 

@@ -15,7 +15,7 @@ from swav_cli.parallel.place import is_first
 from swav_cli.report.trackers.names import tracker_names
 
 if TYPE_CHECKING:
-    from swav_cli.core.micro_batch import MicroBatch
+    from swav_cli.planning.micro_batch import MicroBatch
 
 
 def pretrain(

@@ -1,7 +1,7 @@
 """What a run is: the typed schema of a recipe, its overrides, and the contradictions it must not hold.
 
 A recipe is one YAML file, complete and without inheritance. Values that depend on the data may say `auto`;
-`swav_cli.core.derive` replaces them before a run starts, and the run's own `recipe.yaml` holds the result.
+`swav_cli.planning.derive` replaces them before a run starts, and the run's own `recipe.yaml` holds the result.
 """
 
 from __future__ import annotations
@@ -288,5 +288,5 @@ def settled(value: Value | Auto) -> Value:
         ValueError: it has not.
     """
     if value == "auto":
-        raise ValueError("this recipe says auto; swav_cli.core.derive.derive replaces it")
+        raise ValueError("this recipe says auto; swav_cli.planning.derive.derive replaces it")
     return value

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from swav_cli.core.derive import Derived
 from swav_cli.core.weights import About
 from swav_cli.data.pictures import Pictures
 from swav_cli.errors import UserError, counted
+from swav_cli.planning.derive import Derived
 from swav_cli.recipe.classifier_schema import ClassifierRecipe, FinetuneRecipe
 from swav_cli.recipe.schema import settled
 from swav_cli.report.console import describe_bad

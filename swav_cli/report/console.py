@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     import torch
     from tqdm import tqdm
 
-    from swav_cli.core.derive import Derived
     from swav_cli.core.health import Health
     from swav_cli.core.plan import Plan
     from swav_cli.data.pictures import Pictures
+    from swav_cli.planning.derive import Derived
     from swav_cli.run.metrics import Step
 
 QUIET_SECONDS = 1.0  # in which indexing says nothing

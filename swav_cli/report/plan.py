@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from swav_cli.core.derive import Derived, derived_facts
 from swav_cli.core.estimate import estimate
 from swav_cli.core.plan import make_plan
 from swav_cli.errors import counted
+from swav_cli.planning.derive import Derived, derived_facts
 from swav_cli.recipe.file import dump_values
 from swav_cli.recipe.schema import Recipe, settled
 from swav_cli.report.console import describe_learning_rate, describe_objective

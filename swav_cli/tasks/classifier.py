@@ -10,7 +10,6 @@ from typing import Any
 import torch
 
 from swav_cli.core.classifier import ClassifierTrainer
-from swav_cli.core.derive import derived_facts
 from swav_cli.core.device import joined_on
 from swav_cli.core.keeper import Keeper
 from swav_cli.core.stages import POOLED
@@ -27,6 +26,7 @@ from swav_cli.files import write_text
 from swav_cli.parallel import distributed
 from swav_cli.parallel.place import was_restarted
 from swav_cli.parallel.processes import first_decides
+from swav_cli.planning.derive import derived_facts
 from swav_cli.recipe.classifier_schema import ClassifierRecipe
 from swav_cli.recipe.file import dump_recipe
 from swav_cli.report.classifier import confusion_text, describe_epoch, describe_outcome, protocol, read_confusion

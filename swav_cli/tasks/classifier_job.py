@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from swav_cli.core.derive import Derived, settle_classifier
 from swav_cli.core.device import own_device
 from swav_cli.core.weights import Model, weights_digest
 from swav_cli.data.labelled import hold_out, keep_labelled, labels_of, match_classes, train_and_val_in
@@ -21,6 +20,7 @@ from swav_cli.data.sources import open_pictures
 from swav_cli.errors import Notice, UserError, counted
 from swav_cli.parallel import distributed
 from swav_cli.parallel.agreement import refuse_disagreement
+from swav_cli.planning.derive import Derived, settle_classifier
 from swav_cli.recipe.classifier_schema import ClassifierRecipe
 from swav_cli.recipe.schema import settled
 from swav_cli.report.classifier import describe_job, describe_training, protocol

@@ -12,11 +12,9 @@ import torch
 
 from swav_cli.core.compiling import check_compile
 from swav_cli.core.deepcluster import DeepCluster, make_trainer
-from swav_cli.core.derive import Derived, derive, derived_facts, with_value
 from swav_cli.core.device import joined_on, own_device
 from swav_cli.core.device_crops import check_room
 from swav_cli.core.keeper import Keeper
-from swav_cli.core.micro_batch import MicroBatch, in_micro_batches
 from swav_cli.core.multicrop import decode_for_crops
 from swav_cli.core.swav import Trainer
 from swav_cli.core.verdict import Verdict, verdict
@@ -32,6 +30,8 @@ from swav_cli.parallel import distributed
 from swav_cli.parallel.agreement import refuse_disagreement
 from swav_cli.parallel.place import was_restarted
 from swav_cli.parallel.processes import first_decides
+from swav_cli.planning.derive import Derived, derive, derived_facts, with_value
+from swav_cli.planning.micro_batch import MicroBatch, in_micro_batches
 from swav_cli.recipe.file import dump_recipe
 from swav_cli.recipe.schema import Recipe, settled
 from swav_cli.report.console import Screen, why_the_first_step_is_long

@@ -9,13 +9,7 @@ from typing import NamedTuple
 
 import torch
 
-from swav_cli.core.budget import Speed, Wish, as_planned, plan_to, times
-from swav_cli.core.derive import Derived, settle_numbers, with_values
 from swav_cli.core.estimate import estimate, estimate_disk
-from swav_cli.core.own_process import ProcessFailed
-from swav_cli.core.pace import CACHED_SAMPLE, measure_reading, pace_of
-from swav_cli.core.smaller import largest_crop
-from swav_cli.core.trial import apart, on_processor
 from swav_cli.data.pictures import Limited, Pictures
 from swav_cli.data.reading.cache import CachedPictures, free_memory, is_kept
 from swav_cli.data.reading.limits import own_processors
@@ -24,6 +18,12 @@ from swav_cli.errors import UserError
 from swav_cli.evaluate.neighbours import Labelled
 from swav_cli.parallel import distributed
 from swav_cli.parallel.processes import first_decides
+from swav_cli.planning.budget import Speed, Wish, as_planned, plan_to, times
+from swav_cli.planning.derive import Derived, settle_numbers, with_values
+from swav_cli.planning.own_process import ProcessFailed
+from swav_cli.planning.pace import CACHED_SAMPLE, measure_reading, pace_of
+from swav_cli.planning.smaller import largest_crop
+from swav_cli.planning.trial import apart, on_processor
 from swav_cli.recipe.file import read_recipe
 from swav_cli.recipe.schema import Recipe, settled
 from swav_cli.report.words import duration

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from swav_cli.core.micro_batch import MicroBatch
 from swav_cli.core.multicrop import MultiCrop
 from swav_cli.core.photometric import recolour
 from swav_cli.data.inputs import refuse_to_replace
@@ -16,6 +15,7 @@ from swav_cli.data.paths import expanded
 from swav_cli.data.pictures import Pictures, tell
 from swav_cli.data.reading.loader import Crops, epoch_order
 from swav_cli.data.shards.streams import StreamPictures
+from swav_cli.planning.micro_batch import MicroBatch
 from swav_cli.recipe.schema import Recipe, settled
 from swav_cli.report.console import Screen
 from swav_cli.report.plan import plan_facts

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from swav_cli.core.budget import PAIRED
 from swav_cli.core.health import Health
 from swav_cli.core.model import SwAV
 from swav_cli.core.plan import make_model
@@ -37,6 +36,7 @@ from swav_cli.evaluate.representation import (
 )
 from swav_cli.parallel import distributed
 from swav_cli.parallel.processes import first_decides
+from swav_cli.planning.budget import PAIRED
 from swav_cli.recipe.schema import Recipe
 from swav_cli.report.sheet import save_rows
 from swav_cli.run.folder import RunFolder

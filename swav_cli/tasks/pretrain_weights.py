@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from swav_cli.core.derive import Derived, value_of, with_values
-from swav_cli.core.smaller import is_held
 from swav_cli.core.weights import About
 from swav_cli.data.decoding.formats import BadPicture
 from swav_cli.data.pictures import Pictures
 from swav_cli.errors import Notice, UserError, counted
+from swav_cli.planning.derive import Derived, value_of, with_values
+from swav_cli.planning.smaller import is_held
 from swav_cli.recipe.file import read_yaml
 from swav_cli.recipe.schema import Recipe
 from swav_cli.zoo.catalogue import Entry, entry_named

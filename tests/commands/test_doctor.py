@@ -82,5 +82,5 @@ def test_ctrl_c_ends_it(swav_here: Command, monkeypatch: pytest.MonkeyPatch) -> 
     def pressed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("swav_cli.core.derive.PixelSums.of", pressed)
+    monkeypatch.setattr("swav_cli.planning.derive.PixelSums.of", pressed)
     assert swav_here("doctor", "quickstart", "--quick").code == 130

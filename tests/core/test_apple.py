@@ -19,7 +19,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import swav_cli
 from swav_cli.core import apple, device
 from swav_cli.core.classifier import ClassifierTrainer
-from swav_cli.core.derive import derive
 from swav_cli.core.device import pick_device
 from swav_cli.core.health import effective_rank
 from swav_cli.core.multicrop import MultiCrop
@@ -31,6 +30,7 @@ from swav_cli.errors import UserError
 from swav_cli.evaluate.features import stream_features
 from swav_cli.evaluate.geometry import alignment, rankme, uniformity
 from swav_cli.evaluate.inference import Inference
+from swav_cli.planning.derive import derive
 from swav_cli.recipe.classifier_schema import FinetuneRecipe, LinearRecipe
 from swav_cli.recipe.schema import AugmentRecipe, CropRecipe
 from tests.commands.test_extract import ABOUT

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from swav_cli import SwAV, UserError, load_model
-from swav_cli.core.micro_batch import made_up_batch
 from swav_cli.core.swav import Trainer
 from swav_cli.core.timm_backbone import recompute_timm
 from swav_cli.core.weights import Model, about, save_model
 from swav_cli.data.sources import open_pictures
+from swav_cli.planning.micro_batch import made_up_batch
 from tests.conftest import tiny_recipe
 from tests.training import train
 

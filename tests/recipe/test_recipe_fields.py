@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from swav_cli.core.deepcluster import DeepCluster, make_trainer
-from swav_cli.core.derive import derive
 from swav_cli.data.sources import open_pictures
+from swav_cli.planning.derive import derive
 from swav_cli.recipe.classifier_schema import CachedRecipe, FinetuneRecipe, LinearRecipe
 from swav_cli.recipe.part import Part
 from swav_cli.recipe.schema import Recipe
@@ -26,7 +26,7 @@ from tests.data.tars import sample_tar
 from tests.house.tree import PACKAGE
 
 # What reads a value only to settle it, compare it or tell it does nothing with it; but of `reference` that is the use.
-NO_WORK = ("core/derive.py", "run/origin.py", "report/")
+NO_WORK = ("planning/derive.py", "run/origin.py", "report/")
 TELLS = "report/tables.py"
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from swav_cli.core.derive import derive
 from swav_cli.core.health import Health
 from swav_cli.core.plan import make_plan
 from swav_cli.data.sources import ShapePictures
+from swav_cli.planning.derive import derive
 from swav_cli.recipe.file import load_recipe
 from swav_cli.report import console as module
 from swav_cli.report.console import (

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from swav_cli.core.budget import Speed
 from swav_cli.data.sources import open_pictures
+from swav_cli.planning.budget import Speed
 from swav_cli.recipe.file import dump_recipe, read_recipe
 from swav_cli.recipe.schema import Recipe
 from swav_cli.tasks import pretrain_minutes

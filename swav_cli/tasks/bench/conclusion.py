@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from swav_cli.core.pace import MOST_READING
+from swav_cli.planning.pace import MOST_READING
 from swav_cli.report.bench import Conclusion, number
 
 WAITING = 0.05  # share of a GPU's time, from which on it is kept waiting

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from swav_cli.core.pace import Reading
 from swav_cli.evaluate.inference import Inference
+from swav_cli.planning.pace import Reading
 from swav_cli.recipe.schema import Recipe
 from swav_cli.tasks.bench.inference import Extraction
 from swav_cli.tasks.bench.subject import Subject

@@ -9,15 +9,15 @@ from typing import NamedTuple
 
 import torch
 
-from swav_cli.core.pace import READ_AT_ONCE
 from swav_cli.core.plan import make_model
 from swav_cli.core.precision import autocast, memory_format, pick_precision
-from swav_cli.core.timing import laps
 from swav_cli.core.weights import Model, about
 from swav_cli.data.pictures import Pictures
 from swav_cli.data.reading.limits import own_processors
 from swav_cli.evaluate.features import Squares, stream_features
 from swav_cli.evaluate.inference import Inference
+from swav_cli.planning.pace import READ_AT_ONCE
+from swav_cli.planning.timing import laps
 from swav_cli.recipe.schema import Recipe
 from swav_cli.tasks.bench.made_up import Repeated
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from swav_cli.core.timing import laps
+from swav_cli.planning.timing import laps
 
 SIDE = {"cpu": 1024, "mps": 2048, "cuda": 8192}  # of the matrices
 COPIED = {"cpu": 2**27, "mps": 2**28, "cuda": 2**30}  # bytes

@@ -13,10 +13,10 @@ from typing import TypeVar
 
 from swav_cli.core.compiling import what_compiling_lacks
 from swav_cli.core.device import own_device
-from swav_cli.core.micro_batch import give_back
-from swav_cli.core.own_process import ProcessFailed, in_own_process
-from swav_cli.core.pace import measure_reading
 from swav_cli.errors import MemoryFull, UserError, first_line, is_memory_full, nearest
+from swav_cli.planning.micro_batch import give_back
+from swav_cli.planning.own_process import ProcessFailed, in_own_process
+from swav_cli.planning.pace import measure_reading
 from swav_cli.recipe.schema import Recipe
 from swav_cli.report.bench import Bench
 from swav_cli.report.console import Screen

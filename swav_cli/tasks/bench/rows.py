@@ -8,9 +8,9 @@ import torch
 
 from swav_cli.core.environment import environment, in_words
 from swav_cli.core.precision import pick_precision
-from swav_cli.core.step_parts import PARTS
 from swav_cli.data.reading.limits import own_processors
 from swav_cli.errors import counted
+from swav_cli.planning.step_parts import PARTS
 from swav_cli.report.bench import Bench, Conclusion, Row, number
 from swav_cli.report.words import duration
 from swav_cli.tasks.bench.conclusion import Numbers, conclude

@@ -7,9 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from swav_cli.core.derive import derive
 from swav_cli.core.multicrop import decode_for_crops
-from swav_cli.core.pace import sample_in_memory
 from swav_cli.data.paths import keeping_nothing
 from swav_cli.data.pictures import Pictures
 from swav_cli.data.reading.cache import CachedPictures, is_kept
@@ -17,6 +15,8 @@ from swav_cli.data.reading.limits import own_processors
 from swav_cli.data.reading.loader import pick_workers
 from swav_cli.data.shards.names import is_stream
 from swav_cli.errors import Told, UserError
+from swav_cli.planning.derive import derive
+from swav_cli.planning.pace import sample_in_memory
 from swav_cli.recipe.schema import Recipe, settled
 from swav_cli.recipe.usual import SMALL
 from swav_cli.report.words import size

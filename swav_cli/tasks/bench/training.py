@@ -11,16 +11,16 @@ from typing import Any, NamedTuple
 import torch
 
 from swav_cli.core.device import own_device, peak_memory
-from swav_cli.core.micro_batch import at_its_fullest, divisors, give_back, made_up_batch
-from swav_cli.core.step_parts import Counts, counts_of_step, seconds_of_parts
 from swav_cli.core.swav import Trainer
-from swav_cli.core.timing import laps, wait
 from swav_cli.core.train import quickest_convolutions
-from swav_cli.core.trial import on_processor
 from swav_cli.data.pictures import Pictures
 from swav_cli.data.reading.cache import CachedPictures, free_memory
 from swav_cli.data.reading.loader import Batch
 from swav_cli.errors import MemoryFull, UserError, is_memory_full
+from swav_cli.planning.micro_batch import at_its_fullest, divisors, give_back, made_up_batch
+from swav_cli.planning.step_parts import Counts, counts_of_step, seconds_of_parts
+from swav_cli.planning.timing import laps, wait
+from swav_cli.planning.trial import on_processor
 from swav_cli.recipe.schema import Recipe
 from swav_cli.tasks.bench.subject import Lying, Subject, batch_of, with_training
 

@@ -135,11 +135,11 @@ def _measured(
         seconds: for both, roughly.
     """
     from swav_cli.core.multicrop import decode_for_crops
-    from swav_cli.core.own_process import ProcessFailed
-    from swav_cli.core.pace import measure_reading
-    from swav_cli.core.trial import apart, on_processor
     from swav_cli.data.reading.cache import free_memory, is_kept
     from swav_cli.data.shards.streams import StreamPictures
+    from swav_cli.planning.own_process import ProcessFailed
+    from swav_cli.planning.pace import measure_reading
+    from swav_cli.planning.trial import apart, on_processor
     from swav_cli.tasks.doctor import speed
 
     recipe, reading = fitted.recipe, None

@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from swav_cli.core.derive import PixelSums, thinned
 from swav_cli.data.decoding.formats import BadPicture, format_of
 from swav_cli.data.folders.file_pictures import FilePictures
 from swav_cli.data.pictures import Chosen, Pictures
 from swav_cli.data.reading.limits import own_processors
 from swav_cli.errors import Told, silent
+from swav_cli.planning.derive import PixelSums, thinned
 
 AT_ONCE = 16  # pictures that a thread is given before the clock is looked at
 HEAD = 64  # bytes of a file that tell its format

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import torch
 
-from swav_cli.core.derive import Derived, against_pictures, settle_numbers, with_value
 from swav_cli.core.plan import make_plan
 from swav_cli.core.precision import pick_precision
 from swav_cli.core.verdict import LITTLE_OF_A_PICTURE, first_spread
@@ -16,6 +15,7 @@ from swav_cli.data.paths import keeping_nothing
 from swav_cli.data.pictures import Pictures
 from swav_cli.data.reading.limits import own_processors
 from swav_cli.errors import UserError, counted
+from swav_cli.planning.derive import Derived, against_pictures, settle_numbers, with_value
 from swav_cli.recipe.schema import Recipe, settled
 from swav_cli.report.checkup import Check
 from swav_cli.tasks.doctor.look import Look

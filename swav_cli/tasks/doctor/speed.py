@@ -8,13 +8,13 @@ from typing import NamedTuple
 import torch
 
 from swav_cli.core.estimate import estimate, estimate_disk, processor_bytes
-from swav_cli.core.pace import Pace, Reading, pace_of
 from swav_cli.core.plan import make_plan
-from swav_cli.core.trial import Trial
 from swav_cli.data.pictures import Pictures
 from swav_cli.data.reading.cache import bytes_needed, free_memory
 from swav_cli.data.reading.limits import Traffic, batches_ahead, limits, own_processors, why_not_shared
 from swav_cli.errors import UserError, counted, first_line
+from swav_cli.planning.pace import Pace, Reading, pace_of
+from swav_cli.planning.trial import Trial
 from swav_cli.recipe.schema import Recipe, settled
 from swav_cli.report.checkup import Check
 from swav_cli.report.words import duration, size

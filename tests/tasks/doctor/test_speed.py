@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from swav_cli.core import pace
-from swav_cli.core.pace import Reading
-from swav_cli.core.trial import Trial
 from swav_cli.data.reading.limits import Limits
 from swav_cli.data.sources import open_pictures
+from swav_cli.planning import pace
+from swav_cli.planning.pace import Reading
+from swav_cli.planning.trial import Trial
 from swav_cli.run.folder import RunFolder
 from swav_cli.tasks.doctor import speed
 from swav_cli.tasks.doctor.look import look_at

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from swav_cli.core.micro_batch import MadeUp, at_its_fullest, made_up_batch
-from swav_cli.core.step_parts import PARTS, _Traffic, counts_of_step, seconds_of_parts
-from swav_cli.core.timing import laps, median_seconds
+from swav_cli.planning.micro_batch import MadeUp, at_its_fullest, made_up_batch
+from swav_cli.planning.step_parts import PARTS, _Traffic, counts_of_step, seconds_of_parts
+from swav_cli.planning.timing import laps, median_seconds
 from tests.conftest import tiny_recipe
 
 CPU = torch.device("cpu")

@@ -10,10 +10,10 @@ import math
 from collections.abc import Callable, Collection
 from typing import NamedTuple
 
-from swav_cli.core.derive import Derived, usual_batch_size, usual_epochs, value_of, with_values
 from swav_cli.core.sample import LEAST, MOST, SHARE
-from swav_cli.core.smaller import Changes, is_held, smaller_recipes
 from swav_cli.errors import UserError, counted
+from swav_cli.planning.derive import Derived, usual_batch_size, usual_epochs, value_of, with_values
+from swav_cli.planning.smaller import Changes, is_held, smaller_recipes
 from swav_cli.recipe.schema import Recipe
 
 RESERVE = 0.06  # of the time, for what is not counted

@@ -12,15 +12,15 @@ import torch
 from torch import Tensor
 
 from swav_cli.core.deepcluster import make_trainer
-from swav_cli.core.derive import Derived, with_value
 from swav_cli.core.multicrop import draw_colours
 from swav_cli.core.swav import Trainer
-from swav_cli.core.timing import laps
 from swav_cli.core.train import quickest_convolutions
 from swav_cli.data.pictures import Pictures
 from swav_cli.data.reading.loader import Batch
 from swav_cli.errors import UserError, is_memory_full
 from swav_cli.parallel import distributed
+from swav_cli.planning.derive import Derived, with_value
+from swav_cli.planning.timing import laps
 from swav_cli.recipe.schema import Recipe, settled
 
 SPARE = 0.05  # of a GPU's memory, which stays free: memory falls to pieces, and the screen may need some

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from swav_cli.core import trial
-from swav_cli.core.micro_batch import Tried
-from swav_cli.core.own_process import ProcessFailed
-from swav_cli.core.trial import apart, on_gpu, on_processor
+from swav_cli.planning import trial
+from swav_cli.planning.micro_batch import Tried
+from swav_cli.planning.own_process import ProcessFailed
+from swav_cli.planning.trial import apart, on_gpu, on_processor
 from swav_cli.recipe.schema import Recipe
 from tests.conftest import tiny_recipe
 

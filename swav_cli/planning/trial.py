@@ -13,9 +13,9 @@ import torch
 
 from swav_cli.core.device import own_device
 from swav_cli.core.estimate import estimate, processor_bytes
-from swav_cli.core.micro_batch import Tried, divisors, tried
-from swav_cli.core.own_process import in_own_process
 from swav_cli.errors import silent
+from swav_cli.planning.micro_batch import Tried, divisors, tried
+from swav_cli.planning.own_process import in_own_process
 from swav_cli.recipe.schema import Recipe, settled
 
 SPARE = 0.1  # of the memory, which stays free

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from swav_cli.core.derive import with_values
+from swav_cli.planning.derive import with_values
 from swav_cli.recipe.architectures import ARCHITECTURES
 from swav_cli.recipe.schema import Recipe
 

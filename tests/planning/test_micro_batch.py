@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import torch
 
-from swav_cli.core import micro_batch
-from swav_cli.core.micro_batch import divisors, fits, in_micro_batches, largest_that_fits
 from swav_cli.core.swav import Trainer
 from swav_cli.data.reading.loader import Batch
 from swav_cli.errors import UserError
 from swav_cli.parallel import distributed
+from swav_cli.planning import micro_batch
+from swav_cli.planning.micro_batch import divisors, fits, in_micro_batches, largest_that_fits
 from tests.conftest import tiny_recipe
 
 CPU = torch.device("cpu")

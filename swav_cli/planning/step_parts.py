@@ -17,8 +17,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from swav_cli.core.deepcluster import DeepCluster
 from swav_cli.core.objective import chosen, swapped_prediction
 from swav_cli.core.swav import Trainer, gradient_norms
-from swav_cli.core.timing import median_seconds, wait
 from swav_cli.data.reading.loader import Batch
+from swav_cli.planning.timing import median_seconds, wait
 
 ROUNDS = 20  # of each part, at most
 PARTS = {

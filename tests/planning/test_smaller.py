@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from swav_cli.core.derive import with_values
-from swav_cli.core.smaller import is_held, smaller_recipes
+from swav_cli.planning.derive import with_values
+from swav_cli.planning.smaller import is_held, smaller_recipes
 from swav_cli.recipe.file import load_recipe
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from swav_cli.core.budget import RESERVE, Speed, Wish, as_planned, plan_to, times
-from swav_cli.core.derive import with_value
 from swav_cli.errors import UserError
+from swav_cli.planning.budget import RESERVE, Speed, Wish, as_planned, plan_to, times
+from swav_cli.planning.derive import with_value
 from swav_cli.recipe.file import load_recipe
 from swav_cli.recipe.schema import Recipe
 

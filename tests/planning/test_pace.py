@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from swav_cli.core import pace as paces
-from swav_cli.core.pace import Pace, Reading, measure_reading, pace_of
 from swav_cli.data.reading import limits as reading_limits
 from swav_cli.data.sources import open_pictures
+from swav_cli.planning import pace as paces
+from swav_cli.planning.pace import Pace, Reading, measure_reading, pace_of
 from tests.conftest import tiny_recipe
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")

@@ -208,7 +208,7 @@ def _usual_rate(optimizer: str, batch: int) -> tuple[float, str]:
 def usual_epochs(recipe: Recipe, n: int) -> int:
     """Those that a recipe says, or that `auto` means for so many pictures."""
     epochs = recipe.training.epochs
-    return _epochs(n, recipe.model.init_from is not None)[0] if epochs == "auto" else epochs
+    return _epochs(n, recipe.model.init_from not in (None, "auto"))[0] if epochs == "auto" else epochs
 
 
 def usual_batch_size(recipe: Recipe, n: int) -> int:

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from swav_cli.core.derive import SAMPLE_FOR_STATISTICS, Derived, derive, measure_statistics
 from swav_cli.data.decoding.formats import BadPicture
 from swav_cli.data.pictures import Pictures
 from swav_cli.errors import UserError
+from swav_cli.planning.derive import SAMPLE_FOR_STATISTICS, Derived, derive, measure_statistics
 from swav_cli.recipe.file import dump_recipe, load_recipe, parse_recipe
 from swav_cli.recipe.schema import Recipe
 
