@@ -49,7 +49,7 @@ class Failed(Exception):
 
 def main() -> None:
     options = read_options()
-    named: dict[str, list[str]] = {"as typed": options.set} if options.set or not options.sets else {}
+    named: dict[str, list[str]] = {} if options.sets else {"as typed": options.set}
     known = yaml.safe_load((HERE / "sets.yaml").read_text())
     for each in options.sets:
         named |= {f"{each}/{name}": [*changes, *options.set] for name, changes in known[each].items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Collection
 from pathlib import Path
@@ -65,7 +66,8 @@ class Opened(NamedTuple):
 def begun_recipe(folder: Path | None) -> Recipe | None:
     """That of the pretraining run in a folder; None where there is none."""
     path = RunFolder(folder).recipe if folder else None
-    found = read_recipe(path) if path is not None and path.exists() else None
+    # Unlike the path's own method, of a name of any length: one that is too long is told of where it is written.
+    found = read_recipe(path) if path is not None and os.path.exists(path) else None
     return found if isinstance(found, Recipe) else None
 
 
