@@ -28,7 +28,7 @@ from swav_cli.data.decoding.images import read_picture
 from swav_cli.data.pictures import Pictures
 from swav_cli.data.reading.loader import Batch, Crops
 from swav_cli.data.sources import open_pictures
-from swav_cli.recipe.schema import AugmentRecipe, CropRecipe
+from swav_cli.recipe.sections import AugmentRecipe, CropRecipe
 from swav_cli.tasks.bench.made_up import PHOTO, Clouds, as_files
 
 SIZES = [CropRecipe(count=2, size=224, scale=(0.14, 1.0)), CropRecipe(count=6, size=96, scale=(0.05, 0.14))]

@@ -17,7 +17,7 @@ from swav_cli.core.multicrop import draw_colours
 from swav_cli.core.objective import assign_codes, swapped_prediction
 from swav_cli.core.photometric import recolour
 from swav_cli.errors import first_line
-from swav_cli.recipe.schema import AugmentRecipe
+from swav_cli.recipe.sections import AugmentRecipe
 
 PICTURES, SIZE = 6, 32
 APART = 0.02  # of the values' norm; a grey level here and there, which rounding may turn over, is far less

@@ -29,7 +29,8 @@ from swav_cli.errors import Diverged
 from swav_cli.parallel import distributed
 from swav_cli.parallel.synchronised_norm import with_synchronised_norms
 from swav_cli.recipe.classifier_schema import FinetuneRecipe, LinearRecipe
-from swav_cli.recipe.schema import AugmentRecipe, CropRecipe, settled
+from swav_cli.recipe.schema import settled
+from swav_cli.recipe.sections import AugmentRecipe, CropRecipe
 from swav_cli.run.metrics import Step
 
 UNREAD = -100  # the label of a picture that could not be read: another stands in for it, whose class is its own

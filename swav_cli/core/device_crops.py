@@ -18,7 +18,7 @@ from swav_cli.core.transfer import moved
 from swav_cli.data.pictures import Pictures
 from swav_cli.data.reading.cache import CachedPictures, bytes_needed
 from swav_cli.errors import UserError
-from swav_cli.recipe.schema import CropRecipe
+from swav_cli.recipe.sections import CropRecipe
 
 MOST_BITS = 22  # by which weights are enlarged at most; as many fit into 15 bits and a sign
 EXACT_IN_FLOAT32 = 1.9  # times smaller: up to here sums stay below 2^24

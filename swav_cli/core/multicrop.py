@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from swav_cli.data.pictures import Pictures
-from swav_cli.recipe.schema import AugmentRecipe, CropRecipe, Recipe
+from swav_cli.recipe.schema import Recipe
+from swav_cli.recipe.sections import AugmentRecipe, CropRecipe
 
 TRIES = 10  # draws of a box before the middle of the picture is taken, as in torchvision
 ASPECT = (3 / 4, 4 / 3)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from swav_cli.core.transfer import moved
-from swav_cli.recipe.schema import OptimizerRecipe
+from swav_cli.recipe.sections import OptimizerRecipe
 
 
 class LARS(Optimizer):

@@ -17,7 +17,8 @@ from swav_cli.data.decoding.formats import BadPicture
 from swav_cli.data.pictures import Pictures
 from swav_cli.data.reading.loader import epoch_order
 from swav_cli.recipe.part import Precision
-from swav_cli.recipe.schema import AugmentRecipe, Recipe, settled
+from swav_cli.recipe.schema import Recipe, settled
+from swav_cli.recipe.sections import AugmentRecipe
 
 MOST, SHARE = 256, 0.02  # pictures, and of all of them: a pass over so many costs less than a hundredth of an epoch
 LEAST = 16

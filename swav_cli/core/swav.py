@@ -39,7 +39,8 @@ from swav_cli.data.shards.streams import ShardShare, StreamPictures, load_stream
 from swav_cli.errors import Diverged
 from swav_cli.parallel import distributed
 from swav_cli.parallel.synchronised_norm import with_synchronised_norms
-from swav_cli.recipe.schema import LossRecipe, Recipe, settled
+from swav_cli.recipe.schema import Recipe, settled
+from swav_cli.recipe.sections import LossRecipe
 from swav_cli.run.metrics import Step
 
 

@@ -18,7 +18,8 @@ from swav_cli.data.pictures import Pictures
 from swav_cli.data.reading.loader import Batch, Order
 from swav_cli.parallel import distributed
 from swav_cli.recipe.classifier_schema import ClassifierTrainingRecipe
-from swav_cli.recipe.schema import TrainingRecipe, settled
+from swav_cli.recipe.schema import settled
+from swav_cli.recipe.sections import TrainingRecipe
 from swav_cli.run.metrics import Step
 
 

@@ -20,7 +20,8 @@ from swav_cli.core.weights import About
 from swav_cli.data.pictures import Pictures
 from swav_cli.data.reading.loader import Crops
 from swav_cli.evaluate.inference import Inference
-from swav_cli.recipe.schema import CropRecipe, Recipe
+from swav_cli.recipe.schema import Recipe
+from swav_cli.recipe.sections import CropRecipe
 
 AT_ONCE = 64
 PIXELS = 32  # of a side, to which pictures are made smaller where their pixels are compared

@@ -29,7 +29,7 @@ from swav_cli.evaluate.features import Rows, stream_features
 from swav_cli.evaluate.inference import Inference
 from swav_cli.evaluate.unread import Unread
 from swav_cli.parallel import distributed
-from swav_cli.recipe.schema import AugmentRecipe, CropRecipe
+from swav_cli.recipe.sections import AugmentRecipe, CropRecipe
 
 HALF_FROM = 2e8  # numbers; from here on features are kept in float16, as ImageNet's 1.28 million rows of 2,048 are
 LARGEST_HALF = 65504.0  # of float16; what lies beyond would be infinite

@@ -30,7 +30,7 @@ from swav_cli.recipe.part import (
     Share,
     Workers,
 )
-from swav_cli.recipe.schema import CheckpointRecipe, OptimizerRecipe
+from swav_cli.recipe.sections import CheckpointRecipe, OptimizerRecipe
 
 
 class LabelledRecipe(Part):

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from swav_cli.data.shards.names import is_stream
-
-if TYPE_CHECKING:
-    from swav_cli.recipe.schema import Recipe
+from swav_cli.recipe.sections import Sections
 
 
-def contradictions(recipe: Recipe) -> list[str]:
+def contradictions(recipe: Sections) -> list[str]:
     """What can't be meant, as far as it shows without the data; each names both values."""
     return [
         *_in_model(recipe),
@@ -24,7 +20,7 @@ def contradictions(recipe: Recipe) -> list[str]:
     ]
 
 
-def _in_model(recipe: Recipe) -> list[str]:
+def _in_model(recipe: Sections) -> list[str]:
     """What shapes a ResNet does nothing to a network of timm."""
     model, plain = recipe.model, type(recipe.model)()
     if not model.backbone.startswith("timm:"):
@@ -37,7 +33,7 @@ def _in_model(recipe: Recipe) -> list[str]:
     ]
 
 
-def _in_crops(recipe: Recipe) -> list[str]:
+def _in_crops(recipe: Sections) -> list[str]:
     found = []
     if not recipe.assigned_crops:
         found.append("no crops have assign: true, so there is nothing to compute codes from; set it on the large ones")
@@ -48,7 +44,7 @@ def _in_crops(recipe: Recipe) -> list[str]:
     return found
 
 
-def _in_loss(recipe: Recipe) -> list[str]:
+def _in_loss(recipe: Sections) -> list[str]:
     loss = recipe.loss
     if loss.epsilon_of_spread is None or loss.epsilon_least <= loss.epsilon:
         return []
@@ -58,7 +54,7 @@ def _in_loss(recipe: Recipe) -> list[str]:
     ]
 
 
-def _in_schedule(recipe: Recipe) -> list[str]:
+def _in_schedule(recipe: Sections) -> list[str]:
     found = []
     epochs, lr, schedule, queue = recipe.training.epochs, recipe.optimizer.lr, recipe.schedule, recipe.loss.queue
     if epochs != "auto":
@@ -83,7 +79,7 @@ def _in_schedule(recipe: Recipe) -> list[str]:
     return found
 
 
-def _in_batches(recipe: Recipe) -> list[str]:
+def _in_batches(recipe: Sections) -> list[str]:
     batch, parts, queue = recipe.training.batch_size, recipe.training.accumulate, recipe.loss.queue.length
     if batch == "auto":
         return []
@@ -109,7 +105,7 @@ def _in_batches(recipe: Recipe) -> list[str]:
     return found
 
 
-def _in_stream(recipe: Recipe) -> list[str]:
+def _in_stream(recipe: Sections) -> list[str]:
     data = recipe.data
     if not is_stream(data.train):
         return (
@@ -136,7 +132,7 @@ def _in_stream(recipe: Recipe) -> list[str]:
     return found
 
 
-def _in_objective(recipe: Recipe) -> list[str]:
+def _in_objective(recipe: Sections) -> list[str]:
     """What only the other objective has; epsilon and rounds of Sinkhorn always have a value, and are passed over."""
     loss, usual = recipe.loss, type(recipe.loss.clusters)()
     if recipe.objective == "swav":
@@ -165,7 +161,7 @@ def _in_objective(recipe: Recipe) -> list[str]:
     return found
 
 
-def _in_pictures(recipe: Recipe) -> list[str]:
+def _in_pictures(recipe: Sections) -> list[str]:
     found = []
     least, most = recipe.augment.blur_sigma
     if least > most:

@@ -28,7 +28,8 @@ from swav_cli.evaluate.unread import Unread
 from swav_cli.parallel import distributed
 from swav_cli.parallel.processes import first_decides
 from swav_cli.recipe.classifier_schema import ClassifierRecipe
-from swav_cli.recipe.schema import AugmentRecipe, Recipe
+from swav_cli.recipe.schema import Recipe
+from swav_cli.recipe.sections import AugmentRecipe
 from swav_cli.report.classifier import judged_at
 from swav_cli.report.confusion import save_confusion
 from swav_cli.report.console import Screen

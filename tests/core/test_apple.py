@@ -32,7 +32,7 @@ from swav_cli.evaluate.geometry import alignment, rankme, uniformity
 from swav_cli.evaluate.inference import Inference
 from swav_cli.planning.derive import derive
 from swav_cli.recipe.classifier_schema import FinetuneRecipe, LinearRecipe
-from swav_cli.recipe.schema import AugmentRecipe, CropRecipe
+from swav_cli.recipe.sections import AugmentRecipe, CropRecipe
 from tests.commands.test_extract import ABOUT
 from tests.conftest import classifier_recipe, tiny_recipe
 

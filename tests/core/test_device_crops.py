@@ -18,7 +18,7 @@ from swav_cli.data.reading.cache import CachedPictures
 from swav_cli.data.reading.loader import Crops, _as_arrays, _as_tensors
 from swav_cli.data.sources import open_pictures
 from swav_cli.errors import UserError
-from swav_cli.recipe.schema import AugmentRecipe, CropRecipe
+from swav_cli.recipe.sections import AugmentRecipe, CropRecipe
 from swav_cli.run.metrics import read_metrics
 from swav_cli.tasks.pretrain import pretrain
 from tests.conftest import tiny_recipe

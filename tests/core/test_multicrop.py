@@ -11,7 +11,7 @@ from torchvision.transforms import InterpolationMode, RandomResizedCrop
 from torchvision.transforms import functional as tv
 
 from swav_cli.core.multicrop import ASPECT, COLUMNS, MultiCrop, Reduction, cut, draw_boxes, middle_box
-from swav_cli.recipe.schema import AugmentRecipe, CropRecipe
+from swav_cli.recipe.sections import AugmentRecipe, CropRecipe
 
 SIZES = [CropRecipe(count=2, size=32, scale=(0.14, 1.0)), CropRecipe(count=3, size=16, scale=(0.05, 0.14))]
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from swav_cli import LARS
 from swav_cli.core.optimizer import learning_rate, make_optimizer
-from swav_cli.recipe.schema import OptimizerRecipe
+from swav_cli.recipe.sections import OptimizerRecipe
 from tests.conftest import drawn, reference
 
 

@@ -24,7 +24,7 @@ from swav_cli.core.multicrop import (
     draw_colours,
 )
 from swav_cli.core.photometric import NEUTRAL, blur_weights, coloured_at_once, recolour
-from swav_cli.recipe.schema import AugmentRecipe
+from swav_cli.recipe.sections import AugmentRecipe
 
 ZERO, ONE = torch.zeros(3), torch.ones(3)
 

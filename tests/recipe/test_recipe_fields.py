@@ -57,7 +57,9 @@ def is_work(frame: FrameType | None) -> bool:
         place = file.relative_to(PACKAGE).as_posix()
         if not place.startswith("recipe/"):
             return place.startswith(TELLS) or not place.startswith(NO_WORK)
-        if not place.endswith("schema.py") or function.startswith("_"):  # all of a file, or a search for contradictions
+        if not place.endswith(("schema.py", "sections.py")) or function.startswith(
+            "_"
+        ):  # all of a file, or a search for contradictions
             return False
     return False
 

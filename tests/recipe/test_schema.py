@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 from swav_cli.errors import UserError
 from swav_cli.recipe.file import apply_override, parse_recipe
-from swav_cli.recipe.schema import CropRecipe, Recipe
+from swav_cli.recipe.schema import Recipe
+from swav_cli.recipe.sections import CropRecipe
 from tests.conftest import TINY, tiny_recipe
 
 

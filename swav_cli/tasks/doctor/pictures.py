@@ -12,7 +12,8 @@ from swav_cli.core.verdict import COPIES
 from swav_cli.data.pictures import Pictures
 from swav_cli.errors import counted
 from swav_cli.recipe.part import borne
-from swav_cli.recipe.schema import CropRecipe, Recipe
+from swav_cli.recipe.schema import Recipe
+from swav_cli.recipe.sections import CropRecipe
 from swav_cli.report.checkup import Check
 from swav_cli.tasks.doctor.look import Look
 

@@ -19,7 +19,7 @@ from swav_cli.data.decoding.jpeg import Frame, decode_plain, segments
 from swav_cli.data.reading.cache import cached
 from swav_cli.data.reading.loader import Crops
 from swav_cli.data.sources import open_pictures
-from swav_cli.recipe.schema import CropRecipe
+from swav_cli.recipe.sections import CropRecipe
 from tests.data.tars import make_tar
 
 RNG = np.random.default_rng(0)

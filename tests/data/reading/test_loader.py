@@ -20,7 +20,7 @@ from swav_cli.data.pictures import Pictures
 from swav_cli.data.reading.loader import Batch, Crops, Order, epoch_order, load_batches
 from swav_cli.data.sources import open_pictures
 from swav_cli.errors import UserError
-from swav_cli.recipe.schema import AugmentRecipe, CropRecipe
+from swav_cli.recipe.sections import AugmentRecipe, CropRecipe
 
 KINDS = [CropRecipe(count=2, size=16, scale=(0.4, 1.0)), CropRecipe(count=1, size=8, scale=(0.2, 0.5))]
 MAKE = MultiCrop(KINDS, AugmentRecipe(), seed=3)

@@ -25,7 +25,7 @@ from swav_cli.data.reading.loader import Batch, Order, load_batches
 from swav_cli.data.reading.readers import Killed, Readers
 from swav_cli.data.sources import open_pictures
 from swav_cli.errors import UserError
-from swav_cli.recipe.schema import AugmentRecipe, CropRecipe
+from swav_cli.recipe.sections import AugmentRecipe, CropRecipe
 
 from .test_loader import same
 
@@ -314,7 +314,7 @@ RUN = f"""
 import resource
 import torch
 from swav_cli.core.multicrop import MultiCrop
-from swav_cli.recipe.schema import AugmentRecipe, CropRecipe
+from swav_cli.recipe.sections import AugmentRecipe, CropRecipe
 from swav_cli.data.reading.loader import Order, load_batches
 from swav_cli.data.sources import open_pictures
 kinds = [CropRecipe(count=2, size=16, scale=(0.4, 1.0)), CropRecipe(count=1, size=8, scale=(0.2, 0.5))]

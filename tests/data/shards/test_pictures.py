@@ -32,7 +32,7 @@ from swav_cli.data.shards.names import expand_braces
 from swav_cli.data.shards.pictures import ShardPictures
 from swav_cli.data.sources import open_pictures
 from swav_cli.errors import UserError
-from swav_cli.recipe.schema import AugmentRecipe, CropRecipe
+from swav_cli.recipe.sections import AugmentRecipe, CropRecipe
 from tests.data.tars import make_tar, png, sample_tar
 
 MAKE = MultiCrop([CropRecipe(count=2, size=16, scale=(0.4, 1.0))], AugmentRecipe(), seed=3)

@@ -25,7 +25,7 @@ from swav_cli.data.shards.stream_members import BrokenShard, Sample, read_shard
 from swav_cli.data.shards.streams import SHARD_BITS, ShardShare, StreamPictures, load_stream, open_stream
 from swav_cli.data.sources import open_pictures
 from swav_cli.errors import UserError
-from swav_cli.recipe.schema import AugmentRecipe, CropRecipe
+from swav_cli.recipe.sections import AugmentRecipe, CropRecipe
 from swav_cli.tasks.pretrain import settle
 from swav_cli.tasks.pretrain_plan import preview_views
 from tests.conftest import tiny_recipe
