@@ -50,7 +50,8 @@ def match_classes(pictures: Pictures, classes: list[str], known: str) -> tuple[N
         why = why_unlabelled(pictures, "has no labels to judge by; put its pictures into a folder a class")
         raise UserError(f"{pictures.source}: {why}")
     number = {name: position for position, name in enumerate(classes)}
-    occurring = [own[position] for position in np.unique(labels)]
+    # np.unique would say the same, and imports masked arrays, which takes as long as a small evaluation.
+    occurring = [own[position] for position in np.flatnonzero(np.bincount(labels, minlength=len(own)))]
     unknown = [name for name in occurring if name not in number]
     if unknown:
         more = f" nor are {len(unknown) - 1} others" if len(unknown) > 1 else ""
