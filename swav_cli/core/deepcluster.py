@@ -221,7 +221,8 @@ class DeepCluster(Trainer):
                 embeddings, scores = self.forward(self.views(part))  # (V, B, D), and (V, B, K) of the first head
                 # Of the pictures' mean; gradients and the loss are then averaged over the processes.
                 loss = self.loss(embeddings, own) / known * distributed.world_size()
-                self.backward(loss)
+                with self.counted_once():
+                    loss.backward()
             self._fresh.append(chosen(embeddings.detach(), assigned))
             scored.append(chosen(scores.detach(), assigned))
             total += loss.detach()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from itertools import groupby
 from typing import Any
 
@@ -182,7 +182,8 @@ class Trainer:
         assigned = self.recipe.assigned_crops
         codes = self.codes(chosen(embeddings.detach(), assigned), chosen(scores.detach(), assigned))  # (A, B, K)
         loss = swapped_prediction(scores, codes, assigned, self.recipe.loss.temperature)
-        self.backward(loss)
+        with self.counted_once():
+            loss.backward()
         return loss.detach()
 
     def health(self, epoch_share: float) -> Health:
@@ -237,11 +238,9 @@ class Trainer:
         by_crop = (self.recipe.crop_count, -1)
         return embeddings.unflatten(0, by_crop), scores.unflatten(0, by_crop)
 
-    def backward(self, loss: Tensor) -> None:
-        """Gradients. Blocks that are computed anew on the way have counted the batch in their statistics already."""
-        recomputes = self.recipe.training.checkpoint_activations
-        with statistics_put_back(self.model) if recomputes else nullcontext():
-            loss.backward()
+    def counted_once(self) -> AbstractContextManager[Any]:
+        """Around a backward pass: blocks that it computes anew have counted the batch in their statistics already."""
+        return statistics_put_back(self.model) if self.recipe.training.checkpoint_activations else nullcontext()
 
     def codes(self, embeddings: Tensor, scores: Tensor) -> Tensor:  # (A, B, D) and (A, B, K) -> (A, B, K)
         """Codes of the assigned crops, which are looked at for the run's health as well."""
@@ -273,7 +272,8 @@ class Trainer:
             with nullcontext() if last else distributed.gradients_kept_back(self.network):
                 _, scores = self.forward(self.views(part))
                 loss = swapped_prediction(scores, own, assigned, self.recipe.loss.temperature) / len(parts)
-                self.backward(loss)
+                with self.counted_once():
+                    loss.backward()
             total += loss.detach()
         return total
 

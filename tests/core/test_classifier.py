@@ -15,6 +15,7 @@ from swav_cli.data.reading.loader import Batch
 from swav_cli.data.sources import open_pictures
 from swav_cli.errors import Diverged, Interrupted, UserError
 from swav_cli.recipe.classifier_schema import ClassifierScheduleRecipe, FinetuneRecipe, LinearRecipe
+from swav_cli.recipe.sections import AugmentRecipe, CropRecipe
 from swav_cli.run.checkpoint import newest_checkpoint, save_checkpoint
 from swav_cli.run.folder import RunFolder
 from swav_cli.run.metrics import Step
@@ -115,7 +116,6 @@ def test_one_step_of_linear_evaluation_by_hand() -> None:
 def made_batch(trainer: ClassifierTrainer, bad: tuple[int, ...] = (), first: int = 0, count: int = 8) -> Batch:
     from swav_cli.core.multicrop import MultiCrop
     from swav_cli.data.reading.loader import Crops
-    from swav_cli.recipe.schema import AugmentRecipe, CropRecipe
 
     augment = AugmentRecipe(jitter=0, grayscale=0, blur=0)
     crops = Crops(trainer.pictures, MultiCrop([CropRecipe(count=1, size=16, scale=(0.5, 1.0))], augment, 0))
